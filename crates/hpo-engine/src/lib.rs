@@ -1,0 +1,1 @@
+//! The life of a trial: pure decisions, events in and commands out.

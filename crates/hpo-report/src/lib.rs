@@ -1,0 +1,1 @@
+//! From a study's history to tables, comparisons and exports.

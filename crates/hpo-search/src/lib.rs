@@ -1,0 +1,1 @@
+//! Samplers (which configuration) and schedulers (whose budget, whose fate): pure and seeded.

@@ -1,0 +1,1 @@
+//! The study database: append events, read them back, tables for people.

@@ -1,0 +1,1 @@
+//! The built-in trainer: real data, small networks, every optimizer, exact resume.

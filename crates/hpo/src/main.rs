@@ -1,0 +1,2 @@
+//! `hpo`: the program.
+fn main() {}
