@@ -1,1 +1,22 @@
-//! The study: search space, checked study file, events, history and the trial protocol.
+//! The study as pure data: search space, checked study file, ids, events, and the history that
+//! events fold into; and the words that `hpo` and a trial's process use with each other.
+//!
+//! Everything above speaks in these types. This crate must never do I/O or read a clock.
+
+pub mod event;
+pub mod history;
+pub mod id;
+pub mod protocol;
+pub mod seed;
+pub mod space;
+pub mod spec;
+
+pub use event::{AttemptEnd, Event, EventKind, FailReason, StopIntent, StopReason, StudyEnd};
+pub use history::{Attempt, Curve, History, HistoryError, Trial, TrialState};
+pub use hpo_recipe::{Config, Value};
+pub use id::{AttemptNumber, Timestamp, TrialId};
+pub use space::{Branch, Clause, Condition, Domain, Parameter, Scale, Space};
+pub use spec::{
+    CommandJob, Cpu, EarlyTerminate, Failure, Goal, Job, Method, Metric, Rungs, StudySpec,
+    TrainerSpec,
+};

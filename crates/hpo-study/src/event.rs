@@ -1,0 +1,271 @@
+//! Events: what happened in a study, in order. The log of them IS the study; everything else can be
+//! made from it again.
+//!
+//! Decisions are events too, so a study that is resumed by a newer program keeps the decisions that
+//! an older one took.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use hpo_recipe::Config;
+
+use crate::id::{AttemptNumber, Timestamp, TrialId};
+use crate::spec::StudySpec;
+
+/// Something that happened, and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum EventKind {
+    /// The study began: always the first event, and only the first.
+    StudyOpened {
+        /// What is to be done.
+        spec: Box<StudySpec>,
+        /// Version of the program that opened the study.
+        hpo_version: String,
+    },
+    /// The study file was changed in a way that a study can take on its way (caps, CPU, …).
+    SpecChanged {
+        /// The study as it is from now on; same space, job and metric.
+        spec: Box<StudySpec>,
+    },
+    /// A coordinator took the study up (again).
+    SessionStarted {
+        /// Its process id.
+        pid: u32,
+        /// Its machine.
+        host: String,
+    },
+    /// A sampler proposed a configuration; the trial exists from now on.
+    TrialSuggested {
+        /// The trial; the next free number.
+        trial: TrialId,
+        /// Its configuration.
+        config: Config,
+        /// The bracket of the scheduler it belongs to, from 0.
+        bracket: u32,
+        /// Steps after which the scheduler wants to see it; `None`: to the end.
+        target: Option<u64>,
+    },
+    /// It was decided to start a process for the trial.
+    AttemptLaunching {
+        /// The trial.
+        trial: TrialId,
+        /// The new attempt: one more than the last.
+        attempt: AttemptNumber,
+        /// The process is to stop after this many steps; `None`: when it is done.
+        target: Option<u64>,
+    },
+    /// The process runs.
+    AttemptStarted {
+        /// The trial.
+        trial: TrialId,
+        /// The attempt.
+        attempt: AttemptNumber,
+        /// Its process id (which is its process group's too).
+        pid: u32,
+    },
+    /// The process reported metrics.
+    Reported {
+        /// The trial.
+        trial: TrialId,
+        /// The attempt.
+        attempt: AttemptNumber,
+        /// How far the training is; rises within an attempt.
+        step: u64,
+        /// What was measured, the objective among it or not. May be NaN or infinite.
+        #[serde(with = "crate::protocol::metrics")]
+        metrics: BTreeMap<String, f64>,
+    },
+    /// It was decided to end the running process.
+    StopRequested {
+        /// The trial.
+        trial: TrialId,
+        /// The attempt.
+        attempt: AttemptNumber,
+        /// What becomes of the trial then.
+        intent: StopIntent,
+    },
+    /// The process is gone, and all of its group with it.
+    AttemptEnded {
+        /// The trial.
+        trial: TrialId,
+        /// The attempt.
+        attempt: AttemptNumber,
+        /// How it went.
+        end: AttemptEnd,
+    },
+    /// The trial waits at a rung until the scheduler decides about it.
+    TrialPaused {
+        /// The trial.
+        trial: TrialId,
+    },
+    /// A trial that lost its process (or was interrupted) waits to be started again.
+    TrialRequeued {
+        /// The trial.
+        trial: TrialId,
+    },
+    /// The trial reached its end and has a value.
+    TrialCompleted {
+        /// The trial.
+        trial: TrialId,
+    },
+    /// The trial was stopped before its end.
+    TrialStopped {
+        /// The trial.
+        trial: TrialId,
+        /// Why.
+        reason: StopReason,
+    },
+    /// The trial could not be brought to an end.
+    TrialFailed {
+        /// The trial.
+        trial: TrialId,
+        /// Why.
+        reason: FailReason,
+    },
+    /// No new trials are started in this session; running ones go on to their end.
+    DrainRequested,
+    /// There is nothing left to do, or nothing more shall be done.
+    StudyEnded {
+        /// Why.
+        end: StudyEnd,
+    },
+}
+
+/// What becomes of a trial when its process has been ended on purpose.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "intent", rename_all = "snake_case")]
+pub enum StopIntent {
+    /// It waits at a rung.
+    Pause,
+    /// It is over.
+    Stop {
+        /// Why.
+        reason: StopReason,
+    },
+    /// It is put back, to go on in a later session.
+    Requeue,
+}
+
+/// Why a trial was stopped before its end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum StopReason {
+    /// The scheduler saw no hope in it.
+    Pruned {
+        /// The rule and the numbers, for people.
+        evidence: String,
+    },
+    /// Its objective was not finite.
+    Diverged {
+        /// The rule and the numbers, for people.
+        evidence: String,
+    },
+    /// The user wished it.
+    User,
+    /// The study's time was up.
+    TimeCap,
+}
+
+impl StopReason {
+    /// The reason in one word, as in the documented JSON.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Pruned { .. } => "pruned",
+            Self::Diverged { .. } => "diverged",
+            Self::User => "user",
+            Self::TimeCap => "time_cap",
+        }
+    }
+}
+
+/// Why a trial failed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum FailReason {
+    /// Its process ended with an error, more often than it may.
+    Crash {
+        /// How it ended, for people: `exit code 1`, `killed by SIGSEGV`.
+        how: String,
+        /// The last lines it wrote to stderr.
+        stderr: String,
+    },
+    /// Its process could not be started at all.
+    NotStarted {
+        /// The system's words.
+        error: String,
+    },
+    /// Its process ended well but never reported the objective.
+    NoMetric,
+    /// Its process vanished, more often than it may.
+    Lost,
+}
+
+impl FailReason {
+    /// The reason in one word, as in the documented JSON.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Crash { .. } => "crash",
+            Self::NotStarted { .. } => "not_started",
+            Self::NoMetric => "no_metric",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// How an attempt's process ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "snake_case")]
+pub enum AttemptEnd {
+    /// It left with this exit code.
+    Exited {
+        /// The exit code.
+        code: i32,
+        /// The last lines it wrote to stderr, when the code is not 0.
+        stderr: String,
+    },
+    /// A signal ended it.
+    Signaled {
+        /// The signal's number.
+        signal: i32,
+        /// The last lines it wrote to stderr.
+        stderr: String,
+    },
+    /// It could not be started.
+    NotStarted {
+        /// The system's words.
+        error: String,
+    },
+    /// It is gone and nobody saw how: the coordinator was gone too.
+    Lost,
+}
+
+/// Why a study ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "why", rename_all = "snake_case")]
+pub enum StudyEnd {
+    /// Every trial it may run has run.
+    RunCap,
+    /// Its time is up.
+    TimeCap,
+    /// The sampler has nothing more to propose.
+    SpaceExhausted,
+    /// Too many trials in a row failed.
+    Failures {
+        /// What went wrong, for people.
+        detail: String,
+    },
+}

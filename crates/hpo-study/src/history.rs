@@ -1,0 +1,566 @@
+//! The history: what the events so far add up to. [`History::apply`] is the only interpreter of
+//! events, live and on resume alike.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use hpo_recipe::Config;
+
+use crate::event::{AttemptEnd, Event, EventKind, FailReason, StopIntent, StopReason, StudyEnd};
+use crate::id::{AttemptNumber, Timestamp, TrialId};
+use crate::spec::StudySpec;
+
+/// Everything that is known of a study.
+#[derive(Debug, Clone, PartialEq)]
+pub struct History {
+    spec: StudySpec,
+    hpo_version: String,
+    opened: Timestamp,
+    trials: Vec<Trial>,
+    metric_names: Vec<String>,
+    draining: bool,
+    end: Option<StudyEnd>,
+    sessions: u32,
+    session_started: Option<Timestamp>,
+    earlier_sessions: Duration,
+    last_event: Timestamp,
+    failures_in_a_row: u32,
+}
+
+/// One trial's record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trial {
+    /// Its number.
+    pub id: TrialId,
+    /// Its configuration.
+    pub config: Config,
+    /// The scheduler's bracket, from 0.
+    pub bracket: u32,
+    /// The step up to which it may run at present; `None`: to its end.
+    pub target: Option<u64>,
+    /// Where it stands.
+    pub state: TrialState,
+    /// Its processes, in order.
+    pub attempts: Vec<Attempt>,
+    /// What it reported.
+    pub curve: Curve,
+    /// When it was suggested.
+    pub suggested: Timestamp,
+    /// When its first process started.
+    pub started: Option<Timestamp>,
+    /// When it came to its end.
+    pub ended: Option<Timestamp>,
+}
+
+/// Where a trial stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TrialState {
+    /// It has no process and waits for one: newly suggested, or put back.
+    Queued,
+    /// A process for it has been decided on; whether it runs is not known yet.
+    Launching,
+    /// Its process runs.
+    Running,
+    /// Its process is being ended.
+    Stopping(StopIntent),
+    /// It waits at a rung.
+    Paused,
+    /// It reached its end and has a value.
+    Completed,
+    /// It was stopped before its end.
+    Stopped(StopReason),
+    /// It could not be brought to an end.
+    Failed(FailReason),
+}
+
+impl TrialState {
+    /// Whether nothing more will happen to the trial.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Completed | Self::Stopped(_) | Self::Failed(_))
+    }
+    /// Whether the trial has, or is about to have, a process.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        matches!(self, Self::Launching | Self::Running | Self::Stopping(_))
+    }
+    /// The state in one word, as in the documented JSON.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Launching | Self::Running | Self::Stopping(_) => "running",
+            Self::Paused => "paused",
+            Self::Completed => "completed",
+            Self::Stopped(_) => "stopped",
+            Self::Failed(_) => "failed",
+        }
+    }
+    /// Why it is so, in one word, where there is a why.
+    #[must_use]
+    pub fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Stopped(reason) => Some(reason.word()),
+            Self::Failed(reason) => Some(reason.word()),
+            _ => None,
+        }
+    }
+}
+
+/// One process of a trial.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// Its number, from 1.
+    pub number: AttemptNumber,
+    /// The step after which it was to stop.
+    pub target: Option<u64>,
+    /// When it was decided on.
+    pub launched: Timestamp,
+    /// Its process id, once it is known.
+    pub pid: Option<u32>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// How it ended.
+    pub end: Option<AttemptEnd>,
+}
+
+/// What a trial reported, in columns: one row per report, steps rising.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Curve {
+    /// The step of each report.
+    pub steps: Vec<u64>,
+    /// The objective in each report; NaN where it was not reported (or was NaN).
+    pub objective: Vec<f64>,
+    /// Every other metric: its index in [`History::metric_names`], and its value in each report (NaN
+    /// where it was not reported).
+    pub others: Vec<(u16, Vec<f64>)>,
+    /// When the last report came.
+    pub last_at: Timestamp,
+}
+
+impl Curve {
+    /// How many reports there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+    /// The last step reported.
+    #[must_use]
+    pub fn last_step(&self) -> Option<u64> {
+        self.steps.last().copied()
+    }
+    /// The last objective reported: `(step, value)`, the value possibly not finite.
+    #[must_use]
+    pub fn last(&self) -> Option<(u64, f64)> {
+        Some((*self.steps.last()?, *self.objective.last()?))
+    }
+    /// The objective at the last report not after `step`.
+    #[must_use]
+    pub fn at(&self, step: u64) -> Option<f64> {
+        let n = self.steps.partition_point(|s| *s <= step);
+        n.checked_sub(1).map(|i| self.objective[i])
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.steps.truncate(rows);
+        self.objective.truncate(rows);
+        for (_, values) in &mut self.others {
+            values.truncate(rows);
+        }
+    }
+}
+
+impl Trial {
+    /// The trial's value: the objective at its last report. `None` before the first one; may be NaN.
+    #[must_use]
+    pub fn value(&self) -> Option<f64> {
+        self.curve.last().map(|(_, value)| value)
+    }
+    /// The attempt that counts: the last one.
+    #[must_use]
+    pub fn attempt(&self) -> Option<&Attempt> {
+        self.attempts.last()
+    }
+}
+
+/// An event that does not fit what came before it: the log is damaged, or not of this program.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("event {event} does not fit the history: {why}")]
+pub struct HistoryError {
+    /// The event's kind and subject.
+    pub event: String,
+    /// What is wrong.
+    pub why: &'static str,
+}
+
+impl History {
+    /// The history after the first event.
+    ///
+    /// # Errors
+    /// When the event does not open a study.
+    pub fn open(event: &Event) -> Result<Self, HistoryError> {
+        let EventKind::StudyOpened { spec, hpo_version } = &event.kind else {
+            return Err(misfit(event, "a log begins with study_opened"));
+        };
+        Ok(Self {
+            spec: (**spec).clone(),
+            hpo_version: hpo_version.clone(),
+            opened: event.at,
+            trials: Vec::new(),
+            metric_names: Vec::new(),
+            draining: false,
+            end: None,
+            sessions: 0,
+            session_started: None,
+            earlier_sessions: Duration::ZERO,
+            last_event: event.at,
+            failures_in_a_row: 0,
+        })
+    }
+
+    /// The history after all of these events.
+    ///
+    /// # Errors
+    /// When there is none, or one does not fit those before it.
+    pub fn replay<'a>(events: impl IntoIterator<Item = &'a Event>) -> Result<Self, HistoryError> {
+        let mut events = events.into_iter();
+        let first = events.next().ok_or_else(|| HistoryError {
+            event: "(none)".to_owned(),
+            why: "the log is empty",
+        })?;
+        let mut history = Self::open(first)?;
+        for event in events {
+            history.apply(event)?;
+        }
+        Ok(history)
+    }
+
+    /// Takes one more event in.
+    ///
+    /// Reports and ends of older attempts than a trial's last are passed over: such a process is
+    /// fenced off and nothing it says counts.
+    ///
+    /// # Errors
+    /// When the event does not fit; the history is then as it was.
+    pub fn apply(&mut self, event: &Event) -> Result<(), HistoryError> {
+        self.apply_kind(event)?;
+        self.last_event = event.at;
+        Ok(())
+    }
+
+    fn apply_kind(&mut self, event: &Event) -> Result<(), HistoryError> {
+        let at = event.at;
+        match &event.kind {
+            EventKind::StudyOpened { .. } => Err(misfit(event, "the study is open already")),
+            EventKind::SpecChanged { spec } => {
+                self.spec = (**spec).clone();
+                Ok(())
+            }
+            EventKind::SessionStarted { .. } => {
+                self.start_session(at);
+                Ok(())
+            }
+            EventKind::TrialSuggested { trial, config, bracket, target } => {
+                if trial.index() != self.trials.len() {
+                    return Err(misfit(event, "trials are numbered in order"));
+                }
+                self.trials.push(Trial {
+                    id: *trial,
+                    config: config.clone(),
+                    bracket: *bracket,
+                    target: *target,
+                    state: TrialState::Queued,
+                    attempts: Vec::new(),
+                    curve: Curve::default(),
+                    suggested: at,
+                    started: None,
+                    ended: None,
+                });
+                Ok(())
+            }
+            EventKind::AttemptLaunching { trial, attempt, target } => {
+                let record = self.trial_mut(*trial, event)?;
+                let next = record.attempts.len() as u32 + 1;
+                if attempt.0 != next {
+                    return Err(misfit(event, "attempts are numbered in order"));
+                }
+                if record.state != TrialState::Queued && record.state != TrialState::Paused {
+                    return Err(misfit(event, "only a waiting trial can be launched"));
+                }
+                record.state = TrialState::Launching;
+                record.target = *target;
+                record.attempts.push(Attempt {
+                    number: *attempt,
+                    target: *target,
+                    launched: at,
+                    pid: None,
+                    ended: None,
+                    end: None,
+                });
+                Ok(())
+            }
+            EventKind::AttemptStarted { trial, attempt, pid } => {
+                let Some(record) = self.current(*trial, *attempt, event)? else { return Ok(()) };
+                if record.state == TrialState::Launching {
+                    record.state = TrialState::Running;
+                }
+                record.started.get_or_insert(at);
+                if let Some(last) = record.attempts.last_mut() {
+                    last.pid = Some(*pid);
+                }
+                Ok(())
+            }
+            EventKind::Reported { trial, attempt, step, metrics } => {
+                self.report(*trial, *attempt, *step, metrics, event)
+            }
+            EventKind::StopRequested { trial, attempt, intent } => {
+                let Some(record) = self.current(*trial, *attempt, event)? else { return Ok(()) };
+                if !record.state.is_active() {
+                    return Err(misfit(event, "the trial has no process"));
+                }
+                record.state = TrialState::Stopping(intent.clone());
+                Ok(())
+            }
+            EventKind::AttemptEnded { trial, attempt, end } => {
+                let Some(record) = self.current(*trial, *attempt, event)? else { return Ok(()) };
+                if let Some(last) = record.attempts.last_mut() {
+                    last.ended = Some(at);
+                    last.end = Some(end.clone());
+                }
+                Ok(())
+            }
+            EventKind::TrialPaused { trial } => self.settle(*trial, TrialState::Paused, event),
+            EventKind::TrialRequeued { trial } => self.settle(*trial, TrialState::Queued, event),
+            EventKind::TrialCompleted { trial } => {
+                self.settle(*trial, TrialState::Completed, event)?;
+                self.failures_in_a_row = 0;
+                Ok(())
+            }
+            EventKind::TrialStopped { trial, reason } => {
+                self.settle(*trial, TrialState::Stopped(reason.clone()), event)?;
+                self.failures_in_a_row = 0;
+                Ok(())
+            }
+            EventKind::TrialFailed { trial, reason } => {
+                self.settle(*trial, TrialState::Failed(reason.clone()), event)?;
+                self.failures_in_a_row += 1;
+                Ok(())
+            }
+            EventKind::DrainRequested => {
+                self.draining = true;
+                Ok(())
+            }
+            EventKind::StudyEnded { end } => {
+                self.end = Some(end.clone());
+                Ok(())
+            }
+        }
+    }
+
+    fn start_session(&mut self, at: Timestamp) {
+        if let Some(started) = self.session_started {
+            self.earlier_sessions += self.last_event.since(started);
+        }
+        self.sessions += 1;
+        self.session_started = Some(at);
+        self.draining = false;
+        // A study that ended goes on when its caps were raised; whether it does is decided anew.
+        self.end = None;
+        self.failures_in_a_row = 0;
+    }
+
+    fn report(
+        &mut self,
+        trial: TrialId,
+        attempt: AttemptNumber,
+        step: u64,
+        metrics: &std::collections::BTreeMap<String, f64>,
+        event: &Event,
+    ) -> Result<(), HistoryError> {
+        let mut columns = Vec::with_capacity(metrics.len());
+        let mut objective = f64::NAN;
+        for (name, value) in metrics {
+            if *name == self.spec.metric.name {
+                objective = *value;
+            } else if let Some(index) = self.metric_index(name) {
+                columns.push((index, *value));
+            }
+        }
+        let Some(record) = self.current(trial, attempt, event)? else { return Ok(()) };
+        let curve = &mut record.curve;
+        // A process that went back to its checkpoint reports steps again: the newer word counts.
+        let rows = curve.steps.partition_point(|s| *s < step);
+        curve.truncate(rows);
+        curve.steps.push(step);
+        curve.objective.push(objective);
+        for (index, value) in columns {
+            match curve.others.iter_mut().find(|(i, _)| *i == index) {
+                Some((_, values)) => values.push(value),
+                None => {
+                    let mut values = vec![f64::NAN; rows];
+                    values.push(value);
+                    curve.others.push((index, values));
+                }
+            }
+        }
+        for (_, values) in &mut curve.others {
+            values.resize(rows + 1, f64::NAN);
+        }
+        curve.last_at = event.at;
+        Ok(())
+    }
+
+    /// The index of a metric's name; new names are added until there are absurdly many.
+    fn metric_index(&mut self, name: &str) -> Option<u16> {
+        const MOST_METRICS: usize = 1000;
+        if let Some(index) = self.metric_names.iter().position(|n| n == name) {
+            return u16::try_from(index).ok();
+        }
+        if self.metric_names.len() >= MOST_METRICS {
+            return None;
+        }
+        self.metric_names.push(name.to_owned());
+        u16::try_from(self.metric_names.len() - 1).ok()
+    }
+
+    fn settle(
+        &mut self,
+        trial: TrialId,
+        state: TrialState,
+        event: &Event,
+    ) -> Result<(), HistoryError> {
+        let record = self.trial_mut(trial, event)?;
+        if record.state.is_final() {
+            return Err(misfit(event, "the trial is over already"));
+        }
+        if state.is_final() {
+            record.ended = Some(event.at);
+        }
+        record.state = state;
+        Ok(())
+    }
+
+    fn trial_mut(&mut self, trial: TrialId, event: &Event) -> Result<&mut Trial, HistoryError> {
+        self.trials.get_mut(trial.index()).ok_or_else(|| misfit(event, "there is no such trial"))
+    }
+
+    /// The trial, if `attempt` is its last and not over; `None` when it is an older one.
+    fn current(
+        &mut self,
+        trial: TrialId,
+        attempt: AttemptNumber,
+        event: &Event,
+    ) -> Result<Option<&mut Trial>, HistoryError> {
+        let record = self.trial_mut(trial, event)?;
+        let Some(last) = record.attempts.last() else {
+            return Err(misfit(event, "the trial was never launched"));
+        };
+        if attempt > last.number {
+            return Err(misfit(event, "there is no such attempt"));
+        }
+        Ok((attempt == last.number && last.end.is_none()).then_some(record))
+    }
+
+    /// The study.
+    #[must_use]
+    pub fn spec(&self) -> &StudySpec {
+        &self.spec
+    }
+    /// Version of the program that opened the study.
+    #[must_use]
+    pub fn hpo_version(&self) -> &str {
+        &self.hpo_version
+    }
+    /// When the study was opened.
+    #[must_use]
+    pub fn opened(&self) -> Timestamp {
+        self.opened
+    }
+    /// All trials; a trial's number is its index.
+    #[must_use]
+    pub fn trials(&self) -> &[Trial] {
+        &self.trials
+    }
+    /// One trial.
+    #[must_use]
+    pub fn trial(&self, id: TrialId) -> Option<&Trial> {
+        self.trials.get(id.index())
+    }
+    /// Names of the metrics other than the objective, in order of appearance.
+    #[must_use]
+    pub fn metric_names(&self) -> &[String] {
+        &self.metric_names
+    }
+    /// Whether no new trials are to be started in this session.
+    #[must_use]
+    pub fn draining(&self) -> bool {
+        self.draining
+    }
+    /// Why the study ended, if it has.
+    #[must_use]
+    pub fn end(&self) -> Option<&StudyEnd> {
+        self.end.as_ref()
+    }
+    /// How many coordinators have taken the study up.
+    #[must_use]
+    pub fn sessions(&self) -> u32 {
+        self.sessions
+    }
+    /// When the last event happened.
+    #[must_use]
+    pub fn last_event(&self) -> Timestamp {
+        self.last_event
+    }
+    /// How many trials in a row have failed, in this session.
+    #[must_use]
+    pub fn failures_in_a_row(&self) -> u32 {
+        self.failures_in_a_row
+    }
+    /// How long the study has run at `now`, all sessions together, pauses between them left out.
+    #[must_use]
+    pub fn running_time(&self, now: Timestamp) -> Duration {
+        let this = self.session_started.map_or(Duration::ZERO, |started| now.since(started));
+        self.earlier_sessions + this
+    }
+    /// The completed trial with the best finite value; the earlier one when two are alike.
+    #[must_use]
+    pub fn best(&self) -> Option<&Trial> {
+        let goal = self.spec.metric.goal;
+        let completed = self.trials.iter().filter(|t| t.state == TrialState::Completed);
+        let mut best: Option<(&Trial, f64)> = None;
+        for trial in completed {
+            let Some(value) = trial.value().filter(|v| v.is_finite()) else { continue };
+            if best.is_none_or(|(_, b)| goal.better(value, b)) {
+                best = Some((trial, value));
+            }
+        }
+        best.map(|(trial, _)| trial)
+    }
+    /// A metric other than the objective at a trial's last report.
+    #[must_use]
+    pub fn last_metric(&self, trial: &Trial, name: &str) -> Option<f64> {
+        let index = self.metric_names.iter().position(|n| n == name)?;
+        let (_, values) = trial.curve.others.iter().find(|(i, _)| usize::from(*i) == index)?;
+        values.last().copied()
+    }
+}
+
+fn misfit(event: &Event, why: &'static str) -> HistoryError {
+    let name = match serde_json::to_value(&event.kind) {
+        Ok(json) => {
+            let kind = json.get("event").and_then(|e| e.as_str()).unwrap_or("?").to_owned();
+            match json.get("trial") {
+                Some(trial) => format!("{kind} of trial {trial}"),
+                None => kind,
+            }
+        }
+        Err(_) => "?".to_owned(),
+    };
+    HistoryError { event: name, why }
+}

@@ -1,0 +1,290 @@
+//! The checked study: what a study file means once every error in it has been found.
+//!
+//! A [`StudySpec`] is stored with the study, so it reads back from its own JSON.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use hpo_recipe::Value;
+
+use crate::space::Space;
+
+/// A whole study, checked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StudySpec {
+    /// The study's name; also its directory's under `runs/`.
+    pub name: String,
+    /// Words for people.
+    pub description: Option<String>,
+    /// The seed of everything random.
+    pub seed: u64,
+    /// What a trial runs.
+    pub job: Job,
+    /// How configurations are chosen.
+    pub method: Method,
+    /// What is optimized.
+    pub metric: Metric,
+    /// Most trials; `None`: until time or the grid runs out.
+    pub run_cap: Option<u32>,
+    /// Most running time, all sessions together.
+    pub time_cap: Option<Duration>,
+    /// What is searched.
+    pub space: Space,
+    /// When hopeless trials are stopped.
+    pub early_terminate: EarlyTerminate,
+    /// What of the machine may be used.
+    pub cpu: Cpu,
+    /// What happens when trials fail.
+    pub failure: Failure,
+    /// How long a trial's process has to end after SIGTERM before it is killed.
+    pub stop_grace: Duration,
+}
+
+impl StudySpec {
+    /// The full length of a trial in steps, where the study says it: the largest fidelity.
+    #[must_use]
+    pub fn max_steps(&self) -> Option<u64> {
+        match (&self.early_terminate, &self.job) {
+            (
+                EarlyTerminate::Asha(rungs)
+                | EarlyTerminate::SuccessiveHalving(rungs)
+                | EarlyTerminate::Hyperband(rungs),
+                _,
+            ) => Some(rungs.max_iter),
+            (_, Job::Trainer(trainer)) => Some(trainer.epochs),
+            (_, Job::Command(_)) => None,
+        }
+    }
+}
+
+/// What a trial's process is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Job {
+    /// A program of the user's.
+    Command(CommandJob),
+    /// The built-in trainer.
+    Trainer(TrainerSpec),
+}
+
+/// A program of the user's, started once per attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CommandJob {
+    /// What `${program}` stands for.
+    pub program: Option<String>,
+    /// The argument vector, with W&B's macros still in it. At least one element.
+    pub command: Vec<String>,
+}
+
+/// The built-in trainer's task and model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainerSpec {
+    /// Which network.
+    pub model: Model,
+    /// Which data.
+    pub dataset: Dataset,
+    /// Full length of a training run; also the LR schedule's horizon. At least 1.
+    pub epochs: u64,
+    /// Mini-batch size where the configuration has no `batch_size`.
+    pub batch_size: u64,
+    /// Share of the data held out for validation, in (0, 1).
+    pub validation: f64,
+    /// Seed of the split into training and validation data, the same for all trials.
+    pub split_seed: u64,
+}
+
+/// A network the built-in trainer knows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Model {
+    /// Fully connected layers.
+    Mlp {
+        /// Widths of the hidden layers.
+        hidden: Vec<u32>,
+        /// Activation after each hidden layer.
+        activation: Activation,
+    },
+    /// Convolution and pooling twice, then a linear layer; for image data.
+    Cnn {
+        /// Channels of the convolutions.
+        channels: Vec<u32>,
+    },
+}
+
+/// What follows a hidden layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// max(0, x)
+    Relu,
+    /// tanh(x)
+    Tanh,
+    /// x·Φ(x), the exact form
+    Gelu,
+}
+
+/// Data the built-in trainer can read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dataset {
+    /// The handwritten digits that ship with the program (1797 images of 8×8, 10 classes).
+    Digits,
+    /// A CSV file with a header line or without.
+    Csv {
+        /// Where it is; absolute once the study file has been read.
+        path: PathBuf,
+        /// The column to predict: a name, or an index counted from 0 (negative: from the end).
+        target: Value,
+        /// What is learned; `None`: classification when the target is text or has few whole values.
+        task: Option<Task>,
+    },
+}
+
+/// What is learned from a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// The target is one of some classes.
+    Classification,
+    /// The target is a number.
+    Regression,
+}
+
+/// How configurations are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Every combination, in order.
+    Grid,
+    /// Independent draws.
+    Random,
+    /// A scrambled Sobol sequence.
+    Sobol,
+}
+
+/// What is optimized.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Metric {
+    /// The name under which trials report it.
+    pub name: String,
+    /// Which way is better.
+    pub goal: Goal,
+}
+
+/// Which way is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Goal {
+    /// Smaller is better.
+    Minimize,
+    /// Larger is better.
+    Maximize,
+}
+
+impl Goal {
+    /// The value as something to be made small: itself, or its negative.
+    #[must_use]
+    pub fn as_loss(self, value: f64) -> f64 {
+        match self {
+            Self::Minimize => value,
+            Self::Maximize => -value,
+        }
+    }
+
+    /// Whether `a` is better than `b`. A value that is not a number is worse than any that is.
+    #[must_use]
+    pub fn better(self, a: f64, b: f64) -> bool {
+        let (a, b) = (self.as_loss(a), self.as_loss(b));
+        a < b || (b.is_nan() && !a.is_nan())
+    }
+}
+
+/// When hopeless trials are stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EarlyTerminate {
+    /// Never.
+    None,
+    /// When worse than the median of the others at the same step (Golovin et al., KDD 2017).
+    Median {
+        /// No trial is stopped before it has reported this step.
+        min_iter: u64,
+        /// No trial is stopped before this many others have reported that step.
+        min_trials: u32,
+    },
+    /// Asynchronous successive halving, stopping variant (Li et al., 2018; arXiv 1810.05934).
+    Asha(Rungs),
+    /// Synchronous successive halving (Jamieson & Talwalkar, 2016; arXiv 1502.07943).
+    SuccessiveHalving(Rungs),
+    /// Hyperband: brackets of successive halving (Li et al., 2017; arXiv 1603.06560).
+    Hyperband(Rungs),
+}
+
+/// A ladder of fidelities: `max_iter`, `max_iter / eta`, `max_iter / eta²`, … not below `min_iter`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rungs {
+    /// The lowest rung is not below this many steps. At least 1.
+    pub min_iter: u64,
+    /// The full length of a trial in steps. At least `min_iter`.
+    pub max_iter: u64,
+    /// One trial in this many goes on. At least 2.
+    pub eta: u32,
+}
+
+impl Rungs {
+    /// The steps of the rungs, rising; the last is `max_iter`.
+    #[must_use]
+    pub fn levels(self) -> Vec<u64> {
+        let mut levels = vec![self.max_iter];
+        let mut level = self.max_iter as f64 / f64::from(self.eta);
+        while level.round() as u64 >= self.min_iter.max(1) {
+            let rounded = level.round() as u64;
+            if levels.last() != Some(&rounded) {
+                levels.push(rounded);
+            }
+            level /= f64::from(self.eta);
+        }
+        levels.reverse();
+        levels
+    }
+}
+
+/// What of the machine's processors may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cpu {
+    /// Most trials at once; `None`: as many as the machine has cores.
+    pub max_parallel: Option<u32>,
+}
+
+/// What happens when trials fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// How often a trial whose process crashed is started again.
+    pub crash_retries: u32,
+    /// The study stops after this many failed trials in a row, since something common to all is
+    /// wrong; 0: never.
+    pub stop_after_consecutive: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rungs_rise_to_the_full_length() {
+        let rungs = |min_iter, max_iter, eta| Rungs { min_iter, max_iter, eta }.levels();
+        assert_eq!(rungs(1, 27, 3), [1, 3, 9, 27]);
+        assert_eq!(rungs(3, 30, 3), [3, 10, 30]);
+        assert_eq!(rungs(2, 3, 2), [2, 3]);
+        assert_eq!(rungs(1, 1, 2), [1]);
+    }
+
+    #[test]
+    fn nan_is_worse_than_any_number() {
+        assert!(Goal::Minimize.better(5.0, f64::NAN));
+        assert!(Goal::Maximize.better(-5.0, f64::NAN));
+        assert!(!Goal::Maximize.better(f64::NAN, -5.0));
+    }
+}
