@@ -4,6 +4,14 @@
 //!
 //! This crate must never do I/O.
 
+pub mod code;
+pub mod error;
+pub mod hyperparameter;
+pub mod schedule;
 pub mod value;
 
+pub use code::{Code, ScheduleCode};
+pub use error::RecipeError;
+pub use hyperparameter::{Allowed, Hyperparameter, Scale, Search};
+pub use schedule::{Horizon, Schedule, ScheduleFacts, ScheduleKind, Setting};
 pub use value::{Config, Value};

@@ -268,7 +268,12 @@ impl<'a> IntoIterator for &'a Config {
 
 impl<N: Into<String>, V: Into<Value>> FromIterator<(N, V)> for Config {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().map(|(n, v)| (n.into(), v.into())).collect())
+        Self(
+            pairs
+                .into_iter()
+                .map(|(n, v)| (n.into(), v.into()))
+                .collect(),
+        )
     }
 }
 
