@@ -1,0 +1,34 @@
+# Common tasks. `just` lists them.
+
+default:
+    @just --list
+
+# The first study of the README: real data, about a minute on two cores.
+demo:
+    cargo run --release -- run studies/digits.yaml
+
+# All tests, as in the README.
+test:
+    cargo test --workspace
+
+# All tests, with the Python references installed into target/venv, none skipped.
+test-all: venv
+    HPO_TEST_PYTHON="$PWD/target/venv/bin/python" KERAS_BACKEND=torch HPO_TEST_REQUIRE_ALL=1 cargo test --workspace
+
+# Formatting and lints, as CI wants them.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# API documentation of all crates.
+doc:
+    cargo doc --workspace --no-deps --open
+
+# A Python environment with torch and keras, for the tests that compare with them.
+venv:
+    test -x target/venv/bin/python || python3 -m venv target/venv
+    target/venv/bin/python -m pip install --quiet -r .ci/requirements.txt
+
+# What CI runs.
+ci:
+    .ci/run
