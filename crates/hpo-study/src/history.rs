@@ -117,6 +117,10 @@ pub struct Attempt {
     pub target: Option<u64>,
     /// When it was decided on.
     pub launched: Timestamp,
+    /// The session (from 1) in which it was decided on: [`History::sessions`] at that time.
+    pub session: u32,
+    /// Whether it was decided to end it; what such a process ends with says nothing of the trial.
+    pub stop_requested: bool,
     /// Its process id, once it is known.
     pub pid: Option<u32>,
     /// When it ended.
@@ -125,14 +129,18 @@ pub struct Attempt {
     pub end: Option<AttemptEnd>,
 }
 
-/// What a trial reported, in columns: one row per report, steps rising.
+/// What a trial reported, in columns: one row per step, steps rising. Reports of the same step add up
+/// to one row.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Curve {
-    /// The step of each report.
+    /// The step of each row.
     pub steps: Vec<u64>,
-    /// The objective in each report; NaN where it was not reported (or was NaN).
+    /// The objective in each row; NaN where it was not reported (or was NaN).
     pub objective: Vec<f64>,
-    /// Every other metric: its index in [`History::metric_names`], and its value in each report (NaN
+    /// Whether the objective was reported in each row: tells a loss that is NaN from one that is
+    /// not there.
+    pub measured: Vec<bool>,
+    /// Every other metric: its index in [`History::metric_names`], and its value in each row (NaN
     /// where it was not reported).
     pub others: Vec<(u16, Vec<f64>)>,
     /// When the last report came.
@@ -140,7 +148,7 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// How many reports there are.
+    /// How many rows there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.steps.len()
@@ -155,21 +163,57 @@ impl Curve {
     pub fn last_step(&self) -> Option<u64> {
         self.steps.last().copied()
     }
+    /// The objectives reported, as `(step, value)` in order; values possibly not finite.
+    pub fn objectives(&self) -> impl DoubleEndedIterator<Item = (u64, f64)> + '_ {
+        let rows = self.steps.iter().zip(&self.objective).zip(&self.measured);
+        rows.filter(|(_, measured)| **measured).map(|((step, value), _)| (*step, *value))
+    }
     /// The last objective reported: `(step, value)`, the value possibly not finite.
     #[must_use]
     pub fn last(&self) -> Option<(u64, f64)> {
-        Some((*self.steps.last()?, *self.objective.last()?))
+        self.objectives().next_back()
     }
-    /// The objective at the last report not after `step`.
+    /// The last objective reported not after `step`.
     #[must_use]
     pub fn at(&self, step: u64) -> Option<f64> {
-        let n = self.steps.partition_point(|s| *s <= step);
-        n.checked_sub(1).map(|i| self.objective[i])
+        let rows = self.steps.partition_point(|s| *s <= step);
+        (0..rows).rev().find(|row| self.measured[*row]).map(|row| self.objective[row])
+    }
+
+    /// Takes a report in. One for the last step adds to that step's row (a script may report the
+    /// training and the validation loss apart); one for an earlier step cuts the curve back first,
+    /// since a process that went back to its checkpoint reports steps again and the newer word counts.
+    fn add(&mut self, step: u64, objective: Option<f64>, others: &[(u16, f64)]) {
+        let row = self.steps.partition_point(|s| *s < step);
+        if self.last_step() != Some(step) {
+            self.truncate(row);
+            self.steps.push(step);
+            self.objective.push(f64::NAN);
+            self.measured.push(false);
+            for (_, values) in &mut self.others {
+                values.push(f64::NAN);
+            }
+        }
+        if let Some(value) = objective {
+            self.objective[row] = value;
+            self.measured[row] = true;
+        }
+        for (index, value) in others {
+            let column = match self.others.iter().position(|(i, _)| i == index) {
+                Some(column) => column,
+                None => {
+                    self.others.push((*index, vec![f64::NAN; row + 1]));
+                    self.others.len() - 1
+                }
+            };
+            self.others[column].1[row] = *value;
+        }
     }
 
     fn truncate(&mut self, rows: usize) {
         self.steps.truncate(rows);
         self.objective.truncate(rows);
+        self.measured.truncate(rows);
         for (_, values) in &mut self.others {
             values.truncate(rows);
         }
@@ -177,7 +221,7 @@ impl Curve {
 }
 
 impl Trial {
-    /// The trial's value: the objective at its last report. `None` before the first one; may be NaN.
+    /// The trial's value: the last objective reported. `None` before the first one; may be NaN.
     #[must_use]
     pub fn value(&self) -> Option<f64> {
         self.curve.last().map(|(_, value)| value)
@@ -285,6 +329,7 @@ impl History {
                 Ok(())
             }
             EventKind::AttemptLaunching { trial, attempt, target } => {
+                let session = self.sessions;
                 let record = self.trial_mut(*trial, event)?;
                 let next = record.attempts.len() as u32 + 1;
                 if attempt.0 != next {
@@ -299,6 +344,8 @@ impl History {
                     number: *attempt,
                     target: *target,
                     launched: at,
+                    session,
+                    stop_requested: false,
                     pid: None,
                     ended: None,
                     end: None,
@@ -325,6 +372,9 @@ impl History {
                     return Err(misfit(event, "the trial has no process"));
                 }
                 record.state = TrialState::Stopping(intent.clone());
+                if let Some(last) = record.attempts.last_mut() {
+                    last.stop_requested = true;
+                }
                 Ok(())
             }
             EventKind::AttemptEnded { trial, attempt, end } => {
@@ -384,35 +434,17 @@ impl History {
         event: &Event,
     ) -> Result<(), HistoryError> {
         let mut columns = Vec::with_capacity(metrics.len());
-        let mut objective = f64::NAN;
+        let mut objective = None;
         for (name, value) in metrics {
             if *name == self.spec.metric.name {
-                objective = *value;
+                objective = Some(*value);
             } else if let Some(index) = self.metric_index(name) {
                 columns.push((index, *value));
             }
         }
         let Some(record) = self.current(trial, attempt, event)? else { return Ok(()) };
-        let curve = &mut record.curve;
-        // A process that went back to its checkpoint reports steps again: the newer word counts.
-        let rows = curve.steps.partition_point(|s| *s < step);
-        curve.truncate(rows);
-        curve.steps.push(step);
-        curve.objective.push(objective);
-        for (index, value) in columns {
-            match curve.others.iter_mut().find(|(i, _)| *i == index) {
-                Some((_, values)) => values.push(value),
-                None => {
-                    let mut values = vec![f64::NAN; rows];
-                    values.push(value);
-                    curve.others.push((index, values));
-                }
-            }
-        }
-        for (_, values) in &mut curve.others {
-            values.resize(rows + 1, f64::NAN);
-        }
-        curve.last_at = event.at;
+        record.curve.add(step, objective, &columns);
+        record.curve.last_at = event.at;
         Ok(())
     }
 
@@ -563,4 +595,33 @@ fn misfit(event: &Event, why: &'static str) -> HistoryError {
         Err(_) => "?".to_owned(),
     };
     HistoryError { event: name, why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_of_one_step_add_up_and_going_back_cuts() {
+        let mut curve = Curve::default();
+        curve.add(1, Some(0.5), &[(0, 1.0)]);
+        curve.add(2, None, &[(0, 2.0)]);
+        assert_eq!(curve.last(), Some((1, 0.5)), "a line without the objective hides none");
+        curve.add(2, Some(0.4), &[(1, 3.0)]);
+        assert_eq!(curve.steps, [1, 2]);
+        assert_eq!(curve.last(), Some((2, 0.4)));
+        assert_eq!(curve.others[0], (0, vec![1.0, 2.0]));
+        assert!(curve.others[1].1[0].is_nan() && curve.others[1].1[1] == 3.0);
+        curve.add(3, Some(f64::NAN), &[]);
+        assert!(curve.last().is_some_and(|(step, value)| step == 3 && value.is_nan()));
+        assert_eq!(curve.at(2), Some(0.4));
+        assert_eq!(curve.at(0), None);
+        curve.add(2, Some(0.3), &[]);
+        assert_eq!(curve.steps, [1, 2]);
+        assert_eq!(curve.objectives().collect::<Vec<_>>(), [(1, 0.5), (2, 0.3)]);
+        assert!(curve.others.iter().all(|(_, values)| values.len() == 2));
+        curve.add(9, Some(0.2), &[]);
+        curve.add(5, Some(0.1), &[]);
+        assert_eq!(curve.steps, [1, 2, 5]);
+    }
 }
