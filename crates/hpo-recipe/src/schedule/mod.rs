@@ -8,9 +8,22 @@
 //! One schedule is one file: its facts, its formula, its Python. A new one is a file, its `mod`
 //! line and its row in the catalogue below.
 
+mod batch_growth;
 mod constant;
-pub(crate) mod python;
-pub(crate) mod shared;
+mod cosine;
+mod cyclic;
+mod exponential;
+mod inverse_time;
+mod linear;
+mod multistep;
+mod one_cycle;
+mod polynomial;
+mod python;
+mod reduce_on_plateau;
+mod shared;
+mod step;
+mod warm_restarts;
+mod wsd;
 
 use std::fmt;
 use std::str::FromStr;
@@ -48,6 +61,32 @@ macro_rules! catalogue {
 catalogue! {
     /// The rate never changes.
     Constant = constant,
+    /// Times a factor at even intervals.
+    Step = step,
+    /// Times a factor at milestones.
+    Multistep = multistep,
+    /// Times the same factor at every step.
+    Exponential = exponential,
+    /// Divided by 1 + a multiple of the step.
+    InverseTime = inverse_time,
+    /// Down to the end of the run along a power of what is left.
+    Polynomial = polynomial,
+    /// Down to the end of the run on a line.
+    Linear = linear,
+    /// Down to the end of the run along half a cosine.
+    Cosine = cosine,
+    /// Cosine again and again, each time longer (SGDR).
+    WarmRestarts = warm_restarts,
+    /// Up and down between two rates.
+    Cyclic = cyclic,
+    /// Up once, then down far below the start; momentum the other way.
+    OneCycle = one_cycle,
+    /// Times a factor when the results stop getting better.
+    ReduceOnPlateau = reduce_on_plateau,
+    /// Warm-up, stable, decay: constant, then down at the end of the run.
+    Wsd = wsd,
+    /// Larger batches at milestones instead of smaller rates.
+    BatchGrowth = batch_growth,
 }
 
 impl ScheduleKind {
@@ -348,9 +387,24 @@ impl Schedule {
             .max(1)
     }
 
+    /// The share of the horizon that is over, at most 1.
+    pub(crate) fn progress(&self, step: u64) -> f64 {
+        (step as f64 / self.main_steps() as f64).min(1.0)
+    }
+
     /// A knob that is a share of the run, in steps; at least 1.
     pub(crate) fn length(&self, name: &str) -> u64 {
-        share(self.number(name), self.main_steps())
+        self.share(self.number(name))
+    }
+
+    /// A share of the run, in steps; at least 1.
+    pub(crate) fn share(&self, fraction: f64) -> u64 {
+        share(fraction, self.main_steps())
+    }
+
+    /// Whether it sets the optimizer's momentum.
+    pub(crate) fn drives_momentum(&self) -> bool {
+        self.momentum.is_some() && self.flag("cycle_momentum")
     }
 
     pub(crate) fn number(&self, name: &str) -> f64 {
@@ -420,6 +474,10 @@ fn check_run(lr: f64, horizon: Horizon) -> Result<(), RecipeError> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+
+    pub(crate) fn close(a: f64, b: f64) {
+        assert!((a - b).abs() <= 1e-12, "{a} is not {b}");
+    }
 
     /// A schedule at lr 0.1 over `total_steps`, ten steps to the epoch, momentum 0.9.
     pub(crate) fn schedule(name: &str, knobs: &[(&str, Value)], total_steps: u64) -> Schedule {

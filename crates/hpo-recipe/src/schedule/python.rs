@@ -25,6 +25,25 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
         return vars(self)
 "#;
 
+/// Keras has no schedules for anything but the rate.
+const KERAS_MOMENTUM: &str = r#"
+class MomentumCycle(keras.callbacks.Callback):
+    """Sets the momentum (beta_1 in the Adam family) before every update."""
+
+    def __init__(self, momentum, warmup_steps=0):
+        super().__init__()
+        self.momentum, self.warmup_steps = momentum, warmup_steps
+
+    def on_train_batch_begin(self, batch, logs=None):
+        optimizer = self.model.optimizer
+        step = max(0, int(optimizer.iterations) - self.warmup_steps)
+        name = "beta_1" if hasattr(optimizer, "beta_1") else "momentum"
+        setattr(optimizer, name, float(self.momentum(step)))
+"#;
+
+const KERAS_MOMENTUM_NOTE: &str = "TensorFlow and JAX compile the momentum into the update, where \
+                                   the callback cannot reach it: use model.compile(run_eagerly=True) there.";
+
 impl Schedule {
     /// The variable that holds the schedule's own horizon.
     pub(super) fn horizon_name(&self) -> &'static str {
@@ -48,6 +67,15 @@ impl Schedule {
         } else {
             format!("max(1, round({} * {steps}))", self.literal(name))
         }
+    }
+
+    /// The line that defines `milestones`, in steps.
+    pub(super) fn python_milestones(&self) -> String {
+        format!(
+            "milestones = [max(1, round(share * {})) for share in {}]",
+            self.horizon_name(),
+            self.literal("milestones")
+        )
     }
 
     /// A knob that is a ratio of the learning rate, as a rate.
@@ -130,6 +158,17 @@ pub(super) fn torch(schedule: &Schedule, setup: &str, expression: String) -> Sch
     torch_plain(all, expression.to_owned())
 }
 
+/// The arguments that PyTorch's cycling schedulers take for the momentum.
+pub(super) fn torch_momentum(schedule: &Schedule) -> Vec<String> {
+    if !schedule.drives_momentum() {
+        return vec!["cycle_momentum=False".to_owned()];
+    }
+    ["base_momentum", "max_momentum"]
+        .iter()
+        .map(|name| format!("{name}={}", schedule.literal(name)))
+        .collect()
+}
+
 /// Keras's learning rate as it is.
 pub(super) fn keras_plain(setup: Vec<String>, expression: String) -> ScheduleCode {
     ScheduleCode {
@@ -161,4 +200,32 @@ pub(super) fn keras(schedule: &Schedule, setup: &str, expression: String) -> Sch
         schedule.literal("warmup_start_factor")
     );
     keras_plain(all, expression)
+}
+
+/// The same, with a callback that moves the momentum along another schedule if the schedule
+/// drives it.
+pub(super) fn keras_with_momentum(
+    schedule: &Schedule,
+    setup: &str,
+    rate: String,
+    momentum: &str,
+) -> ScheduleCode {
+    if !schedule.drives_momentum() {
+        return keras(schedule, setup, rate);
+    }
+    let setup = format!(
+        "{}\n\n\n{}",
+        KERAS_MOMENTUM.trim(),
+        setup.trim_matches('\n')
+    );
+    let mut code = keras(schedule, &setup, rate);
+    let warmup = if schedule.warmup_steps() > 0 {
+        ", warmup_steps"
+    } else {
+        ""
+    };
+    code.callbacks
+        .push(format!("MomentumCycle({momentum}{warmup})"));
+    code.code.notes.push(KERAS_MOMENTUM_NOTE.to_owned());
+    code
 }
