@@ -16,20 +16,36 @@ pub trait Sampler: Send {
     /// trial.
     fn suggest(&self, history: &History, rng: &mut Rng) -> Option<Config>;
 
-    /// Sees every event, after the history took it in. Only for what is costly to compute anew.
+    /// Sees every event from the first one on, on resume too, right after the history took it in.
+    /// Only for what is costly to compute anew.
     fn observe(&mut self, _history: &History, _event: &Event) {}
 }
 
 /// Shares out the budget.
 pub trait Scheduler: Send {
     /// Whose turn it is when a place is free.
-    fn next(&self, history: &History) -> Next;
+    ///
+    /// `can_start` says whether a new trial can still come: `false` once as many trials exist as
+    /// the study may have, or once the sampler has nothing left to propose. A bracket that is not
+    /// full is then judged by the members it has, and [`Next::Start`] is not answered any more. It
+    /// is NOT for a study that only drains: that one may go on in a later session, so its brackets
+    /// wait (whoever drains does not ask at all).
+    ///
+    /// Ask again after every answer but [`Next::Wait`], which holds until the next event. When
+    /// `can_start` is `false`, no trial runs or is queued, and the answer is [`Next::Wait`], every
+    /// trial is over.
+    fn next(&self, history: &History, can_start: bool) -> Next;
 
     /// What becomes of a running trial after its newest report (and once more when its process has
-    /// ended well).
+    /// ended well). A trial whose process has ended well and which may [`Verdict::Continue`] has
+    /// come to its end: it is complete. Nothing is stopped for being bad once its process is over.
+    ///
+    /// Asking twice gives the same answer, as long as no event came in between.
     fn judge(&self, history: &History, trial: TrialId) -> Verdict;
 
-    /// Sees every event, after the history took it in. Only for what is costly to compute anew.
+    /// Sees every event from the first one on, on resume too, right after the history took it in
+    /// and before the history takes in the next. Only for what is costly to compute anew, and for
+    /// what a trial was compared with at the time it was judged.
     fn observe(&mut self, _history: &History, _event: &Event) {}
 }
 
