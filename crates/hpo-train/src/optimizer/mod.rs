@@ -1,7 +1,7 @@
 //! The update rules: how each optimizer of the catalogue turns gradients into a step.
 //!
 //! One file per update rule, all of them as PyTorch 2.15 computes them in float32
-//! (`tests/optimizer_reference.rs` holds them to it). [`fused`] does what they share: it walks
+//! (`tests/optimizer_reference.rs` holds them to it). A shared part (`fused.rs`) walks
 //! over each variable and its state once, in place, without temporary tensors. [`clip`] bounds the
 //! global gradient norm.
 //!
