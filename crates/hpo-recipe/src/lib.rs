@@ -7,11 +7,13 @@
 pub mod code;
 pub mod error;
 pub mod hyperparameter;
+pub mod optimizer;
 pub mod schedule;
 pub mod value;
 
 pub use code::{Code, ScheduleCode};
 pub use error::RecipeError;
 pub use hyperparameter::{Allowed, Hyperparameter, Scale, Search};
+pub use optimizer::{OptimizerFacts, OptimizerKind, OptimizerSetting};
 pub use schedule::{Horizon, Schedule, ScheduleFacts, ScheduleKind, Setting};
 pub use value::{Config, Value};
