@@ -165,9 +165,9 @@ const KERAS: &str = r#"
 class Cyclic(keras.optimizers.schedules.LearningRateSchedule):
     """Swings from `base` to `peak` in `up` steps and back until `cycle` steps are over."""
 
-    def __init__(self, base, peak, up, cycle, shrink_by_cycle=1.0, shrink_by_step=1.0):
-        self.base, self.peak, self.up, self.cycle = base, peak, up, cycle
-        self.shrink_by_cycle, self.shrink_by_step = shrink_by_cycle, shrink_by_step
+    def __init__(self, base, peak, up, cycle, run, shrink_by_cycle=1.0, shrink_by_run=1.0):
+        self.base, self.peak, self.up, self.cycle, self.run = base, peak, up, cycle, run
+        self.shrink_by_cycle, self.shrink_by_run = shrink_by_cycle, shrink_by_run
 
     def __call__(self, step):
         step = keras.ops.cast(step, "float32")
@@ -175,7 +175,7 @@ class Cyclic(keras.optimizers.schedules.LearningRateSchedule):
         position = step - cycles * self.cycle
         down = (self.cycle - position) / (self.cycle - self.up)
         height = keras.ops.where(position <= self.up, position / self.up, down)
-        amplitude = self.shrink_by_cycle**cycles * self.shrink_by_step**step
+        amplitude = self.shrink_by_cycle**cycles * self.shrink_by_run ** (step / self.run)
         return self.base + (self.peak - self.base) * height * amplitude
 
     def get_config(self):
@@ -185,10 +185,12 @@ class Cyclic(keras.optimizers.schedules.LearningRateSchedule):
 fn keras(schedule: &Schedule) -> ScheduleCode {
     let shrink = match schedule.text("mode") {
         "triangular2" => ", shrink_by_cycle=0.5".to_owned(),
-        "exp_range" => format!(", shrink_by_step={}", python_gamma(schedule)),
+        "exp_range" => format!(", shrink_by_run={}", schedule.literal("amplitude_ratio")),
         _ => String::new(),
     };
-    let swing = |base: &str, peak: &str| format!("Cyclic({base}, {peak}, up, cycle{shrink})");
+    let run = schedule.horizon_name();
+    let swing =
+        |base: &str, peak: &str| format!("Cyclic({base}, {peak}, up, cycle, {run}{shrink})");
     let setup = format!("{KERAS}\n\n{}", python_lengths(schedule));
     let rate = swing(
         &schedule.python_rate("base_lr_ratio"),

@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::code::ScheduleCode;
 use crate::error::{RecipeError, nearest};
-use crate::hyperparameter::Hyperparameter;
+use crate::hyperparameter::{Allowed, Hyperparameter};
 use crate::value::{Config, Value};
 
 pub use shared::WARMUP;
@@ -235,6 +235,19 @@ impl TryFrom<Saved> for Schedule {
 
     fn try_from(saved: Saved) -> Result<Self, RecipeError> {
         let fresh = Self::from_config(&saved.config, saved.lr, saved.momentum, saved.horizon)?;
+        if saved
+            .progress
+            .is_some_and(|progress| !(0.0..=saved.lr).contains(&progress.lr))
+        {
+            return Err(RecipeError::OutOfRange {
+                name: "progress.lr".to_owned(),
+                value: saved
+                    .progress
+                    .map_or(0.0, |progress| progress.lr)
+                    .to_string(),
+                allowed: "a number of at least 0 and at most lr".to_owned(),
+            });
+        }
         Ok(Self {
             progress: fresh.progress.and(saved.progress).or(fresh.progress),
             ..fresh
@@ -444,28 +457,27 @@ fn share(fraction: f64, steps: u64) -> u64 {
 }
 
 fn check_run(lr: f64, horizon: Horizon) -> Result<(), RecipeError> {
-    let out_of_range = |name: &str, value: String, allowed: &str| RecipeError::OutOfRange {
-        name: name.to_owned(),
-        value,
-        allowed: allowed.to_owned(),
-    };
     if !lr.is_finite() || lr <= 0.0 {
-        return Err(out_of_range(
-            "lr",
-            Value::Float(lr).to_string(),
-            "a number of more than 0",
-        ));
+        return Err(RecipeError::OutOfRange {
+            name: "lr".to_owned(),
+            value: Value::Float(lr).to_string(),
+            allowed: Allowed::POSITIVE.to_string(),
+        });
     }
+    let Horizon {
+        total_steps,
+        steps_per_epoch,
+    } = horizon;
     for (name, steps) in [
-        ("total_steps", horizon.total_steps),
-        ("steps_per_epoch", horizon.steps_per_epoch),
+        ("total_steps", total_steps),
+        ("steps_per_epoch", steps_per_epoch),
     ] {
         if steps == 0 {
-            return Err(out_of_range(
-                name,
-                steps.to_string(),
-                "a whole number of at least 1",
-            ));
+            return Err(RecipeError::OutOfRange {
+                name: name.to_owned(),
+                value: steps.to_string(),
+                allowed: "a whole number of at least 1".to_owned(),
+            });
         }
     }
     Ok(())

@@ -89,7 +89,7 @@ fn observe(schedule: &mut Schedule, value: f64) {
     let Some(mut progress) = schedule.progress else {
         return;
     };
-    progress.epochs += 1;
+    progress.epochs = progress.epochs.saturating_add(1);
     let seen = progress
         .epochs
         .saturating_mul(schedule.horizon.steps_per_epoch);
@@ -109,7 +109,7 @@ fn take_note(schedule: &Schedule, progress: &mut Progress, value: f64) {
         progress.best = Some(value);
         progress.bad_epochs = 0;
     } else {
-        progress.bad_epochs += 1;
+        progress.bad_epochs = progress.bad_epochs.saturating_add(1);
     }
     if progress.cooldown > 0 {
         progress.cooldown -= 1;
