@@ -64,6 +64,55 @@ pub(crate) fn lines(text: &str) -> Vec<String> {
     text.trim_matches('\n').lines().map(str::to_owned).collect()
 }
 
+/// How long a line of Python may be before it is broken up (the formatter black's width).
+const LINE_WIDTH: usize = 88;
+
+/// A call, or an assignment of one, with one argument to the line where it is too long for one
+/// line; arguments that are too long themselves are broken up in turn. Other text stays.
+#[must_use]
+pub fn wrapped(call: &str) -> String {
+    wrapped_at(call, 0)
+}
+
+fn wrapped_at(call: &str, indent: usize) -> String {
+    let whole = || call.to_owned();
+    if indent + call.len() <= LINE_WIDTH {
+        return whole();
+    }
+    let Some((head, inner)) = call.strip_suffix(')').and_then(|call| call.split_once('(')) else {
+        return whole();
+    };
+    // Parentheses around a sum are no call: a comma would make a tuple of it.
+    let is_call = head.ends_with(|last: char| last.is_alphanumeric() || last == '_');
+    let Some(arguments) = arguments(inner).filter(|_| is_call) else {
+        return whole();
+    };
+    let (outside, inside) = (" ".repeat(indent), " ".repeat(indent + 4));
+    let lines: Vec<String> = arguments
+        .iter()
+        .map(|argument| format!("{inside}{},\n", wrapped_at(argument, indent + 4)))
+        .collect();
+    format!("{head}(\n{}{outside})", lines.concat())
+}
+
+/// The arguments between a call's parentheses; none if these do not belong together.
+fn arguments(inner: &str) -> Option<Vec<&str>> {
+    let (mut depth, mut start, mut found) = (0_usize, 0, Vec::new());
+    for (at, letter) in inner.char_indices() {
+        match letter {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.checked_sub(1)?,
+            ',' if depth == 0 => {
+                found.push(inner.get(start..at)?.trim());
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    found.push(inner.get(start..)?.trim());
+    Some(found)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,5 +124,20 @@ mod tests {
         assert_eq!(python_number(3.0), "3.0");
         assert_eq!(python_rounded(0.1 * 3.0), "0.3");
         assert_eq!(python_number(f64::NEG_INFINITY), "float(\"-inf\")");
+    }
+    #[test]
+    fn long_calls_get_a_line_for_every_argument() {
+        assert_eq!(wrapped("f(a, b)"), "f(a, b)");
+        let list = ["10"; 12].join(", ");
+        assert_eq!(
+            wrapped(&format!(
+                "x = m.f(first, g([{list}], y=(2, 3)), last=max(1, 2))"
+            )),
+            format!("x = m.f(\n    first,\n    g([{list}], y=(2, 3)),\n    last=max(1, 2),\n)")
+        );
+        let power = format!("x = {} ** (1 / steps)", "9".repeat(100));
+        assert_eq!(wrapped(&power), power);
+        let two = format!("{}(1) + f(2)", "f".repeat(100));
+        assert_eq!(wrapped(&two), two);
     }
 }

@@ -1,5 +1,11 @@
 //! What holds for every schedule of the catalogue.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
 mod schedule_settings;
 
 use hpo_recipe::schedule::WARMUP;

@@ -64,26 +64,36 @@ fn at(schedule: &Schedule, step: u64) -> Setting {
     }
 }
 
-/// `batch_multiplier` and `lr_factor`, functions of the update counted from the run's start.
-fn python_functions(schedule: &Schedule) -> String {
+/// `milestones`, `batch_multiplier` and `lr_factor`; the functions take the update counted from
+/// the run's start.
+fn python_functions(schedule: &Schedule) -> [String; 3] {
     let gamma = schedule.literal("gamma");
     let since = if schedule.warmup_steps() > 0 {
         "warmup_steps + "
     } else {
         ""
     };
-    format!(
-        "milestones = [{since}max(1, round(share * {})) for share in {}]\n\n\n\
-         def batch_multiplier(step):\n    \
-         passed = sum(step >= milestone for milestone in milestones)\n    \
-         return min((1 / {gamma}) ** passed, {})\n\n\n\
-         def lr_factor(step):\n    \
-         passed = sum(step >= milestone for milestone in milestones)\n    \
-         return {gamma}**passed * batch_multiplier(step)\n\n",
+    let milestones = format!(
+        "milestones = [{since}max(1, round(share * {})) for share in {}]",
         schedule.horizon_name(),
-        schedule.literal("milestones"),
+        schedule.literal("milestones")
+    );
+    let batch = format!(
+        "def batch_multiplier(step):
+    \
+         passed = sum(step >= milestone for milestone in milestones)
+    \
+         return min((1 / {gamma}) ** passed, {})",
         schedule.literal("max_batch_multiplier")
-    )
+    );
+    let rate = format!(
+        "def lr_factor(step):
+    \
+         passed = sum(step >= milestone for milestone in milestones)
+    \
+         return {gamma}**passed * batch_multiplier(step)"
+    );
+    [milestones, batch, rate]
 }
 
 const NOTE: &str = "The batch grows: draw round(batch_size * batch_multiplier(step)) samples for \
@@ -96,15 +106,16 @@ fn pytorch(schedule: &Schedule) -> ScheduleCode {
         "lr_factor"
     };
     let expression = format!("lr_scheduler.LambdaLR(optimizer, {function})");
-    let mut code = python::torch(schedule, &python_functions(schedule), expression);
+    let [milestones, batch, rate] = python_functions(schedule);
+    let mut code = python::torch(schedule, &[&milestones, &batch, &rate], &expression);
     code.code.notes.push(NOTE.to_owned());
     code
 }
 
 fn keras(schedule: &Schedule) -> ScheduleCode {
-    let setup = format!(
-        "{}rates = [{} * lr_factor(step) for step in [0, *milestones]]",
-        python_functions(schedule),
+    let [milestones, batch, factor] = python_functions(schedule);
+    let rates = format!(
+        "rates = [{} * lr_factor(step) for step in [0, *milestones]]",
         schedule.python_lr()
     );
     let since = if schedule.warmup_steps() > 0 {
@@ -115,7 +126,11 @@ fn keras(schedule: &Schedule) -> ScheduleCode {
     let expression = format!(
         "keras.optimizers.schedules.PiecewiseConstantDecay([m{since} - 1 for m in milestones], rates)"
     );
-    let mut code = python::keras(schedule, &setup, expression);
+    let mut code = python::keras(
+        schedule,
+        &[&milestones, &batch, &factor, &rates],
+        &expression,
+    );
     code.code.notes.push(NOTE.to_owned());
     code
 }

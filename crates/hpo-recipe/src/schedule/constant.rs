@@ -1,7 +1,7 @@
 //! The rate never changes.
 
 use super::python::{keras_plain, torch_plain};
-use super::{Schedule, ScheduleFacts, ScheduleKind, Setting, python};
+use super::{Schedule, ScheduleFacts, ScheduleKind, Setting};
 use crate::code::ScheduleCode;
 
 pub(super) static FACTS: ScheduleFacts = ScheduleFacts {
@@ -23,23 +23,23 @@ fn at(schedule: &Schedule, _step: u64) -> Setting {
 }
 
 fn pytorch(schedule: &Schedule) -> ScheduleCode {
-    let expression = if schedule.warmup_steps() > 0 {
-        schedule.torch_warmup()
-    } else {
-        "lr_scheduler.ConstantLR(optimizer, factor=1.0)".to_owned()
-    };
-    torch_plain(schedule.warmup_lines(), expression)
+    if schedule.warmup_steps() == 0 {
+        return torch_plain(&[], "lr_scheduler.ConstantLR(optimizer, factor=1.0)");
+    }
+    torch_plain(&[&schedule.warmup_line()], &schedule.torch_warmup())
 }
 
+/// Keras's polynomial of power 1 stays at its end: rising, it is a warm-up.
 fn keras(schedule: &Schedule) -> ScheduleCode {
     if schedule.warmup_steps() == 0 {
-        return keras_plain(Vec::new(), schedule.python_lr());
+        return keras_plain(&[], &schedule.python_lr());
     }
-    let constant = format!(
-        "keras.optimizers.schedules.PolynomialDecay({0}, 1, end_learning_rate={0})",
+    let expression = format!(
+        "keras.optimizers.schedules.PolynomialDecay({}, decay_steps=warmup_steps, end_learning_rate={})",
+        schedule.python_rate("warmup_start_factor"),
         schedule.python_lr()
     );
-    python::keras(schedule, "", constant)
+    keras_plain(&[&schedule.warmup_line()], &expression)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::shared::{ETA_MIN_RATIO, half_cosine};
 use super::{Schedule, ScheduleFacts, ScheduleKind, Setting, python};
-use crate::code::{ScheduleCode, python_rounded};
+use crate::code::ScheduleCode;
 
 pub(super) static FACTS: ScheduleFacts = ScheduleFacts {
     kind: ScheduleKind::Cosine,
@@ -31,7 +31,7 @@ fn pytorch(schedule: &Schedule) -> ScheduleCode {
         schedule.horizon_name(),
         schedule.python_rate("eta_min_ratio")
     );
-    let mut code = python::torch(schedule, "", expression);
+    let mut code = python::torch(schedule, &[], &expression);
     code.code.notes.push(
         "CosineAnnealingLR rises again after total_steps: do not step it further.".to_owned(),
     );
@@ -42,7 +42,7 @@ fn pytorch(schedule: &Schedule) -> ScheduleCode {
 fn keras(schedule: &Schedule) -> ScheduleCode {
     let (rate, alpha) = (schedule.python_lr(), schedule.literal("eta_min_ratio"));
     let expression = if schedule.warmup_steps() > 0 {
-        let start = python_rounded(schedule.lr * schedule.number("warmup_start_factor"));
+        let start = schedule.python_rate("warmup_start_factor");
         format!(
             "keras.optimizers.schedules.CosineDecay({start}, decay_steps=main_steps, \
              alpha={alpha}, warmup_target={rate}, warmup_steps=warmup_steps)"
@@ -52,7 +52,7 @@ fn keras(schedule: &Schedule) -> ScheduleCode {
             "keras.optimizers.schedules.CosineDecay({rate}, decay_steps=total_steps, alpha={alpha})"
         )
     };
-    python::keras_plain(schedule.warmup_lines(), expression)
+    python::keras_plain(&[&schedule.warmup_lines()], &expression)
 }
 
 #[cfg(test)]

@@ -158,7 +158,7 @@ fn pytorch(schedule: &Schedule) -> ScheduleCode {
     }
     arguments.extend(python::torch_momentum(schedule));
     let expression = format!("lr_scheduler.CyclicLR({})", arguments.join(", "));
-    python::torch(schedule, &python_lengths(schedule), expression)
+    python::torch(schedule, &[&python_lengths(schedule)], &expression)
 }
 
 const KERAS: &str = r#"
@@ -191,7 +191,6 @@ fn keras(schedule: &Schedule) -> ScheduleCode {
     let run = schedule.horizon_name();
     let swing =
         |base: &str, peak: &str| format!("Cyclic({base}, {peak}, up, cycle, {run}{shrink})");
-    let setup = format!("{KERAS}\n\n{}", python_lengths(schedule));
     let rate = swing(
         &schedule.python_rate("base_lr_ratio"),
         &schedule.python_lr(),
@@ -200,7 +199,8 @@ fn keras(schedule: &Schedule) -> ScheduleCode {
         &schedule.literal("max_momentum"),
         &schedule.literal("base_momentum"),
     );
-    python::keras_with_momentum(schedule, &setup, rate, &momentum)
+    let lengths = python_lengths(schedule);
+    python::keras_with_momentum(schedule, &[KERAS, &lengths], &rate, &momentum)
 }
 
 #[cfg(test)]

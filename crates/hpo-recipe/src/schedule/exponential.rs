@@ -50,7 +50,7 @@ fn pytorch(schedule: &Schedule) -> ScheduleCode {
     } else {
         format!("lr_scheduler.ExponentialLR(optimizer, gamma={rate} ** (1 / {steps}))")
     };
-    python::torch(schedule, "", expression)
+    python::torch(schedule, &[], &expression)
 }
 
 fn keras(schedule: &Schedule) -> ScheduleCode {
@@ -61,7 +61,7 @@ fn keras(schedule: &Schedule) -> ScheduleCode {
         schedule.literal("decay_rate"),
         python_flag(schedule.flag("staircase"))
     );
-    python::keras(schedule, "", expression)
+    python::keras(schedule, &[], &expression)
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ fn pytorch(schedule: &Schedule) -> ScheduleCode {
         "lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + {} * (step {divide} decay_steps)))",
         schedule.literal("decay_rate")
     );
-    python::torch(schedule, &setup, expression)
+    python::torch(schedule, &[&setup], &expression)
 }
 
 fn keras(schedule: &Schedule) -> ScheduleCode {
@@ -65,7 +65,7 @@ fn keras(schedule: &Schedule) -> ScheduleCode {
         schedule.literal("decay_rate"),
         python_flag(schedule.flag("staircase"))
     );
-    python::keras(schedule, "", expression)
+    python::keras(schedule, &[], &expression)
 }
 
 #[cfg(test)]

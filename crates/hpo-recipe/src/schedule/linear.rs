@@ -43,7 +43,7 @@ fn pytorch(schedule: &Schedule) -> ScheduleCode {
         schedule.literal("end_factor"),
         schedule.horizon_name()
     );
-    python::torch(schedule, "", expression)
+    python::torch(schedule, &[], &expression)
 }
 
 fn keras(schedule: &Schedule) -> ScheduleCode {
@@ -53,7 +53,7 @@ fn keras(schedule: &Schedule) -> ScheduleCode {
         schedule.horizon_name(),
         schedule.python_rate("end_factor")
     );
-    python::keras(schedule, "", expression)
+    python::keras(schedule, &[], &expression)
 }
 
 #[cfg(test)]

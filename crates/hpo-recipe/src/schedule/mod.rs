@@ -124,6 +124,9 @@ impl FromStr for ScheduleKind {
     }
 }
 
+/// Whether knobs fit together.
+type Check = fn(&Schedule) -> Result<(), RecipeError>;
+
 /// What there is to know about a schedule.
 #[derive(Debug)]
 pub struct ScheduleFacts {
@@ -144,7 +147,7 @@ pub struct ScheduleFacts {
     /// The formula; the step counts from the end of the warm-up.
     pub(crate) at: fn(&Schedule, u64) -> Setting,
     /// What no single knob's bounds can say.
-    pub(crate) check: Option<fn(&Schedule) -> Result<(), RecipeError>>,
+    pub(crate) check: Option<Check>,
     /// What it does at the end of an epoch, given a value where lower is better.
     pub(crate) observe: Option<fn(&mut Schedule, f64)>,
 }

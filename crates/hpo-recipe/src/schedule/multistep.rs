@@ -27,7 +27,7 @@ fn pytorch(schedule: &Schedule) -> ScheduleCode {
         "lr_scheduler.MultiStepLR(optimizer, milestones=milestones, gamma={})",
         schedule.literal("gamma")
     );
-    python::torch(schedule, &schedule.python_milestones(), expression)
+    python::torch(schedule, &[&schedule.python_milestones()], &expression)
 }
 
 fn keras(schedule: &Schedule) -> ScheduleCode {
@@ -39,7 +39,7 @@ fn keras(schedule: &Schedule) -> ScheduleCode {
     );
     let expression =
         "keras.optimizers.schedules.PiecewiseConstantDecay([m - 1 for m in milestones], rates)";
-    python::keras(schedule, &setup, expression.to_owned())
+    python::keras(schedule, &[&setup], expression)
 }
 
 #[cfg(test)]

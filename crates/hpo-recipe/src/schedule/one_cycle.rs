@@ -186,7 +186,7 @@ fn pytorch(schedule: &Schedule) -> ScheduleCode {
     }
     arguments.extend(python::torch_momentum(schedule));
     let expression = format!("lr_scheduler.OneCycleLR({})", arguments.join(", "));
-    python::torch(schedule, "", expression)
+    python::torch(schedule, &[], &expression)
 }
 
 const KERAS: &str = r#"
@@ -234,11 +234,11 @@ fn keras(schedule: &Schedule) -> ScheduleCode {
     };
     let mut code = python::keras_with_momentum(
         schedule,
-        KERAS,
-        path(|point| point.lr),
+        &[KERAS],
+        &path(|point| point.lr),
         &path(|point| point.momentum),
     );
-    code.code.imports.push("import math".to_owned());
+    code.code.imports.insert(0, "import math".to_owned());
     code
 }
 

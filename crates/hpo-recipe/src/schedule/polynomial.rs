@@ -47,7 +47,7 @@ fn pytorch(schedule: &Schedule) -> ScheduleCode {
     if schedule.number("end_lr_ratio") == 0.0 {
         let expression =
             format!("lr_scheduler.PolynomialLR(optimizer, total_iters={steps}, power={power})");
-        return python::torch(schedule, "", expression);
+        return python::torch(schedule, &[], &expression);
     }
     let end = schedule.literal("end_lr_ratio");
     let setup = format!(
@@ -56,8 +56,8 @@ fn pytorch(schedule: &Schedule) -> ScheduleCode {
     );
     python::torch(
         schedule,
-        &setup,
-        "lr_scheduler.LambdaLR(optimizer, polynomial)".to_owned(),
+        &[&setup],
+        "lr_scheduler.LambdaLR(optimizer, polynomial)",
     )
 }
 
@@ -69,7 +69,7 @@ fn keras(schedule: &Schedule) -> ScheduleCode {
         schedule.python_rate("end_lr_ratio"),
         schedule.literal("power")
     );
-    python::keras(schedule, "", expression)
+    python::keras(schedule, &[], &expression)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What the Python of all schedules has in common: names, lengths, the warm-up around them.
 
 use super::Schedule;
-use crate::code::{Code, ScheduleCode, lines, python_flag, python_number, python_rounded};
+use crate::code::{Code, ScheduleCode, python_flag, python_number, python_rounded, wrapped};
 use crate::value::Value;
 
 const TORCH_IMPORT: &str = "from torch.optim import lr_scheduler";
@@ -65,7 +65,7 @@ impl Schedule {
         if self.number(name) == 1.0 {
             steps.to_owned()
         } else {
-            format!("max(1, round({} * {steps}))", self.literal(name))
+            format!("max(1, round({} * {steps}))", self.fraction(name))
         }
     }
 
@@ -89,25 +89,39 @@ impl Schedule {
     }
 
     /// The lines that define `warmup_steps` and `main_steps`; none without a warm-up.
-    pub(super) fn warmup_lines(&self) -> Vec<String> {
+    pub(super) fn warmup_lines(&self) -> String {
         if self.warmup_steps() == 0 {
-            return Vec::new();
+            return String::new();
         }
-        vec![
-            format!(
-                "warmup_steps = max(1, round({} * total_steps))",
-                self.literal("warmup_fraction")
-            ),
-            "main_steps = max(1, total_steps - warmup_steps)".to_owned(),
-        ]
+        format!(
+            "{}\nmain_steps = max(1, total_steps - warmup_steps)",
+            self.warmup_line()
+        )
+    }
+
+    /// The line that defines `warmup_steps`.
+    pub(super) fn warmup_line(&self) -> String {
+        format!(
+            "warmup_steps = max(1, round({} * total_steps))",
+            self.literal("warmup_fraction")
+        )
     }
 
     /// PyTorch's linear warm-up.
     pub(super) fn torch_warmup(&self) -> String {
         format!(
             "lr_scheduler.LinearLR(optimizer, start_factor={}, total_iters=warmup_steps)",
-            self.literal("warmup_start_factor")
+            self.fraction("warmup_start_factor")
         )
+    }
+
+    /// A knob's value, for a place in a product: the common fractions as people write them.
+    pub(super) fn fraction(&self, name: &str) -> String {
+        let x = self.number(name);
+        [3.0, 6.0, 7.0]
+            .into_iter()
+            .find(|n| 1.0 / n == x)
+            .map_or_else(|| self.literal(name), |n| format!("1 / {n}"))
     }
 }
 
@@ -128,14 +142,9 @@ fn literal(value: &Value) -> String {
 }
 
 /// PyTorch's scheduler as it is, stepped after every update.
-pub(super) fn torch_plain(setup: Vec<String>, expression: String) -> ScheduleCode {
+pub(super) fn torch_plain(blocks: &[&str], expression: &str) -> ScheduleCode {
     ScheduleCode {
-        code: Code {
-            imports: vec![TORCH_IMPORT.to_owned()],
-            setup,
-            expression,
-            notes: Vec::new(),
-        },
+        code: code(TORCH_IMPORT, blocks, expression),
         after_update: vec!["scheduler.step()".to_owned()],
         ..ScheduleCode::default()
     }
@@ -145,17 +154,25 @@ pub(super) fn torch_plain(setup: Vec<String>, expression: String) -> ScheduleCod
 ///
 /// The schedule is built before its warm-up because some set the optimizer's first rate, and the
 /// warm-up has to rise to that one.
-pub(super) fn torch(schedule: &Schedule, setup: &str, expression: String) -> ScheduleCode {
-    let mut all = schedule.warmup_lines();
-    all.extend(lines(setup));
+pub(super) fn torch(schedule: &Schedule, blocks: &[&str], expression: &str) -> ScheduleCode {
     if schedule.warmup_steps() == 0 {
-        return torch_plain(all, expression);
+        return torch_plain(blocks, expression);
     }
-    all.push(format!("main = {expression}"));
-    all.push(format!("warmup = {}", schedule.torch_warmup()));
-    let expression =
-        "lr_scheduler.SequentialLR(optimizer, [warmup, main], milestones=[warmup_steps])";
-    torch_plain(all, expression.to_owned())
+    let lengths = schedule.warmup_lines();
+    let parts = format!(
+        "{}\n{}",
+        wrapped(&format!("main = {expression}")),
+        wrapped(&format!("warmup = {}", schedule.torch_warmup()))
+    );
+    let blocks: Vec<&str> = [lengths.as_str()]
+        .into_iter()
+        .chain(blocks.iter().copied())
+        .chain([parts.as_str()])
+        .collect();
+    torch_plain(
+        &blocks,
+        "lr_scheduler.SequentialLR(optimizer, [warmup, main], milestones=[warmup_steps])",
+    )
 }
 
 /// The arguments that PyTorch's cycling schedulers take for the momentum.
@@ -170,62 +187,89 @@ pub(super) fn torch_momentum(schedule: &Schedule) -> Vec<String> {
 }
 
 /// Keras's learning rate as it is.
-pub(super) fn keras_plain(setup: Vec<String>, expression: String) -> ScheduleCode {
+pub(super) fn keras_plain(blocks: &[&str], expression: &str) -> ScheduleCode {
     ScheduleCode {
-        code: Code {
-            imports: vec![KERAS_IMPORT.to_owned()],
-            setup,
-            expression,
-            notes: Vec::new(),
-        },
+        code: code(KERAS_IMPORT, blocks, expression),
         ..ScheduleCode::default()
     }
 }
 
-/// Keras's learning-rate schedule, behind the schedule's warm-up if it has one.
-pub(super) fn keras(schedule: &Schedule, setup: &str, expression: String) -> ScheduleCode {
-    let mut all = Vec::new();
-    if schedule.warmup_steps() > 0 {
-        all.extend(lines(KERAS_WARMUP));
-        all.push(String::new());
-        all.push(String::new());
-        all.extend(schedule.warmup_lines());
-    }
-    all.extend(lines(setup));
+/// Keras's learning-rate schedule, behind the schedule's warm-up if it has one. `blocks` are its
+/// class, if it needs one, and the lines that come after.
+pub(super) fn keras(schedule: &Schedule, blocks: &[&str], expression: &str) -> ScheduleCode {
     if schedule.warmup_steps() == 0 {
-        return keras_plain(all, expression);
+        return keras_plain(blocks, expression);
     }
+    let lengths = schedule.warmup_lines();
+    let (classes, lines): (Vec<&str>, Vec<&str>) =
+        blocks.iter().copied().partition(|block| is_class(block));
+    let blocks: Vec<&str> = [KERAS_WARMUP]
+        .into_iter()
+        .chain(classes)
+        .chain([lengths.as_str()])
+        .chain(lines)
+        .collect();
     let expression = format!(
         "Warmup({expression}, steps=warmup_steps, start_factor={})",
-        schedule.literal("warmup_start_factor")
+        schedule.fraction("warmup_start_factor")
     );
-    keras_plain(all, expression)
+    keras_plain(&blocks, &expression)
 }
 
 /// The same, with a callback that moves the momentum along another schedule if the schedule
 /// drives it.
 pub(super) fn keras_with_momentum(
     schedule: &Schedule,
-    setup: &str,
-    rate: String,
+    blocks: &[&str],
+    rate: &str,
     momentum: &str,
 ) -> ScheduleCode {
     if !schedule.drives_momentum() {
-        return keras(schedule, setup, rate);
+        return keras(schedule, blocks, rate);
     }
-    let setup = format!(
-        "{}\n\n\n{}",
-        KERAS_MOMENTUM.trim(),
-        setup.trim_matches('\n')
-    );
-    let mut code = keras(schedule, &setup, rate);
+    let blocks: Vec<&str> = [KERAS_MOMENTUM]
+        .into_iter()
+        .chain(blocks.iter().copied())
+        .collect();
+    let mut code = keras(schedule, &blocks, rate);
     let warmup = if schedule.warmup_steps() > 0 {
         ", warmup_steps"
     } else {
         ""
     };
     code.callbacks
-        .push(format!("MomentumCycle({momentum}{warmup})"));
+        .push(wrapped(&format!("MomentumCycle({momentum}{warmup})")));
     code.code.notes.push(KERAS_MOMENTUM_NOTE.to_owned());
     code
+}
+
+/// Code from blocks of setup, each a class, a function or some plain lines.
+fn code(import: &str, blocks: &[&str], expression: &str) -> Code {
+    let mut setup: Vec<String> = Vec::new();
+    let mut after_definition = false;
+    for block in blocks
+        .iter()
+        .map(|block| block.trim_matches('\n'))
+        .filter(|b| !b.is_empty())
+    {
+        let definition = is_class(block) || block.starts_with("def ");
+        if after_definition || (definition && !setup.is_empty()) {
+            setup.extend([String::new(), String::new()]);
+        }
+        setup.extend(block.lines().map(str::to_owned));
+        after_definition = definition;
+    }
+    if after_definition {
+        setup.extend([String::new(), String::new()]);
+    }
+    Code {
+        imports: vec![import.to_owned()],
+        setup,
+        expression: wrapped(expression),
+        notes: Vec::new(),
+    }
+}
+
+fn is_class(block: &str) -> bool {
+    block.trim_start().starts_with("class ")
 }

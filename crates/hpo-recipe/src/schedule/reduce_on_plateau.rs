@@ -2,7 +2,7 @@
 
 use super::python::{keras_plain, torch_plain};
 use super::{Progress, Schedule, ScheduleFacts, ScheduleKind, Setting};
-use crate::code::{ScheduleCode, lines};
+use crate::code::{ScheduleCode, wrapped};
 use crate::hyperparameter::{Allowed, Default, Hyperparameter, Scale, Search};
 
 pub(super) static FACTS: ScheduleFacts = ScheduleFacts {
@@ -141,16 +141,20 @@ fn pytorch(schedule: &Schedule) -> ScheduleCode {
         python_epochs(schedule, "cooldown_fraction"),
         schedule.python_rate("min_lr_ratio"),
     );
-    let mut setup = schedule.warmup_lines();
-    setup.retain(|line| !line.starts_with("main_steps"));
-    let mut code = torch_plain(setup, expression);
+    let mut setup = String::new();
+    if schedule.warmup_steps() > 0 {
+        let warmup = wrapped(&format!("warmup = {}", schedule.torch_warmup()));
+        setup = format!(
+            "{}
+{warmup}",
+            schedule.warmup_line()
+        );
+    }
+    let mut code = torch_plain(&[&setup], &expression);
     code.code
         .notes
         .push("Lower is better: to watch a score, give it with a minus.".to_owned());
     if schedule.warmup_steps() > 0 {
-        code.code
-            .setup
-            .push(format!("warmup = {}", schedule.torch_warmup()));
         code.after_update = vec!["warmup.step()".to_owned()];
         code.after_epoch = vec![
             "if warmup.last_epoch >= warmup_steps:".to_owned(),
@@ -166,9 +170,11 @@ fn pytorch(schedule: &Schedule) -> ScheduleCode {
 /// Keras's own callback takes its threshold absolutely and counts patience and cooldown otherwise.
 const KERAS: &str = r#"
 class ReduceOnPlateau(keras.callbacks.Callback):
-    """Multiplies the rate by `factor` after more than `patience` epochs without a better val_loss."""
+    """Multiplies the rate by `factor` when val_loss got no better for `patience` epochs."""
 
-    def __init__(self, factor, patience, threshold, cooldown, min_lr, warmup_steps=0, start_factor=1.0):
+    def __init__(
+        self, factor, patience, threshold, cooldown, min_lr, warmup_steps=0, start_factor=1.0
+    ):
         super().__init__()
         self.factor, self.patience, self.threshold = factor, patience, threshold
         self.cooldown, self.min_lr = cooldown, min_lr
@@ -201,29 +207,27 @@ class ReduceOnPlateau(keras.callbacks.Callback):
 "#;
 
 fn keras(schedule: &Schedule) -> ScheduleCode {
-    let mut setup = lines(KERAS);
-    let mut warmup = String::new();
+    let (mut setup, mut warmup) = (String::new(), String::new());
     if schedule.warmup_steps() > 0 {
-        setup.extend(["".to_owned(), "".to_owned()]);
-        setup.extend(schedule.warmup_lines().into_iter().take(1));
+        setup = schedule.warmup_line();
         warmup = format!(
             ", warmup_steps=warmup_steps, start_factor={}",
-            schedule.literal("warmup_start_factor")
+            schedule.fraction("warmup_start_factor")
         );
     }
-    let mut code = keras_plain(setup, schedule.python_lr());
-    code.code.imports.push("import math".to_owned());
+    let mut code = keras_plain(&[KERAS, &setup], &schedule.python_lr());
+    code.code.imports.insert(0, "import math".to_owned());
     code.code
         .notes
         .push("fit() needs validation data: the callback reads val_loss.".to_owned());
-    code.callbacks.push(format!(
+    code.callbacks.push(wrapped(&format!(
         "ReduceOnPlateau(factor={}, patience={}, threshold={}, cooldown={}, min_lr={}{warmup})",
         schedule.literal("factor"),
         python_epochs(schedule, "patience_fraction"),
         schedule.literal("threshold"),
         python_epochs(schedule, "cooldown_fraction"),
         schedule.python_rate("min_lr_ratio"),
-    ));
+    )));
     code
 }
 

@@ -45,7 +45,7 @@ fn pytorch(schedule: &Schedule) -> ScheduleCode {
         schedule.python_length("step_fraction"),
         schedule.literal("gamma")
     );
-    python::torch(schedule, "", expression)
+    python::torch(schedule, &[], &expression)
 }
 
 fn keras(schedule: &Schedule) -> ScheduleCode {
@@ -55,7 +55,7 @@ fn keras(schedule: &Schedule) -> ScheduleCode {
         schedule.python_length("step_fraction"),
         schedule.literal("gamma")
     );
-    python::keras(schedule, "", expression)
+    python::keras(schedule, &[], &expression)
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ fn position(step: u64, first: u64, t_mult: u64) -> (u64, u64) {
 fn python_first_cycle(schedule: &Schedule) -> String {
     format!(
         "first_cycle = max(1, math.ceil({} * {} - {SLACK:?}))",
-        schedule.literal("restart_fraction"),
+        schedule.fraction("restart_fraction"),
         schedule.horizon_name()
     )
 }
@@ -93,8 +93,8 @@ fn pytorch(schedule: &Schedule) -> ScheduleCode {
         schedule.number("t_mult"),
         schedule.python_rate("eta_min_ratio")
     );
-    let mut code = python::torch(schedule, &python_first_cycle(schedule), expression);
-    code.code.imports.push("import math".to_owned());
+    let mut code = python::torch(schedule, &[&python_first_cycle(schedule)], &expression);
+    code.code.imports.insert(0, "import math".to_owned());
     code
 }
 
@@ -105,8 +105,8 @@ fn keras(schedule: &Schedule) -> ScheduleCode {
         schedule.number("t_mult"),
         schedule.literal("eta_min_ratio")
     );
-    let mut code = python::keras(schedule, &python_first_cycle(schedule), expression);
-    code.code.imports.push("import math".to_owned());
+    let mut code = python::keras(schedule, &[&python_first_cycle(schedule)], &expression);
+    code.code.imports.insert(0, "import math".to_owned());
     code
 }
 

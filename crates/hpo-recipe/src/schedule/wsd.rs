@@ -84,16 +84,19 @@ fn pytorch(schedule: &Schedule) -> ScheduleCode {
     } else {
         format!("{end} + (1 - {end}) * ({left})")
     };
-    let setup = format!(
-        "{}\n\n\ndef stable_decay(step):\n    \
+    let function = format!(
+        "def stable_decay(step):\n    \
          progress = min(1.0, max(0, step - stable_steps) / decay_steps)\n    \
-         return {factor}\n",
-        python_lengths(schedule)
+         return {factor}"
     );
-    let expression = "lr_scheduler.LambdaLR(optimizer, stable_decay)".to_owned();
-    let mut code = python::torch(schedule, &setup, expression);
+    let expression = "lr_scheduler.LambdaLR(optimizer, stable_decay)";
+    let mut code = python::torch(
+        schedule,
+        &[&python_lengths(schedule), &function],
+        expression,
+    );
     if !linear(schedule) {
-        code.code.imports.push("import math".to_owned());
+        code.code.imports.insert(0, "import math".to_owned());
     }
     code
 }
@@ -121,17 +124,13 @@ fn keras(schedule: &Schedule) -> ScheduleCode {
     } else {
         "keras.ops.sqrt(progress)"
     };
-    let setup = format!(
-        "{}\n\n{}",
-        KERAS.replace("SHAPE", shape),
-        python_lengths(schedule)
-    );
+    let class = KERAS.replace("SHAPE", shape);
     let expression = format!(
         "StableDecay({}, {}, stable_steps, decay_steps)",
         schedule.python_lr(),
         schedule.python_rate("end_lr_ratio")
     );
-    python::keras(schedule, &setup, expression)
+    python::keras(schedule, &[&class, &python_lengths(schedule)], &expression)
 }
 
 #[cfg(test)]
