@@ -166,7 +166,8 @@ impl Curve {
     /// The objectives reported, as `(step, value)` in order; values possibly not finite.
     pub fn objectives(&self) -> impl DoubleEndedIterator<Item = (u64, f64)> + '_ {
         let rows = self.steps.iter().zip(&self.objective).zip(&self.measured);
-        rows.filter(|(_, measured)| **measured).map(|((step, value), _)| (*step, *value))
+        rows.filter(|(_, measured)| **measured)
+            .map(|((step, value), _)| (*step, *value))
     }
     /// The last objective reported: `(step, value)`, the value possibly not finite.
     #[must_use]
@@ -177,7 +178,10 @@ impl Curve {
     #[must_use]
     pub fn at(&self, step: u64) -> Option<f64> {
         let rows = self.steps.partition_point(|s| *s <= step);
-        (0..rows).rev().find(|row| self.measured[*row]).map(|row| self.objective[row])
+        (0..rows)
+            .rev()
+            .find(|row| self.measured[*row])
+            .map(|row| self.objective[row])
     }
 
     /// Takes a report in. One for the last step adds to that step's row (a script may report the
@@ -310,7 +314,12 @@ impl History {
                 self.start_session(at);
                 Ok(())
             }
-            EventKind::TrialSuggested { trial, config, bracket, target } => {
+            EventKind::TrialSuggested {
+                trial,
+                config,
+                bracket,
+                target,
+            } => {
                 if trial.index() != self.trials.len() {
                     return Err(misfit(event, "trials are numbered in order"));
                 }
@@ -328,7 +337,11 @@ impl History {
                 });
                 Ok(())
             }
-            EventKind::AttemptLaunching { trial, attempt, target } => {
+            EventKind::AttemptLaunching {
+                trial,
+                attempt,
+                target,
+            } => {
                 let session = self.sessions;
                 let record = self.trial_mut(*trial, event)?;
                 let next = record.attempts.len() as u32 + 1;
@@ -352,8 +365,14 @@ impl History {
                 });
                 Ok(())
             }
-            EventKind::AttemptStarted { trial, attempt, pid } => {
-                let Some(record) = self.current(*trial, *attempt, event)? else { return Ok(()) };
+            EventKind::AttemptStarted {
+                trial,
+                attempt,
+                pid,
+            } => {
+                let Some(record) = self.current(*trial, *attempt, event)? else {
+                    return Ok(());
+                };
                 if record.state == TrialState::Launching {
                     record.state = TrialState::Running;
                 }
@@ -363,11 +382,20 @@ impl History {
                 }
                 Ok(())
             }
-            EventKind::Reported { trial, attempt, step, metrics } => {
-                self.report(*trial, *attempt, *step, metrics, event)
-            }
-            EventKind::StopRequested { trial, attempt, intent } => {
-                let Some(record) = self.current(*trial, *attempt, event)? else { return Ok(()) };
+            EventKind::Reported {
+                trial,
+                attempt,
+                step,
+                metrics,
+            } => self.report(*trial, *attempt, *step, metrics, event),
+            EventKind::StopRequested {
+                trial,
+                attempt,
+                intent,
+            } => {
+                let Some(record) = self.current(*trial, *attempt, event)? else {
+                    return Ok(());
+                };
                 if !record.state.is_active() {
                     return Err(misfit(event, "the trial has no process"));
                 }
@@ -377,8 +405,14 @@ impl History {
                 }
                 Ok(())
             }
-            EventKind::AttemptEnded { trial, attempt, end } => {
-                let Some(record) = self.current(*trial, *attempt, event)? else { return Ok(()) };
+            EventKind::AttemptEnded {
+                trial,
+                attempt,
+                end,
+            } => {
+                let Some(record) = self.current(*trial, *attempt, event)? else {
+                    return Ok(());
+                };
                 if let Some(last) = record.attempts.last_mut() {
                     last.ended = Some(at);
                     last.end = Some(end.clone());
@@ -442,7 +476,9 @@ impl History {
                 columns.push((index, *value));
             }
         }
-        let Some(record) = self.current(trial, attempt, event)? else { return Ok(()) };
+        let Some(record) = self.current(trial, attempt, event)? else {
+            return Ok(());
+        };
         record.curve.add(step, objective, &columns);
         record.curve.last_at = event.at;
         Ok(())
@@ -479,7 +515,9 @@ impl History {
     }
 
     fn trial_mut(&mut self, trial: TrialId, event: &Event) -> Result<&mut Trial, HistoryError> {
-        self.trials.get_mut(trial.index()).ok_or_else(|| misfit(event, "there is no such trial"))
+        self.trials
+            .get_mut(trial.index())
+            .ok_or_else(|| misfit(event, "there is no such trial"))
     }
 
     /// The trial, if `attempt` is its last and not over; `None` when it is an older one.
@@ -557,17 +595,24 @@ impl History {
     /// How long the study has run at `now`, all sessions together, pauses between them left out.
     #[must_use]
     pub fn running_time(&self, now: Timestamp) -> Duration {
-        let this = self.session_started.map_or(Duration::ZERO, |started| now.since(started));
+        let this = self
+            .session_started
+            .map_or(Duration::ZERO, |started| now.since(started));
         self.earlier_sessions + this
     }
     /// The completed trial with the best finite value; the earlier one when two are alike.
     #[must_use]
     pub fn best(&self) -> Option<&Trial> {
         let goal = self.spec.metric.goal;
-        let completed = self.trials.iter().filter(|t| t.state == TrialState::Completed);
+        let completed = self
+            .trials
+            .iter()
+            .filter(|t| t.state == TrialState::Completed);
         let mut best: Option<(&Trial, f64)> = None;
         for trial in completed {
-            let Some(value) = trial.value().filter(|v| v.is_finite()) else { continue };
+            let Some(value) = trial.value().filter(|v| v.is_finite()) else {
+                continue;
+            };
             if best.is_none_or(|(_, b)| goal.better(value, b)) {
                 best = Some((trial, value));
             }
@@ -578,7 +623,11 @@ impl History {
     #[must_use]
     pub fn last_metric(&self, trial: &Trial, name: &str) -> Option<f64> {
         let index = self.metric_names.iter().position(|n| n == name)?;
-        let (_, values) = trial.curve.others.iter().find(|(i, _)| usize::from(*i) == index)?;
+        let (_, values) = trial
+            .curve
+            .others
+            .iter()
+            .find(|(i, _)| usize::from(*i) == index)?;
         values.last().copied()
     }
 }
@@ -586,7 +635,11 @@ impl History {
 fn misfit(event: &Event, why: &'static str) -> HistoryError {
     let name = match serde_json::to_value(&event.kind) {
         Ok(json) => {
-            let kind = json.get("event").and_then(|e| e.as_str()).unwrap_or("?").to_owned();
+            let kind = json
+                .get("event")
+                .and_then(|e| e.as_str())
+                .unwrap_or("?")
+                .to_owned();
             match json.get("trial") {
                 Some(trial) => format!("{kind} of trial {trial}"),
                 None => kind,
@@ -606,14 +659,22 @@ mod tests {
         let mut curve = Curve::default();
         curve.add(1, Some(0.5), &[(0, 1.0)]);
         curve.add(2, None, &[(0, 2.0)]);
-        assert_eq!(curve.last(), Some((1, 0.5)), "a line without the objective hides none");
+        assert_eq!(
+            curve.last(),
+            Some((1, 0.5)),
+            "a line without the objective hides none"
+        );
         curve.add(2, Some(0.4), &[(1, 3.0)]);
         assert_eq!(curve.steps, [1, 2]);
         assert_eq!(curve.last(), Some((2, 0.4)));
         assert_eq!(curve.others[0], (0, vec![1.0, 2.0]));
         assert!(curve.others[1].1[0].is_nan() && curve.others[1].1[1] == 3.0);
         curve.add(3, Some(f64::NAN), &[]);
-        assert!(curve.last().is_some_and(|(step, value)| step == 3 && value.is_nan()));
+        assert!(
+            curve
+                .last()
+                .is_some_and(|(step, value)| step == 3 && value.is_nan())
+        );
         assert_eq!(curve.at(2), Some(0.4));
         assert_eq!(curve.at(0), None);
         curve.add(2, Some(0.3), &[]);

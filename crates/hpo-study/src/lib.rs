@@ -3,13 +3,16 @@
 //!
 //! Everything above speaks in these types. This crate must never do I/O or read a clock.
 
+pub mod command;
 pub mod event;
 pub mod history;
 pub mod id;
+pub mod plan;
 pub mod protocol;
 pub mod seed;
 pub mod space;
 pub mod spec;
+pub mod study_file;
 
 pub use event::{AttemptEnd, Event, EventKind, FailReason, StopIntent, StopReason, StudyEnd};
 pub use history::{Attempt, Curve, History, HistoryError, Trial, TrialState};

@@ -63,7 +63,10 @@ pub fn parse_report(line: &str) -> Result<Report, String> {
     let Json::Object(object) = json else {
         return Err("not a JSON object".to_owned());
     };
-    let mut report = Report { step: None, metrics: BTreeMap::new() };
+    let mut report = Report {
+        step: None,
+        metrics: BTreeMap::new(),
+    };
     for (name, value) in object {
         if name == "step" {
             report.step = Some(read_step(&value)?);
@@ -76,7 +79,8 @@ pub fn parse_report(line: &str) -> Result<Report, String> {
 
 fn read_step(value: &Json) -> Result<u64, String> {
     let step = number(value).filter(|x| x.fract() == 0.0 && (0.0..9e15).contains(x));
-    step.map(|x| x as u64).ok_or_else(|| format!("`step` must be a whole number from 0, not {value}"))
+    step.map(|x| x as u64)
+        .ok_or_else(|| format!("`step` must be a whole number from 0, not {value}"))
 }
 
 fn number(value: &Json) -> Option<f64> {
@@ -100,7 +104,9 @@ fn quote_non_finite(line: &str) -> String {
     let (mut in_text, mut escaped) = (false, false);
     while let Some(c) = rest.chars().next() {
         if !in_text
-            && let Some(word) = ["NaN", "-Infinity", "Infinity"].iter().find(|w| rest.starts_with(**w))
+            && let Some(word) = ["NaN", "-Infinity", "Infinity"]
+                .iter()
+                .find(|w| rest.starts_with(**w))
         {
             out.push('"');
             out.push_str(word);
@@ -152,7 +158,8 @@ pub(crate) mod metrics {
                     Some("-Infinity") => Some(f64::NEG_INFINITY),
                     _ => value.as_f64(),
                 };
-                x.map(|x| (name, x)).ok_or_else(|| D::Error::custom("a metric is not a number"))
+                x.map(|x| (name, x))
+                    .ok_or_else(|| D::Error::custom("a metric is not a number"))
             })
             .collect()
     }
@@ -164,8 +171,10 @@ mod tests {
 
     #[test]
     fn reads_what_python_writes() {
-        let r = parse_report(r#"{"step": 3, "val_loss": NaN, "a": -Infinity, "note": "NaN \" x", "ok": true}"#)
-            .unwrap();
+        let r = parse_report(
+            r#"{"step": 3, "val_loss": NaN, "a": -Infinity, "note": "NaN \" x", "ok": true}"#,
+        )
+        .unwrap();
         assert_eq!(r.step, Some(3));
         assert!(r.metrics["val_loss"].is_nan());
         assert_eq!(r.metrics["a"], f64::NEG_INFINITY);
@@ -175,9 +184,25 @@ mod tests {
 
     #[test]
     fn says_what_is_wrong() {
-        assert!(parse_report("hello").unwrap_err().contains("not a JSON object"));
-        assert!(parse_report("[1]").unwrap_err().contains("not a JSON object"));
-        assert!(parse_report(r#"{"step": -1}"#).unwrap_err().contains("whole number"));
-        assert!(parse_report(r#"{"step": 1.5}"#).unwrap_err().contains("whole number"));
+        assert!(
+            parse_report("hello")
+                .unwrap_err()
+                .contains("not a JSON object")
+        );
+        assert!(
+            parse_report("[1]")
+                .unwrap_err()
+                .contains("not a JSON object")
+        );
+        assert!(
+            parse_report(r#"{"step": -1}"#)
+                .unwrap_err()
+                .contains("whole number")
+        );
+        assert!(
+            parse_report(r#"{"step": 1.5}"#)
+                .unwrap_err()
+                .contains("whole number")
+        );
     }
 }

@@ -81,17 +81,30 @@ impl Domain {
     pub fn at(&self, u: f64) -> Value {
         let u = if u.is_nan() { 0.5 } else { u.clamp(0.0, 1.0) };
         match self {
-            Self::Float { low, high, scale, step } => {
+            Self::Float {
+                low,
+                high,
+                scale,
+                step,
+            } => {
                 let (a, b) = (scale.forward(*low), scale.forward(*high));
                 let x = scale.backward(a + u * (b - a)).clamp(*low, *high);
                 Value::Float(step.map_or(x, |q| to_multiple(x, q, *low, *high)))
             }
-            Self::Int { low, high, log, step } => {
+            Self::Int {
+                low,
+                high,
+                log,
+                step,
+            } => {
                 let cells = int_cells(*low, *high, *step);
                 let index = if *log {
                     // A cell reaches half a step to each side, so that the ends are not half as likely.
                     let half = 0.5 * *step as f64;
-                    let (a, b) = ((*low as f64 - half).max(0.5).ln(), (*high as f64 + half).ln());
+                    let (a, b) = (
+                        (*low as f64 - half).max(0.5).ln(),
+                        (*high as f64 + half).ln(),
+                    );
                     ((a + u * (b - a)).exp() - *low as f64) / *step as f64 + 0.5
                 } else {
                     u * cells as f64
@@ -114,17 +127,35 @@ impl Domain {
             return None;
         }
         match self {
-            Self::Float { low, high, scale, .. } => {
+            Self::Float {
+                low, high, scale, ..
+            } => {
                 let (a, b) = (scale.forward(*low), scale.forward(*high));
                 let x = scale.forward(value.as_f64()?);
-                Some(if b > a { ((x - a) / (b - a)).clamp(0.0, 1.0) } else { 0.5 })
+                Some(if b > a {
+                    ((x - a) / (b - a)).clamp(0.0, 1.0)
+                } else {
+                    0.5
+                })
             }
-            Self::Int { low, high, log, step } => {
+            Self::Int {
+                low,
+                high,
+                log,
+                step,
+            } => {
                 let x = value.as_i64()? as f64;
                 let half = 0.5 * *step as f64;
                 if *log {
-                    let (a, b) = ((*low as f64 - half).max(0.5).ln(), (*high as f64 + half).ln());
-                    Some(if b > a { ((x.ln() - a) / (b - a)).clamp(0.0, 1.0) } else { 0.5 })
+                    let (a, b) = (
+                        (*low as f64 - half).max(0.5).ln(),
+                        (*high as f64 + half).ln(),
+                    );
+                    Some(if b > a {
+                        ((x.ln() - a) / (b - a)).clamp(0.0, 1.0)
+                    } else {
+                        0.5
+                    })
                 } else {
                     let cells = int_cells(*low, *high, *step) as f64;
                     Some(((x - *low as f64) / *step as f64 + 0.5) / cells)
@@ -132,7 +163,11 @@ impl Domain {
             }
             Self::Categorical { choices, weights } => {
                 let index = choices.iter().position(|c| c.same(value))?;
-                let width = |i: usize| weights.as_ref().map_or(1.0 / choices.len() as f64, |w| w[i]);
+                let width = |i: usize| {
+                    weights
+                        .as_ref()
+                        .map_or(1.0 / choices.len() as f64, |w| w[i])
+                };
                 Some((0..index).map(width).sum::<f64>() + 0.5 * width(index))
             }
             Self::Constant(_) => Some(0.5),
@@ -143,14 +178,18 @@ impl Domain {
     #[must_use]
     pub fn contains(&self, value: &Value) -> bool {
         match self {
-            Self::Float { low, high, step, .. } => value.as_f64().is_some_and(|x| {
+            Self::Float {
+                low, high, step, ..
+            } => value.as_f64().is_some_and(|x| {
                 x >= *low
                     && x <= *high
                     && step.is_none_or(|q| {
                         x == *low || x == *high || ((x / q).round() * q - x).abs() <= 1e-9 * q.abs()
                     })
             }),
-            Self::Int { low, high, step, .. } => value
+            Self::Int {
+                low, high, step, ..
+            } => value
                 .as_i64()
                 .is_some_and(|x| x >= *low && x <= *high && (x - low) % step == 0),
             Self::Categorical { choices, .. } => choices.iter().any(|c| c.same(value)),
@@ -162,13 +201,17 @@ impl Domain {
     #[must_use]
     pub fn cardinality(&self) -> Option<u64> {
         match self {
-            Self::Float { low, high, step, .. } => {
+            Self::Float {
+                low, high, step, ..
+            } => {
                 if low == high {
                     return Some(1);
                 }
                 step.map(|q| float_multiples(*low, *high, q).len() as u64)
             }
-            Self::Int { low, high, step, .. } => Some(int_cells(*low, *high, *step) as u64),
+            Self::Int {
+                low, high, step, ..
+            } => Some(int_cells(*low, *high, *step) as u64),
             Self::Categorical { choices, .. } => Some(choices.len() as u64),
             Self::Constant(_) => Some(1),
         }
@@ -181,13 +224,20 @@ impl Domain {
             return None;
         }
         Some(match self {
-            Self::Float { low, high, step, .. } => match step {
-                Some(q) => float_multiples(*low, *high, *q).into_iter().map(Value::Float).collect(),
+            Self::Float {
+                low, high, step, ..
+            } => match step {
+                Some(q) => float_multiples(*low, *high, *q)
+                    .into_iter()
+                    .map(Value::Float)
+                    .collect(),
                 None => vec![Value::Float(*low)],
             },
-            Self::Int { low, high, step, .. } => {
-                (0..int_cells(*low, *high, *step)).map(|i| Value::Int(low + i * step)).collect()
-            }
+            Self::Int {
+                low, high, step, ..
+            } => (0..int_cells(*low, *high, *step))
+                .map(|i| Value::Int(low + i * step))
+                .collect(),
             Self::Categorical { choices, .. } => choices.clone(),
             Self::Constant(value) => vec![value.clone()],
         })
@@ -220,7 +270,9 @@ fn float_multiples(low: f64, high: f64, q: f64) -> Vec<f64> {
         return vec![to_multiple(low, q, low, high)];
     }
     let count = (last - first + 1.0).min(MOST) as u64;
-    (0..count).map(|i| ((first + i as f64) * q).clamp(low, high)).collect()
+    (0..count)
+        .map(|i| ((first + i as f64) * q).clamp(low, high))
+        .collect()
 }
 
 fn choice_at(u: f64, n: usize, weights: Option<&[f64]>) -> usize {
@@ -316,10 +368,7 @@ impl Space {
     /// Builds a configuration by asking `choose` for the value of each active parameter, in order.
     /// `choose` is given the parameter's index, its active branch's index, the domain, and the
     /// configuration so far.
-    pub fn build(
-        &self,
-        mut choose: impl FnMut(usize, usize, &Domain, &Config) -> Value,
-    ) -> Config {
+    pub fn build(&self, mut choose: impl FnMut(usize, usize, &Domain, &Config) -> Value) -> Config {
         let mut config = Config::new();
         for (i, parameter) in self.parameters.iter().enumerate() {
             if let Some(b) = parameter.active_branch(&config) {
@@ -348,11 +397,15 @@ impl Space {
                     so_far.set(name.clone(), value.clone());
                 }
                 (Some(_), Some(value)) => {
-                    return Err(format!("`{name}` cannot be {value} here: outside its domain"));
+                    return Err(format!(
+                        "`{name}` cannot be {value} here: outside its domain"
+                    ));
                 }
                 (Some(_), None) => return Err(format!("`{name}` is missing")),
                 (None, Some(_)) => {
-                    return Err(format!("`{name}` is not active with the other values given"));
+                    return Err(format!(
+                        "`{name}` is not active with the other values given"
+                    ));
                 }
                 (None, None) => {}
             }
@@ -368,15 +421,58 @@ mod tests {
 
     fn domains() -> Vec<Domain> {
         vec![
-            Domain::Float { low: -1.0, high: 2.0, scale: Scale::Linear, step: None },
-            Domain::Float { low: 1e-5, high: 1.0, scale: Scale::Log, step: None },
-            Domain::Float { low: 0.5, high: 0.999, scale: Scale::OneMinusLog, step: None },
-            Domain::Float { low: 0.05, high: 0.52, scale: Scale::Linear, step: Some(0.1) },
-            Domain::Float { low: 3.0, high: 3.0, scale: Scale::Log, step: None },
-            Domain::Int { low: -3, high: 12, log: false, step: 1 },
-            Domain::Int { low: 1, high: 1024, log: true, step: 1 },
-            Domain::Int { low: 16, high: 128, log: false, step: 16 },
-            Domain::Categorical { choices: vec!["a".into(), Value::Int(2), Value::Null], weights: None },
+            Domain::Float {
+                low: -1.0,
+                high: 2.0,
+                scale: Scale::Linear,
+                step: None,
+            },
+            Domain::Float {
+                low: 1e-5,
+                high: 1.0,
+                scale: Scale::Log,
+                step: None,
+            },
+            Domain::Float {
+                low: 0.5,
+                high: 0.999,
+                scale: Scale::OneMinusLog,
+                step: None,
+            },
+            Domain::Float {
+                low: 0.05,
+                high: 0.52,
+                scale: Scale::Linear,
+                step: Some(0.1),
+            },
+            Domain::Float {
+                low: 3.0,
+                high: 3.0,
+                scale: Scale::Log,
+                step: None,
+            },
+            Domain::Int {
+                low: -3,
+                high: 12,
+                log: false,
+                step: 1,
+            },
+            Domain::Int {
+                low: 1,
+                high: 1024,
+                log: true,
+                step: 1,
+            },
+            Domain::Int {
+                low: 16,
+                high: 128,
+                log: false,
+                step: 16,
+            },
+            Domain::Categorical {
+                choices: vec!["a".into(), Value::Int(2), Value::Null],
+                weights: None,
+            },
             Domain::Categorical {
                 choices: vec!["a".into(), "b".into()],
                 weights: Some(vec![0.0, 1.0]),
@@ -413,7 +509,12 @@ mod tests {
 
     #[test]
     fn momentum_scale_puts_099_in_the_middle_of_09_and_0999() {
-        let domain = Domain::Float { low: 0.9, high: 0.999, scale: Scale::OneMinusLog, step: None };
+        let domain = Domain::Float {
+            low: 0.9,
+            high: 0.999,
+            scale: Scale::OneMinusLog,
+            step: None,
+        };
         assert!((domain.at(0.5).as_f64().unwrap() - 0.99).abs() < 1e-12);
     }
 

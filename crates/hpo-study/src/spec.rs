@@ -274,7 +274,14 @@ mod tests {
 
     #[test]
     fn rungs_rise_to_the_full_length() {
-        let rungs = |min_iter, max_iter, eta| Rungs { min_iter, max_iter, eta }.levels();
+        let rungs = |min_iter, max_iter, eta| {
+            Rungs {
+                min_iter,
+                max_iter,
+                eta,
+            }
+            .levels()
+        };
         assert_eq!(rungs(1, 27, 3), [1, 3, 9, 27]);
         assert_eq!(rungs(3, 30, 3), [3, 10, 30]);
         assert_eq!(rungs(2, 3, 2), [2, 3]);

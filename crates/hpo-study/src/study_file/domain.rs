@@ -1,0 +1,418 @@
+//! One parameter's map of keys to the domain it describes.
+
+use hpo_recipe::Value;
+
+use super::problem::{Problems, Span};
+use super::shape::one_of;
+use super::yaml::Node;
+use crate::space::{Domain, Scale};
+
+/// A distribution, by the keys it needs and those it may have beside them.
+struct Distribution {
+    name: &'static str,
+    needs: &'static [&'static str],
+    may: &'static [&'static str],
+}
+
+const fn row(
+    name: &'static str,
+    needs: &'static [&'static str],
+    may: &'static [&'static str],
+) -> Distribution {
+    Distribution { name, needs, may }
+}
+
+const DISTRIBUTIONS: &[Distribution] = &[
+    row("constant", &["value"], &[]),
+    row("categorical", &["values"], &[]),
+    row(
+        "categorical_w_probabilities",
+        &["values", "probabilities"],
+        &[],
+    ),
+    row("int_uniform", &["min", "max"], &["q"]),
+    row("int_log_uniform", &["min", "max"], &[]),
+    row("uniform", &["min", "max"], &[]),
+    row("q_uniform", &["min", "max"], &["q"]),
+    row("log_uniform_values", &["min", "max"], &[]),
+    row("q_log_uniform_values", &["min", "max"], &["q"]),
+    row("log_uniform", &["min", "max"], &[]),
+    row("q_log_uniform", &["min", "max"], &["q"]),
+    row("one_minus_log", &["min", "max"], &[]),
+];
+
+/// The keys that say what a parameter can be.
+const CONTENT: &[&str] = &["value", "values", "probabilities", "min", "max", "q"];
+
+/// Reads what a parameter (or one branch of it) can be. `None` when that cannot be known; then it
+/// has been reported.
+pub(super) fn read(node: &Node, name: &str, at: Span, problems: &mut Problems) -> Option<Domain> {
+    let distribution = match node.get("distribution") {
+        // A word that is none, or is refused, has been reported with the shapes.
+        Some(word) => DISTRIBUTIONS.iter().find(|d| Some(d.name) == word.text())?,
+        None => infer(node, name, at, problems)?,
+    };
+    let mut complete = true;
+    for needed in distribution.needs {
+        if node.get(needed).is_none() {
+            complete = false;
+            problems.error_with_hint(
+                at,
+                format!("`{name}` has no `{needed}`"),
+                format!(
+                    "the distribution `{}` needs {}",
+                    distribution.name,
+                    one_of(distribution.needs).replace(" or ", " and ")
+                ),
+            );
+        }
+    }
+    for extra in CONTENT {
+        let known = distribution.needs.contains(extra) || distribution.may.contains(extra);
+        if !known && node.get(extra).is_some() {
+            complete = false;
+            problems.error_with_hint(
+                node.key_span(extra),
+                format!(
+                    "`{extra}` does not go with the distribution `{}`",
+                    distribution.name
+                ),
+                "remove it, or choose another `distribution`",
+            );
+        }
+    }
+    if complete {
+        build(distribution.name, node, name, problems)
+    } else {
+        None
+    }
+}
+
+/// The distribution of a parameter that does not name it, as W&B infers it; with `q`, the
+/// quantized form.
+fn infer(
+    node: &Node,
+    name: &str,
+    at: Span,
+    problems: &mut Problems,
+) -> Option<&'static Distribution> {
+    let has = |key: &str| node.get(key).is_some();
+    let int = |key: &str| node.get(key).is_none_or(Node::is_int);
+    let inferred = if has("value") {
+        "constant"
+    } else if has("values") && has("probabilities") {
+        "categorical_w_probabilities"
+    } else if has("values") {
+        "categorical"
+    } else if has("min") || has("max") {
+        match (int("min") && int("max") && int("q"), has("q")) {
+            (true, _) => "int_uniform",
+            (false, true) => "q_uniform",
+            (false, false) => "uniform",
+        }
+    } else {
+        problems.error_with_hint(
+            at,
+            format!("`{name}` does not say what it can be"),
+            "give it a `value`, some `values`, or `min` and `max`",
+        );
+        return None;
+    };
+    DISTRIBUTIONS.iter().find(|d| d.name == inferred)
+}
+
+fn build(distribution: &str, node: &Node, name: &str, problems: &mut Problems) -> Option<Domain> {
+    match distribution {
+        "constant" => node.get("value")?.value().map(Domain::Constant),
+        "categorical" | "categorical_w_probabilities" => categorical(node, name, problems),
+        "int_uniform" | "int_log_uniform" => {
+            whole(node, name, distribution == "int_log_uniform", problems)
+        }
+        "log_uniform" | "q_log_uniform" => {
+            let (low, high) = bounds(node, name, problems)?;
+            let (low, high) = (low.exp(), high.exp());
+            if low <= 0.0 || !high.is_finite() {
+                problems.error_with_hint(
+                    node.key_span("max"),
+                    format!("`{name}` goes from e^min to e^max, which no number can hold"),
+                    "for bounds that are values, write `distribution: log_uniform_values`",
+                );
+                return None;
+            }
+            if high > 1e30 {
+                problems.warning(
+                    node.key_span("max"),
+                    format!("`{name}` goes up to e^max = {high:e}"),
+                    "for bounds that are values, write `distribution: log_uniform_values`",
+                );
+            }
+            number(
+                node,
+                name,
+                low,
+                high,
+                Scale::Log,
+                distribution == "q_log_uniform",
+                problems,
+            )
+        }
+        "log_uniform_values" | "q_log_uniform_values" => {
+            let (low, high) = bounds(node, name, problems)?;
+            above_zero(node, name, low, problems)?;
+            let quantized = distribution == "q_log_uniform_values";
+            number(node, name, low, high, Scale::Log, quantized, problems)
+        }
+        "one_minus_log" => {
+            let (low, high) = bounds(node, name, problems)?;
+            if high >= 1.0 {
+                problems.error_with_hint(
+                    node.get("max")?.span,
+                    format!("the largest `{name}` must be less than 1 on the scale one_minus_log"),
+                    "write 0.999, say: the scale is the logarithm of 1 - value",
+                );
+                return None;
+            }
+            number(node, name, low, high, Scale::OneMinusLog, false, problems)
+        }
+        quantized => {
+            let (low, high) = bounds(node, name, problems)?;
+            number(
+                node,
+                name,
+                low,
+                high,
+                Scale::Linear,
+                quantized == "q_uniform",
+                problems,
+            )
+        }
+    }
+}
+
+/// `min` and `max`, in the right order.
+fn bounds(node: &Node, name: &str, problems: &mut Problems) -> Option<(f64, f64)> {
+    let (low, high) = (node.get("min")?, node.get("max")?);
+    let (a, b) = (low.number()?, high.number()?);
+    if a > b {
+        problems.error_with_hint(
+            low.span,
+            format!(
+                "`{name}`: `min` ({}) is more than `max` ({})",
+                low.describe(),
+                high.describe()
+            ),
+            format!(
+                "write `min: {}` and `max: {}`",
+                high.describe(),
+                low.describe()
+            ),
+        );
+        return None;
+    }
+    Some((a, b))
+}
+
+fn above_zero(node: &Node, name: &str, low: f64, problems: &mut Problems) -> Option<()> {
+    if low > 0.0 {
+        return Some(());
+    }
+    problems.error_with_hint(
+        node.get("min")?.span,
+        format!("the smallest `{name}` must be more than 0 on a logarithmic scale"),
+        "write a small number such as 1e-6, or `distribution: uniform`",
+    );
+    None
+}
+
+/// A numeric domain; with a whole `q` (as W&B does) its values are whole numbers.
+fn number(
+    node: &Node,
+    name: &str,
+    low: f64,
+    high: f64,
+    scale: Scale,
+    quantized: bool,
+    problems: &mut Problems,
+) -> Option<Domain> {
+    if !quantized {
+        return Some(Domain::Float {
+            low,
+            high,
+            scale,
+            step: None,
+        });
+    }
+    let step = match node.get("q") {
+        // W&B's default.
+        None => return multiples(node, name, low, high, scale, 1, problems),
+        Some(q) if q.is_int() => {
+            return multiples(node, name, low, high, scale, q.whole()?, problems);
+        }
+        Some(q) => q.number()?,
+    };
+    if step <= 0.0 {
+        return None;
+    }
+    if (high / step).floor() < (low / step).ceil() {
+        return no_multiple(node, name, problems);
+    }
+    Some(Domain::Float {
+        low,
+        high,
+        scale,
+        step: Some(step),
+    })
+}
+
+/// The multiples of a whole number between two bounds.
+fn multiples(
+    node: &Node,
+    name: &str,
+    low: f64,
+    high: f64,
+    scale: Scale,
+    q: i64,
+    problems: &mut Problems,
+) -> Option<Domain> {
+    const LARGEST: f64 = 9e15;
+    if q < 1 {
+        return None;
+    }
+    let step = q as f64;
+    let (first, last) = ((low / step).ceil() * step, (high / step).floor() * step);
+    if first.abs() > LARGEST || last.abs() > LARGEST {
+        problems.error(
+            node.key_span("max"),
+            format!("the bounds of `{name}` are too large"),
+        );
+        return None;
+    }
+    if last < first {
+        return no_multiple(node, name, problems);
+    }
+    let log = scale == Scale::Log;
+    Some(Domain::Int {
+        low: first as i64,
+        high: last as i64,
+        log,
+        step: q,
+    })
+}
+
+fn no_multiple(node: &Node, name: &str, problems: &mut Problems) -> Option<Domain> {
+    problems.error_with_hint(
+        node.key_span("q"),
+        format!("no multiple of `q` lies between the bounds of `{name}`"),
+        "widen the bounds, or make `q` smaller",
+    );
+    None
+}
+
+fn whole(node: &Node, name: &str, log: bool, problems: &mut Problems) -> Option<Domain> {
+    const LARGEST: i64 = 9_000_000_000_000_000;
+    for key in ["min", "max", "q"] {
+        let Some(value) = node.get(key) else { continue };
+        if value.number().is_some()
+            && value
+                .whole()
+                .is_none_or(|i| !(-LARGEST..=LARGEST).contains(&i))
+        {
+            problems.error_with_hint(
+                value.span,
+                format!(
+                    "`{key}` of `{name}` must be a whole number, not {}",
+                    value.describe()
+                ),
+                "for numbers that need not be whole, write `distribution: uniform`",
+            );
+            return None;
+        }
+    }
+    let (low, _) = bounds(node, name, problems)?;
+    if log {
+        above_zero(node, name, low, problems)?;
+    }
+    let (low, high) = (node.get("min")?.whole()?, node.get("max")?.whole()?);
+    let step = node.get("q").map_or(Some(1), Node::whole)?;
+    (step >= 1).then_some(Domain::Int {
+        low,
+        high,
+        log,
+        step,
+    })
+}
+
+fn categorical(node: &Node, name: &str, problems: &mut Problems) -> Option<Domain> {
+    let list = node.get("values")?;
+    let mut choices: Vec<Value> = Vec::new();
+    let mut distinct = true;
+    let mut seen = std::collections::HashMap::new();
+    for item in list.items() {
+        let value = item.value()?;
+        // `1` and `1.0` are the same value, and read the same here.
+        let text = value
+            .as_f64()
+            .map_or_else(|| format!("{value:?}"), |x| format!("{x:?}"));
+        if let Some(line) = seen.insert(text, item.span.line) {
+            distinct = false;
+            problems.error_with_hint(
+                item.span,
+                format!("`{name}` has the value {value} twice"),
+                format!("the first is on line {line}; to make it likelier give `probabilities`"),
+            );
+        }
+        choices.push(value);
+    }
+    if choices.is_empty() {
+        problems.error_with_hint(
+            node.key_span("values"),
+            format!("`{name}` has no value to choose from"),
+            "list at least one: values: [0.1, 0.01]",
+        );
+        return None;
+    }
+    let weights = match node.get("probabilities") {
+        None => None,
+        Some(list) => Some(probabilities(list, node, choices.len(), name, problems)?),
+    };
+    distinct.then_some(Domain::Categorical { choices, weights })
+}
+
+fn probabilities(
+    list: &Node,
+    node: &Node,
+    choices: usize,
+    name: &str,
+    problems: &mut Problems,
+) -> Option<Vec<f64>> {
+    let weights: Vec<f64> = list
+        .items()
+        .iter()
+        .map(Node::number)
+        .collect::<Option<_>>()?;
+    let at = node.key_span("probabilities");
+    if weights.len() != choices {
+        problems.error_with_hint(
+            at,
+            format!(
+                "`{name}` has {choices} values and {} probabilities",
+                weights.len()
+            ),
+            "give one probability for each value",
+        );
+        return None;
+    }
+    let sum: f64 = weights.iter().sum();
+    if weights.iter().any(|w| *w < 0.0) || (sum - 1.0).abs() > 1e-3 {
+        problems.error_with_hint(
+            at,
+            format!(
+                "the probabilities of `{name}` add up to {}",
+                (sum * 1e6).round() / 1e6
+            ),
+            "they must add up to 1",
+        );
+        return None;
+    }
+    Some(weights.iter().map(|w| w / sum).collect())
+}

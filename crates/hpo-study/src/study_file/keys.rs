@@ -1,0 +1,538 @@
+//! Every key of the study file: its name, its shape, what it means.
+
+use std::ops::Bound;
+
+use hpo_recipe::{OptimizerKind, ScheduleKind};
+
+use super::shape::{KeyFacts, NUMBER, POSITIVE, Shape, Table, Word, key, refused, word};
+
+const NOT_YET: &str = "is not in this version";
+
+/// The whole file.
+pub(crate) static STUDY: Table = Table {
+    title: "the study",
+    keys: STUDY_KEYS,
+    foreign: &[
+        ("gpu", "placing trials on GPUs is not in this version"),
+        (
+            "divergence",
+            "divergence rules are not in this version; NaN stops a trial already",
+        ),
+        (
+            "confirm",
+            "confirming the best with fresh seeds is not in this version",
+        ),
+        (
+            "executor",
+            "other executors than this machine are not in this version",
+        ),
+        ("notify", "notifications are not in this version"),
+        (
+            "keep_checkpoints",
+            "cleaning up checkpoints is not in this version",
+        ),
+        (
+            "metrics",
+            "reading metrics by regex is not in this version: report JSON lines",
+        ),
+        ("params", "did you mean `parameters`?"),
+        ("controller", "`hpo run` is the controller: remove it"),
+    ],
+    hint: Some("a study file is a map that begins with lines such as `method: random`"),
+};
+
+const STUDY_KEYS: &[KeyFacts] = &[
+    key("version", Shape::Whole(1, 1), "version of the format: 1"),
+    key(
+        "name",
+        Shape::Text,
+        "the study's name and directory under `runs/`; else the file's",
+    ),
+    key("description", Shape::Text, "words for people"),
+    key("project", Shape::Text, "W&B's project").passed_over("`hpo` has no projects"),
+    key("entity", Shape::Text, "W&B's entity").passed_over("`hpo` has no entities"),
+    key(
+        "program",
+        Shape::Text,
+        "the training script; `${program}` in `command`",
+    ),
+    key(
+        "command",
+        Shape::List(&TEXT_OR_NUMBER, 1),
+        "the argument vector, with W&B's macros",
+    )
+    .hint("write a list: command: [\"python\", \"${program}\", \"${args}\"]"),
+    key(
+        "trainer",
+        Shape::Table(&TRAINER),
+        "the built-in trainer, instead of a program",
+    ),
+    key(
+        "method",
+        Shape::Word(METHODS),
+        "how configurations are chosen",
+    )
+    .required()
+    .hint("add `method: random`, `method: sobol` or `method: grid`"),
+    key(
+        "seed",
+        Shape::Whole(0, 9_007_199_254_740_992),
+        "seed of everything random; 0 if absent",
+    ),
+    key("metric", Shape::Table(&METRIC), "what is optimized")
+        .required()
+        .hint("add `metric: {name: val_loss, goal: minimize}`, with the name your program reports"),
+    key("run_cap", Shape::Whole(1, 10_000_000), "most trials"),
+    key(
+        "time_cap",
+        Shape::Duration,
+        "most running time, all sessions together",
+    ),
+    key(
+        "recipe",
+        Shape::Table(&RECIPE),
+        "a ready-made search space from the catalogue",
+    ),
+    key(
+        "parameters",
+        Shape::Map(&PARAMETER_ENTRY),
+        "what is searched, by name",
+    ),
+    key(
+        "early_terminate",
+        Shape::Table(&EARLY_TERMINATE),
+        "when hopeless trials are stopped",
+    ),
+    key("cpu", Shape::Table(&CPU), "what of the machine may be used"),
+    key(
+        "failure",
+        Shape::Table(&FAILURE),
+        "what happens when trials fail",
+    ),
+    key(
+        "stop_grace",
+        Shape::Duration,
+        "time a trial has to end after SIGTERM; 10s if absent",
+    ),
+];
+
+static TEXT_OR_NUMBER: Shape = Shape::Either(&[Shape::Text, NUMBER]);
+
+const METHODS: &[Word] = &[
+    word("grid", "every combination, in order"),
+    word("random", "independent draws"),
+    word(
+        "sobol",
+        "a scrambled Sobol sequence: random, but evenly spread",
+    ),
+    refused("bayes", NOT_YET),
+    refused("tpe", NOT_YET),
+    refused("gp", NOT_YET),
+    refused("cmaes", NOT_YET),
+    refused("bohb", NOT_YET),
+    refused(
+        "custom",
+        "is not a method: `hpo` chooses the configurations",
+    ),
+];
+
+/// `metric`
+pub(crate) static METRIC: Table = Table {
+    title: "`metric`",
+    keys: &[
+        key("name", Shape::Text, "the name under which trials report it").required(),
+        key(
+            "goal",
+            Shape::Word(GOALS),
+            "which way is better; minimize if absent",
+        ),
+        key("target", NUMBER, "W&B's target value")
+            .passed_over("the study goes on to its caps even when this value is reached"),
+    ],
+    foreign: &[
+        (
+            "chance",
+            "the loss of a model that knows nothing is not used in this version",
+        ),
+        (
+            "num_classes",
+            "the number of classes is not used in this version",
+        ),
+    ],
+    hint: Some("write `metric: {name: val_loss, goal: minimize}`"),
+};
+
+const GOALS: &[Word] = &[
+    word("minimize", "smaller is better"),
+    word("maximize", "larger is better"),
+];
+
+/// `trainer`
+pub(crate) static TRAINER: Table = Table {
+    title: "`trainer`",
+    keys: &[
+        key("model", Shape::Word(MODELS), "which network").required(),
+        key(
+            "hidden",
+            Shape::List(&WIDTH, 0),
+            "mlp: widths of the hidden layers; [64] if absent",
+        ),
+        key(
+            "activation",
+            Shape::Word(ACTIVATIONS),
+            "mlp: after each hidden layer; relu if absent",
+        ),
+        key(
+            "channels",
+            Shape::List(&WIDTH, 1),
+            "cnn: channels of the two convolutions; [8, 16] if absent",
+        ),
+        key(
+            "dataset",
+            Shape::Either(&[Shape::Word(DATASETS), Shape::Table(&CSV)]),
+            "which data",
+        )
+        .required()
+        .hint("write `dataset: digits`, or `dataset: {csv: data.csv, target: price}`"),
+        key(
+            "epochs",
+            Shape::Whole(1, 1_000_000),
+            "full length of a training run",
+        )
+        .required(),
+        key(
+            "batch_size",
+            Shape::Whole(1, 1_000_000),
+            "mini-batch size, unless it is a parameter; 32 if absent",
+        ),
+        key(
+            "validation",
+            INSIDE_UNIT,
+            "share of the data held out; 0.2 if absent",
+        ),
+        key(
+            "split_seed",
+            Shape::Whole(0, 9_007_199_254_740_992),
+            "seed of that split; 0 if absent",
+        ),
+    ],
+    foreign: &[
+        (
+            "optimizer",
+            "the optimizer is a parameter: parameters: {optimizer: {value: adam}}",
+        ),
+        (
+            "lr",
+            "the learning rate is a parameter: parameters: {lr: {min: …, max: …}}",
+        ),
+        (
+            "schedule",
+            "the schedule is a parameter: parameters: {schedule: {value: cosine}}",
+        ),
+    ],
+    hint: Some("write `trainer: {model: mlp, hidden: [64], dataset: digits, epochs: 20}`"),
+};
+
+const INSIDE_UNIT: Shape = Shape::Number(Bound::Excluded(0.0), Bound::Excluded(1.0));
+static WIDTH: Shape = Shape::Whole(1, 65_536);
+
+const MODELS: &[Word] = &[
+    word("mlp", "fully connected layers"),
+    word(
+        "cnn",
+        "convolution and pooling twice, then a linear layer; for images",
+    ),
+];
+const ACTIVATIONS: &[Word] = &[
+    word("relu", "max(0, x)"),
+    word("tanh", "tanh(x)"),
+    word("gelu", "x·Φ(x)"),
+];
+const DATASETS: &[Word] = &[word(
+    "digits",
+    "the handwritten digits that ship with `hpo`",
+)];
+
+/// `trainer.dataset` as a map
+pub(crate) static CSV: Table = Table {
+    title: "`dataset`",
+    keys: &[
+        key("csv", Shape::Text, "the file, relative to the study file").required(),
+        key(
+            "target",
+            Shape::Either(&[Shape::Text, Shape::Whole(-100_000, 100_000)]),
+            "the column to predict: its name, or its index from 0 (negative: from the end)",
+        )
+        .required(),
+        key(
+            "task",
+            Shape::Word(TASKS),
+            "what is learned; seen from the target if absent",
+        ),
+    ],
+    foreign: &[
+        ("path", "did you mean `csv`?"),
+        ("label", "did you mean `target`?"),
+    ],
+    hint: None,
+};
+const TASKS: &[Word] = &[
+    word("classification", "the target is one of some classes"),
+    word("regression", "the target is a number"),
+];
+
+/// `recipe`
+pub(crate) static RECIPE: Table = Table {
+    title: "`recipe`",
+    keys: &[
+        key(
+            "optimizers",
+            NAMES_OF_OPTIMIZERS,
+            "optimizers to choose from, or `all`",
+        ),
+        key(
+            "schedules",
+            NAMES_OF_SCHEDULES,
+            "learning-rate schedules to choose from, or `all`",
+        ),
+        key(
+            "warmup",
+            Shape::Flag,
+            "search the length of a linear warm-up too; false if absent",
+        ),
+    ],
+    foreign: &[
+        ("optimizer", "did you mean `optimizers`?"),
+        ("schedule", "did you mean `schedules`?"),
+    ],
+    hint: Some("write `recipe: {optimizers: [sgd, adamw], schedules: [constant, cosine]}`"),
+};
+const ALL: &[Word] = &[word("all", "everything in the catalogue")];
+const NAMES_OF_OPTIMIZERS: Shape = Shape::Either(&[
+    Shape::List(&Shape::Name("optimizer", optimizer_names), 1),
+    Shape::Word(ALL),
+]);
+const NAMES_OF_SCHEDULES: Shape = Shape::Either(&[
+    Shape::List(&Shape::Name("learning-rate schedule", schedule_names), 1),
+    Shape::Word(ALL),
+]);
+
+/// Names of the catalogue's optimizers.
+pub(crate) fn optimizer_names() -> Vec<&'static str> {
+    OptimizerKind::ALL.iter().map(|kind| kind.name()).collect()
+}
+
+/// Names of the catalogue's schedules, with the other spelling of one of them.
+pub(crate) fn schedule_names() -> Vec<&'static str> {
+    ScheduleKind::ALL
+        .iter()
+        .map(|kind| kind.name())
+        .chain(["onecycle"])
+        .collect()
+}
+
+/// One entry of `parameters`: what it can be, a branch per condition, or just its value.
+static PARAMETER_ENTRY: Shape = Shape::Either(&[
+    Shape::Table(&PARAMETER),
+    Shape::List(&Shape::Table(&PARAMETER), 1),
+    Shape::Flag,
+    NUMBER,
+    Shape::Text,
+]);
+
+/// What a parameter can be.
+pub(crate) static PARAMETER: Table = Table {
+    title: "a parameter",
+    keys: &[
+        key("value", Shape::Value, "always this value"),
+        key("values", Shape::List(&Shape::Value, 0), "one of these"),
+        key(
+            "probabilities",
+            Shape::List(&SHARE, 1),
+            "how likely each of `values` is",
+        ),
+        key("min", NUMBER, "smallest value"),
+        key("max", NUMBER, "largest value"),
+        key("q", POSITIVE, "distance between allowed values"),
+        key(
+            "distribution",
+            Shape::Word(DISTRIBUTIONS),
+            "how the values are spread",
+        ),
+        key(
+            "when",
+            Shape::Map(&CHOICE),
+            "other parameters' values under which this one exists",
+        )
+        .hint("write `when: {optimizer: sgd}` or `when: {optimizer: [sgd, adam]}`"),
+    ],
+    foreign: &[
+        ("low", "did you mean `min`?"),
+        ("high", "did you mean `max`?"),
+        ("choices", "did you mean `values`?"),
+        ("type", "did you mean `distribution`?"),
+        ("log", "write `distribution: log_uniform_values`"),
+        ("step", "did you mean `q`?"),
+        (
+            "mu",
+            "normal distributions are not supported: give `min` and `max`",
+        ),
+        (
+            "sigma",
+            "normal distributions are not supported: give `min` and `max`",
+        ),
+        (
+            "parameters",
+            "nested parameters are not supported: write each as a parameter of its own",
+        ),
+    ],
+    hint: Some("for choices write `values: […]`; a list here is one map per condition"),
+};
+static SHARE: Shape = Shape::Number(Bound::Included(0.0), Bound::Included(1.0));
+/// In a condition a list means "any of these".
+static CHOICE: Shape = Shape::Value;
+
+const NORMAL: &str = "is not supported: give `min` and `max`";
+const DISTRIBUTIONS: &[Word] = &[
+    word("constant", "always `value`"),
+    word("categorical", "one of `values`"),
+    word(
+        "categorical_w_probabilities",
+        "one of `values`, with `probabilities`",
+    ),
+    word(
+        "int_uniform",
+        "whole numbers from `min` to `max`, every `q`-th",
+    ),
+    word("int_log_uniform", "whole numbers, evenly in the logarithm"),
+    word("uniform", "evenly from `min` to `max`"),
+    word("q_uniform", "multiples of `q`, evenly from `min` to `max`"),
+    word(
+        "log_uniform_values",
+        "evenly in the logarithm, from `min` to `max`",
+    ),
+    word(
+        "q_log_uniform_values",
+        "multiples of `q`, evenly in the logarithm",
+    ),
+    word("log_uniform", "as W&B: `min` and `max` are exponents of e"),
+    word(
+        "q_log_uniform",
+        "as W&B: multiples of `q`; `min` and `max` are exponents of e",
+    ),
+    word(
+        "one_minus_log",
+        "evenly in the logarithm of one minus the value: momentum, betas",
+    ),
+    refused(
+        "inv_log_uniform",
+        "is not supported: for momentum and betas use `one_minus_log`",
+    ),
+    refused(
+        "inv_log_uniform_values",
+        "is not supported: for momentum and betas use `one_minus_log`",
+    ),
+    refused("normal", NORMAL),
+    refused("q_normal", NORMAL),
+    refused("log_normal", NORMAL),
+    refused("q_log_normal", NORMAL),
+    refused("beta", NORMAL),
+    refused("q_beta", NORMAL),
+];
+
+/// `early_terminate`
+pub(crate) static EARLY_TERMINATE: Table = Table {
+    title: "`early_terminate`",
+    keys: &[
+        key("type", Shape::Word(STOPPERS), "the rule").required(),
+        key(
+            "min_iter",
+            Shape::Whole(1, i64::MAX),
+            "no trial is judged before this step; 1 if absent",
+        ),
+        key(
+            "max_iter",
+            Shape::Whole(1, i64::MAX),
+            "full length of a trial in steps; the trainer's epochs if absent",
+        ),
+        key(
+            "eta",
+            Shape::Whole(2, 1000),
+            "one trial in this many goes on; 3 if absent",
+        ),
+        key(
+            "s",
+            Shape::Whole(1, 64),
+            "W&B's: the lowest rung is `max_iter / eta^s`, where there is no `min_iter`",
+        ),
+        key(
+            "min_trials",
+            Shape::Whole(1, 1_000_000),
+            "median: trials to compare with, at least; 5 if absent",
+        ),
+        key("strict", Shape::Flag, "W&B's strict").passed_over("rungs are always strict here"),
+    ],
+    foreign: &[
+        ("reduction_factor", "did you mean `eta`?"),
+        ("max_t", "did you mean `max_iter`?"),
+    ],
+    hint: Some("write `early_terminate: {type: asha, min_iter: 1, max_iter: 27}`"),
+};
+const STOPPERS: &[Word] = &[
+    word("none", "never"),
+    word(
+        "median",
+        "worse than the median of the others at the same step",
+    ),
+    word(
+        "asha",
+        "asynchronous successive halving: at each rung only the best third goes on",
+    ),
+    word(
+        "sha",
+        "successive halving, all trials of a bracket together",
+    ),
+    word("hyperband", "several brackets of successive halving"),
+    refused("bohb", NOT_YET),
+    refused("envelope", "is not supported"),
+];
+
+/// `cpu`
+pub(crate) static CPU: Table = Table {
+    title: "`cpu`",
+    keys: &[key(
+        "max_parallel",
+        Shape::Whole(1, 10_000),
+        "most trials at once; the number of cores if absent",
+    )],
+    foreign: &[(
+        "memory_limit",
+        "limits on main memory are not in this version",
+    )],
+    hint: Some("write `cpu: {max_parallel: 4}`"),
+};
+
+/// `failure`
+pub(crate) static FAILURE: Table = Table {
+    title: "`failure`",
+    keys: &[
+        key(
+            "crash_retries",
+            Shape::Whole(0, 1000),
+            "how often a crashed trial is started again; 1 if absent",
+        ),
+        key(
+            "stop_after_consecutive",
+            Shape::Whole(0, 1_000_000),
+            "the study stops after so many failed trials in a row; 0: never; 5 if absent",
+        ),
+    ],
+    foreign: &[
+        ("oom", "rules for memory are not in this version"),
+        (
+            "stall_timeout",
+            "rules for stalled trials are not in this version",
+        ),
+    ],
+    hint: Some("write `failure: {crash_retries: 1, stop_after_consecutive: 5}`"),
+};

@@ -1,0 +1,205 @@
+//! The study file: YAML text to a checked [`StudySpec`], with every problem in it at its place.
+//!
+//! The way through: text → tree with places (`yaml`) → every key known and every value of the
+//! right shape (`shape`, over the tables in `keys`) → what the values mean together (the other
+//! modules). A value that is wrong is reported once and then left out, so that all problems of a
+//! file come out of one reading. The dialect is described in `docs/study-file.md`.
+
+mod domain;
+mod keys;
+mod parameters;
+mod problem;
+mod recipe;
+mod settings;
+pub(crate) mod shape;
+mod trainer;
+mod yaml;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::spec::{Goal, Method, Metric, StudySpec};
+use problem::Problems;
+use yaml::Node;
+
+pub use problem::{Problem, Severity, Span};
+pub use trainer::trainer_parameters;
+
+pub(crate) use keys::STUDY;
+
+/// Longest file that is read, in bytes.
+pub const LONGEST_FILE: usize = 1 << 20;
+
+/// Where a study file's text is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The file's name as the user gave it; names a study that has no `name`.
+    pub file: String,
+    /// The directory that relative paths in the file start from.
+    pub directory: PathBuf,
+}
+
+/// What came out of reading a study file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checked {
+    /// The study; `None` exactly when there is an error among the problems.
+    pub spec: Option<StudySpec>,
+    /// Everything wrong with it, in the order of the file.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads a study file's text. Never panics, whatever the text.
+#[must_use]
+pub fn read(text: &str, source: &Source) -> Checked {
+    let mut problems = Problems::default();
+    let spec = read_text(text, source, &mut problems);
+    let spec = if problems.has_errors() { None } else { spec };
+    Checked {
+        spec,
+        problems: problems.in_order(),
+    }
+}
+
+fn read_text(text: &str, source: &Source, problems: &mut Problems) -> Option<StudySpec> {
+    let start = Span {
+        line: 1,
+        column: 1,
+        ..Span::default()
+    };
+    if text.len() > LONGEST_FILE {
+        problems.error(
+            start,
+            "the file is larger than 1 MiB: this is no study file",
+        );
+        return None;
+    }
+    if let Some(offset) = text.find('\0') {
+        let line = text[..offset].matches('\n').count() + 1;
+        let span = Span {
+            offset,
+            len: 1,
+            line,
+            column: 1,
+        };
+        problems.error(span, "the file is binary, not text");
+        return None;
+    }
+    let root = yaml::parse(text, problems)?;
+    shape::check(
+        &root,
+        shape::Shape::Table(&STUDY),
+        "the study file",
+        start,
+        problems,
+    );
+    read_study(&root, source, problems)
+}
+
+fn read_study(root: &Node, source: &Source, problems: &mut Problems) -> Option<StudySpec> {
+    let run_cap = root
+        .get("run_cap")
+        .and_then(Node::whole)
+        .and_then(|n| u32::try_from(n).ok());
+    let mut drafts = root
+        .get("parameters")
+        .map_or_else(Vec::new, |node| parameters::read(node, problems));
+    if let Some(node) = root.get("recipe") {
+        let added = recipe::expand(node, root.key_span("recipe"), run_cap, &drafts);
+        drafts.splice(0..0, added);
+    }
+    let before = problems.len();
+    let space = parameters::assemble(&drafts, problems);
+    let space_is_sound = problems.len() == before;
+
+    let job = settings::job(root, source, problems);
+    if root.get("trainer").is_some() {
+        trainer::check_parameters(&drafts, root.key_span("trainer"), problems);
+        if let Some(metric) = root.get("metric") {
+            trainer::check_metric(metric, problems);
+        }
+    }
+    if drafts.is_empty() && root.get("parameters").is_none() && root.get("recipe").is_none() {
+        problems.error_with_hint(
+            root.start(),
+            "there is nothing to search",
+            "add `parameters`, or `recipe: {optimizers: [sgd, adamw]}`",
+        );
+    }
+    let method = root
+        .get("method")
+        .and_then(Node::text)
+        .and_then(|word| match word {
+            "grid" => Some(Method::Grid),
+            "random" => Some(Method::Random),
+            "sobol" => Some(Method::Sobol),
+            _ => None,
+        });
+    let time_cap = root
+        .get("time_cap")
+        .and_then(|node| shape::duration(node).ok());
+    settings::check_end(root, method, problems);
+    if method == Some(Method::Grid) && space_is_sound {
+        settings::check_grid(root, &space, &drafts, run_cap, problems);
+    }
+    let early_terminate = settings::early_terminate(root, job.as_ref(), problems);
+    Some(StudySpec {
+        name: settings::name(root, source, problems)?,
+        description: root
+            .get("description")
+            .and_then(Node::text)
+            .map(str::to_owned),
+        seed: root
+            .get("seed")
+            .and_then(Node::whole)
+            .map_or(0, i64::unsigned_abs),
+        job: job?,
+        method: method?,
+        metric: metric(root.get("metric")?)?,
+        run_cap,
+        time_cap,
+        space,
+        early_terminate: early_terminate?,
+        cpu: settings::cpu(root),
+        failure: settings::failure(root),
+        stop_grace: root
+            .get("stop_grace")
+            .and_then(|node| shape::duration(node).ok())
+            .unwrap_or(Duration::from_secs(10)),
+    })
+}
+
+fn metric(node: &Node) -> Option<Metric> {
+    let goal = match node.get("goal").map(Node::text) {
+        None | Some(Some("minimize")) => Goal::Minimize,
+        Some(Some("maximize")) => Goal::Maximize,
+        Some(_) => return None,
+    };
+    Some(Metric {
+        name: node.get("name")?.text()?.to_owned(),
+        goal,
+    })
+}
+
+/// The name that looks most like `wanted`, if it is near enough to be a slip of the pen.
+pub(crate) fn nearest<'a>(
+    wanted: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    // Comparing takes time in the square of the length; nobody mistypes so long a name.
+    const LONGEST: usize = 100;
+    if wanted.len() > LONGEST {
+        return None;
+    }
+    let wanted = wanted.to_lowercase().replace('-', "_");
+    names
+        .into_iter()
+        .map(|name| {
+            (
+                strsim::damerau_levenshtein(&wanted, &name.to_lowercase()),
+                name,
+            )
+        })
+        .filter(|(distance, name)| distance * 3 <= name.chars().count().max(3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}

@@ -1,0 +1,369 @@
+//! The rest of the study file: the job, the caps, stopping, and what of the machine may be used.
+
+use super::Source;
+use super::parameters::Draft;
+use super::problem::{Problems, Span};
+use super::yaml::{Kind, Node};
+use super::{shape, trainer};
+use crate::command;
+use crate::plan::{GridSize, grid_size};
+use crate::space::Space;
+use crate::spec::{CommandJob, Cpu, EarlyTerminate, Failure, Job, Method, Rungs};
+
+/// More grid points than this are refused.
+const MOST_GRID_POINTS: u64 = 1_000_000;
+
+/// What a trial runs: `trainer`, or `program` and `command`.
+pub(super) fn job(root: &Node, source: &Source, problems: &mut Problems) -> Option<Job> {
+    let ours = root.get("trainer");
+    let theirs = ["program", "command"]
+        .into_iter()
+        .find(|key| root.get(key).is_some());
+    match (ours, theirs) {
+        (Some(_), Some(key)) => {
+            problems.error_with_hint(
+                root.key_span(key),
+                format!("a study has either a `trainer` or a `{key}`, not both"),
+                "remove one of them",
+            );
+            None
+        }
+        (Some(node), None) => trainer::read(node, &source.directory, problems).map(Job::Trainer),
+        (None, Some(_)) => command_job(root, problems).map(Job::Command),
+        (None, None) => {
+            problems.error_with_hint(
+                root.start(),
+                "the study does not say what a trial runs",
+                "add `program: train.py`, or the built-in trainer: \
+                 trainer: {model: mlp, hidden: [64], dataset: digits, epochs: 20}",
+            );
+            None
+        }
+    }
+}
+
+fn command_job(root: &Node, problems: &mut Problems) -> Option<CommandJob> {
+    let program = root.get("program").and_then(Node::text).map(str::to_owned);
+    let Some(list) = root.get("command") else {
+        return Some(CommandJob {
+            command: command::default_command(program.as_deref()?),
+            program,
+        });
+    };
+    let mut words = Vec::new();
+    for item in list.items() {
+        words.push(match &item.kind {
+            Kind::Text(text) => text.clone(),
+            _ => item.value()?.to_string(),
+        });
+        if let Some(word) = item.text() {
+            check_word(word, item.span, program.is_some(), problems);
+        }
+    }
+    if let Some((first, node)) = words.first().zip(list.items().first())
+        && first.trim().is_empty()
+    {
+        problems.error(node.span, "the command has no program");
+    }
+    (!words.is_empty()).then_some(CommandJob {
+        program,
+        command: words,
+    })
+}
+
+fn check_word(word: &str, span: Span, has_program: bool, problems: &mut Problems) {
+    match command::check(word) {
+        Ok(command::Use::Program) if !has_program => problems.error_with_hint(
+            span,
+            "`${program}` stands for the key `program`, which is not there",
+            "add `program: train.py`",
+        ),
+        Ok(_) => {}
+        Err(command::Misuse::Unknown { name, nearest }) => problems.error_with_hint(
+            span,
+            format!("unknown macro `${{{name}}}`"),
+            match nearest {
+                Some(near) => format!("did you mean `${{{near}}}`?"),
+                None => shape::did_you_mean(&name, command::MACROS),
+            },
+        ),
+        Err(command::Misuse::Inside { name }) => problems.warning(
+            span,
+            format!("`${{{name}}}` is replaced only where it is a whole item of the list"),
+            "make it an item of its own; only `${envvar:NAME}` may stand inside a text",
+        ),
+    }
+}
+
+/// Checks that the study comes to an end.
+pub(super) fn check_end(root: &Node, method: Option<Method>, problems: &mut Problems) {
+    let capped = root.get("run_cap").is_some() || root.get("time_cap").is_some();
+    if !capped && matches!(method, Some(Method::Random | Method::Sobol)) {
+        problems.error_with_hint(
+            root.key_span("method"),
+            "the study would never end: it has neither `run_cap` nor `time_cap`",
+            "add `run_cap: 50` (trials) or `time_cap: 8h`",
+        );
+    }
+    if let Some(node) = root.get("time_cap")
+        && shape::duration(node).is_ok_and(|cap| cap.is_zero())
+    {
+        problems.error(node.span, "`time_cap` must be more than 0");
+    }
+}
+
+/// Checks that the grid can be counted, and is not absurdly large.
+pub(super) fn check_grid(
+    root: &Node,
+    space: &Space,
+    drafts: &[Draft],
+    run_cap: Option<u32>,
+    problems: &mut Problems,
+) {
+    let mut countable = true;
+    for draft in drafts {
+        for branch in &draft.branches {
+            if branch
+                .domain
+                .as_ref()
+                .is_some_and(|domain| domain.cardinality().is_none())
+            {
+                countable = false;
+                problems.error_with_hint(
+                    branch.span,
+                    format!(
+                        "a grid cannot go through `{}`: it is a continuous range",
+                        draft.name
+                    ),
+                    "list its `values`, give it a `q`, or write `method: sobol`",
+                );
+            }
+        }
+    }
+    if !countable {
+        return;
+    }
+    let at = root.key_span("method");
+    match grid_size(space, MOST_GRID_POINTS) {
+        GridSize::Points(points) => {
+            if let Some(cap) = run_cap
+                && points > u64::from(cap)
+            {
+                problems.warning(
+                    root.key_span("run_cap"),
+                    format!(
+                        "the grid has {points} points, of which only the first {cap} are tried"
+                    ),
+                    "raise `run_cap`, or write `method: sobol` to spread the trials",
+                );
+            }
+        }
+        GridSize::MoreThan(most) => problems.error_with_hint(
+            at,
+            format!("the grid has more than {most} points"),
+            "list fewer values, or write `method: sobol`",
+        ),
+        GridSize::Uncountable => {}
+    }
+}
+
+/// When hopeless trials are stopped. `None` when that is wrong; then it has been reported.
+pub(super) fn early_terminate(
+    root: &Node,
+    job: Option<&Job>,
+    problems: &mut Problems,
+) -> Option<EarlyTerminate> {
+    let Some(node) = root.get("early_terminate") else {
+        return Some(EarlyTerminate::None);
+    };
+    let kind = node.get("type")?.text()?;
+    let belongs: &[&str] = match kind {
+        "none" => &[],
+        "median" => &["min_iter", "min_trials"],
+        _ => &["min_iter", "max_iter", "eta", "s"],
+    };
+    for key in ["min_iter", "max_iter", "eta", "s", "min_trials"] {
+        if !belongs.contains(&key) && node.get(key).is_some() {
+            problems.error_with_hint(
+                node.key_span(key),
+                format!("`{key}` is of no use to `early_terminate: {{type: {kind}}}`"),
+                "remove it",
+            );
+        }
+    }
+    let whole = |key: &str| {
+        node.get(key)
+            .and_then(Node::whole)
+            .and_then(|i| u64::try_from(i).ok())
+    };
+    match kind {
+        "none" => Some(EarlyTerminate::None),
+        "median" => Some(EarlyTerminate::Median {
+            min_iter: whole("min_iter").unwrap_or(1),
+            min_trials: whole("min_trials")
+                .and_then(|n| u32::try_from(n).ok())
+                .unwrap_or(5),
+        }),
+        "asha" => rungs(root, node, job, problems).map(EarlyTerminate::Asha),
+        "sha" => rungs(root, node, job, problems).map(EarlyTerminate::SuccessiveHalving),
+        "hyperband" => rungs(root, node, job, problems).map(EarlyTerminate::Hyperband),
+        _ => None,
+    }
+}
+
+fn rungs(root: &Node, node: &Node, job: Option<&Job>, problems: &mut Problems) -> Option<Rungs> {
+    let whole = |key: &str| {
+        node.get(key)
+            .and_then(Node::whole)
+            .and_then(|i| u64::try_from(i).ok())
+    };
+    let epochs = match job {
+        Some(Job::Trainer(trainer)) => Some(trainer.epochs),
+        _ => None,
+    };
+    let max_iter = match (node.get("max_iter"), epochs) {
+        (Some(_), _) => whole("max_iter")?,
+        (None, Some(epochs)) => epochs,
+        (None, None) => {
+            // With a broken trainer the length is unknown, which has been reported already.
+            if root.get("trainer").is_none() {
+                problems.error_with_hint(
+                    root.key_span("early_terminate"),
+                    "`early_terminate` does not know how long a whole trial is",
+                    "add `max_iter`: the last step that a whole trial reports",
+                );
+            }
+            return None;
+        }
+    };
+    if let Some(epochs) = epochs {
+        check_length(node, max_iter, epochs, problems);
+    }
+    let eta = u32::try_from(node.get("eta").map_or(Some(3), Node::whole)?).ok()?;
+    if eta < 2 {
+        return None;
+    }
+    let min_iter = match (node.get("min_iter"), node.get("s")) {
+        (Some(_), _) => whole("min_iter")?,
+        (None, Some(_)) => {
+            let steps = u32::try_from(whole("s")?).ok()?;
+            (max_iter / u64::from(eta).saturating_pow(steps)).max(1)
+        }
+        (None, None) => 1,
+    };
+    if min_iter > max_iter {
+        let (key, value) = match node.get("min_iter") {
+            Some(value) => ("min_iter", value.span),
+            None => ("s", node.key_span("s")),
+        };
+        problems.error_with_hint(
+            value,
+            format!("`{key}` ({min_iter}) is more than the length of a trial ({max_iter})"),
+            "no trial would ever be judged: make it smaller",
+        );
+        return None;
+    }
+    let rungs = Rungs {
+        min_iter,
+        max_iter,
+        eta,
+    };
+    if rungs.levels().len() < 2 {
+        problems.warning(
+            root.key_span("early_terminate"),
+            format!(
+                "nothing is ever stopped: there is no rung between min_iter ({min_iter}) and \
+                 max_iter ({max_iter}) at eta {eta}"
+            ),
+            "make `min_iter` or `eta` smaller",
+        );
+    }
+    Some(rungs)
+}
+
+/// Checks the stopping rule's length of a trial against the trainer's.
+fn check_length(node: &Node, max_iter: u64, epochs: u64, problems: &mut Problems) {
+    let Some(value) = node.get("max_iter") else {
+        return;
+    };
+    if max_iter > epochs {
+        problems.error_with_hint(
+            value.span,
+            format!("`max_iter` is {max_iter}, but a trial is only {epochs} epochs long"),
+            "remove it: the trainer's `epochs` count",
+        );
+    } else if max_iter < epochs {
+        problems.warning(
+            value.span,
+            format!(
+                "no trial goes on after epoch {max_iter}, but learning-rate schedules reach \
+                 their end only at epoch {epochs}"
+            ),
+            format!("write `epochs: {max_iter}`, or remove `max_iter`"),
+        );
+    }
+}
+
+/// The study's name: the key `name`, or the file's name without its ending.
+pub(super) fn name(root: &Node, source: &Source, problems: &mut Problems) -> Option<String> {
+    if let Some(node) = root.get("name") {
+        let name = node.text()?.trim();
+        if !is_directory_name(name) {
+            problems.error_with_hint(
+                node.span,
+                format!("`name` becomes a directory, and `{name}` cannot be one"),
+                "use letters, digits, `-`, `_`, `.` and blanks; at most 100 of them",
+            );
+            return None;
+        }
+        return Some(name.to_owned());
+    }
+    let file = source.file.rsplit(['/', '\\']).next().unwrap_or_default();
+    let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
+    let name: String = stem
+        .chars()
+        .map(|c| if is_name_char(c) { c } else { '-' })
+        .take(100)
+        .collect();
+    let name = name.trim_start_matches(['.', '-', ' ']).trim_end();
+    Some(if name.is_empty() {
+        "study".to_owned()
+    } else {
+        name.to_owned()
+    })
+}
+
+fn is_name_char(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ')
+}
+
+fn is_directory_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.chars().count() <= 100
+        && name.chars().all(is_name_char)
+        && !name.starts_with(['.', '-'])
+}
+
+/// `cpu`
+pub(super) fn cpu(root: &Node) -> Cpu {
+    let node = root.get("cpu").and_then(|cpu| cpu.get("max_parallel"));
+    Cpu {
+        max_parallel: node
+            .and_then(Node::whole)
+            .and_then(|n| u32::try_from(n).ok()),
+    }
+}
+
+/// `failure`
+pub(super) fn failure(root: &Node) -> Failure {
+    let whole = |key: &str, default: u32| {
+        let node = root.get("failure").and_then(|failure| failure.get(key));
+        node.and_then(Node::whole)
+            .and_then(|n| u32::try_from(n).ok())
+            .unwrap_or(default)
+    };
+    Failure {
+        crash_retries: whole("crash_retries", 1),
+        stop_after_consecutive: whole("stop_after_consecutive", 5),
+    }
+}
