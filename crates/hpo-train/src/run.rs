@@ -1,0 +1,103 @@
+//! A whole training run: from a fresh start or a checkpoint to the epoch it was given as budget.
+
+use std::path::PathBuf;
+
+use hpo_recipe::Config;
+use hpo_study::TrainerSpec;
+
+use crate::checkpoint::Checkpoint;
+use crate::error::TrainError;
+use crate::report::EpochReport;
+use crate::trainer::Trainer;
+
+/// After this many epochs in a row with a training loss that is not finite, a run ends with
+/// [`TrainError::Diverged`]. They are reported like any others, so that whoever watches can judge
+/// for himself before that; a single one may come from one bad batch.
+pub const NON_FINITE_EPOCHS: u64 = 3;
+
+/// What to train, for how long, and where to keep checkpoints.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainJob {
+    /// Task and model.
+    pub spec: TrainerSpec,
+    /// The configuration to try.
+    pub config: Config,
+    /// Seed of initial weights, data order and dropout.
+    pub seed: u64,
+    /// The epoch after which to stop this time; at least 1, at most `horizon`.
+    pub budget: u64,
+    /// The full length in epochs. The schedule is always stretched over it, so that a run that
+    /// stops early is a prefix of the full one.
+    pub horizon: u64,
+    /// Where a checkpoint is kept after every epoch; `None` keeps none.
+    pub checkpoint_directory: Option<PathBuf>,
+    /// A directory with a checkpoint to go on from. Without a checkpoint in it the run starts
+    /// afresh, which gives the same results.
+    pub resume_from: Option<PathBuf>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// Epochs done, those before a resume included.
+    pub epochs: u64,
+    /// Epochs that the checkpoint had behind it; 0 for a fresh start.
+    pub resumed_after: u64,
+    /// The last report of this run; `None` if there was nothing left to do.
+    pub last: Option<EpochReport>,
+}
+
+/// Trains. `report` is called after every epoch, before the epoch's checkpoint is written: after a
+/// crash between the two an epoch is done and reported again, with the same numbers, and none is
+/// ever lost.
+///
+/// # Errors
+/// Everything in [`TrainError`]; errors of `report` are handed on.
+pub fn run(
+    job: &TrainJob,
+    report: &mut dyn FnMut(&EpochReport) -> Result<(), TrainError>,
+) -> Result<Outcome, TrainError> {
+    if job.budget == 0 || job.budget > job.horizon {
+        return Err(TrainError::settings(
+            format!("the budget is {} of {} epochs", job.budget, job.horizon),
+            "give a budget of at least 1 epoch and no more than the full length",
+        ));
+    }
+    let mut trainer = Trainer::new(&job.spec, &job.config, job.seed, job.horizon)?;
+    let resumed_after = resume(job, &mut trainer)?;
+    let mut last = None;
+    while trainer.epoch() < job.budget {
+        let epoch = trainer.train_epoch()?;
+        report(&epoch)?;
+        last = Some(epoch);
+        if trainer.non_finite_epochs() >= NON_FINITE_EPOCHS {
+            let last = trainer.epoch();
+            return Err(TrainError::Diverged {
+                first: last + 1 - NON_FINITE_EPOCHS,
+                last,
+            });
+        }
+        if let Some(directory) = &job.checkpoint_directory {
+            trainer.checkpoint()?.save(directory)?;
+        }
+    }
+    Ok(Outcome {
+        epochs: trainer.epoch(),
+        resumed_after,
+        last,
+    })
+}
+
+fn resume(job: &TrainJob, trainer: &mut Trainer) -> Result<u64, TrainError> {
+    let Some(place) = &job.resume_from else {
+        return Ok(0);
+    };
+    let Some(checkpoint) = Checkpoint::load(place)? else {
+        tracing::info!(place = %place.display(), "no checkpoint there: starting afresh");
+        return Ok(0);
+    };
+    trainer
+        .restore(checkpoint)
+        .map_err(|message| TrainError::checkpoint(place, message))?;
+    Ok(trainer.epoch())
+}
