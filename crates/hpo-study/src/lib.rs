@@ -3,12 +3,14 @@
 //!
 //! Everything above speaks in these types. This crate must never do I/O or read a clock.
 
+pub mod changes;
 pub mod command;
 pub mod event;
 pub mod history;
 pub mod id;
 pub mod plan;
 pub mod protocol;
+pub mod schema;
 pub mod seed;
 pub mod space;
 pub mod spec;

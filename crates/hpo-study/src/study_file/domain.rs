@@ -402,8 +402,12 @@ fn probabilities(
         );
         return None;
     }
+    // Each alone was checked with the shapes.
+    if weights.iter().any(|w| !(0.0..=1.0).contains(w)) {
+        return None;
+    }
     let sum: f64 = weights.iter().sum();
-    if weights.iter().any(|w| *w < 0.0) || (sum - 1.0).abs() > 1e-3 {
+    if (sum - 1.0).abs() > 1e-3 {
         problems.error_with_hint(
             at,
             format!(

@@ -74,17 +74,27 @@ fn read_text(text: &str, source: &Source, problems: &mut Problems) -> Option<Stu
         return None;
     }
     if let Some(offset) = text.find('\0') {
+        let before = text[..offset].rsplit('\n');
         let line = text[..offset].matches('\n').count() + 1;
+        let column = before.into_iter().next().map_or(1, |line| line.chars().count() + 1);
         let span = Span {
             offset,
             len: 1,
             line,
-            column: 1,
+            column,
         };
         problems.error(span, "the file is binary, not text");
         return None;
     }
     let root = yaml::parse(text, problems)?;
+    if !matches!(root.kind, yaml::Kind::Map(_)) {
+        problems.error_with_hint(
+            start,
+            format!("a study file is a map of `key: value`, not {}", root.describe()),
+            "it begins with lines such as `method: random`",
+        );
+        return None;
+    }
     shape::check(
         &root,
         shape::Shape::Table(&STUDY),

@@ -29,6 +29,8 @@ pub(super) struct DraftBranch {
     pub(super) when: Vec<DraftClause>,
     /// `None`: it is wrong, and has been reported.
     pub(super) domain: Option<Domain>,
+    /// Where its values (or its bounds) stand.
+    pub(super) values: Vec<(Value, Span)>,
 }
 
 /// One demand of a `when`, with its places.
@@ -40,6 +42,12 @@ pub(super) struct DraftClause {
 }
 
 impl DraftBranch {
+    /// Where a value of the domain stands; else where the branch begins.
+    pub(super) fn place_of(&self, value: &Value) -> Span {
+        let place = self.values.iter().find(|(v, span)| v.same(value) && span.len > 0);
+        place.map_or(self.span, |(_, span)| *span)
+    }
+
     fn clause(&self, parameter: &str) -> Option<&DraftClause> {
         self.when
             .iter()
@@ -101,6 +109,7 @@ pub(super) fn read(node: &Node, problems: &mut Problems) -> Vec<Draft> {
                 span: value.span,
                 when: Vec::new(),
                 domain: value.value().map(Domain::Constant),
+                values: value.value().map(|v| (v, value.span)).into_iter().collect(),
             }],
         };
         drafts.push(Draft {
@@ -121,7 +130,14 @@ fn read_branch(node: &Node, name: &str, at: Span, problems: &mut Problems) -> Dr
         span: at,
         when: when.collect(),
         domain: domain::read(node, name, at, problems),
+        values: places(node),
     }
+}
+
+fn places(node: &Node) -> Vec<(Value, Span)> {
+    let bounds = ["value", "min", "max"].into_iter().filter_map(|key| node.get(key));
+    let choices = node.get("values").map_or(&[][..], Node::items);
+    bounds.chain(choices).filter_map(|n| Some((n.value()?, n.span))).collect()
 }
 
 fn read_clause(parameter: &str, span: Span, node: &Node, problems: &mut Problems) -> DraftClause {
@@ -295,52 +311,55 @@ fn order(drafts: &[Draft], by_name: &HashMap<&str, &Draft>, problems: &mut Probl
             let stuck: HashMap<&str, &HashSet<String>> = waiting
                 .iter()
                 .map(|(i, needs)| (drafts[*i].name.as_str(), needs))
+                .filter(|(name, _)| !placed.contains(name))
                 .collect();
-            if let Some((first, _)) = waiting.first() {
-                report_circle(&drafts[*first], &stuck, drafts, problems);
+            let circle = find_circle(&waiting, &stuck, drafts);
+            report_circle(&circle, problems);
+            if circle.is_empty() {
+                break;
             }
-            order.extend(waiting.iter().map(|(i, _)| *i));
-            break;
+            // As if it were broken up, so that what lies behind it is looked at too.
+            placed.extend(circle.iter().map(|draft| draft.name.as_str()));
         }
     }
     order
 }
 
 /// Follows the conditions from a parameter that cannot be placed until one comes up again.
-fn report_circle(
-    start: &Draft,
+fn find_circle<'a>(
+    waiting: &[(usize, HashSet<String>)],
     stuck: &HashMap<&str, &HashSet<String>>,
-    drafts: &[Draft],
-    problems: &mut Problems,
-) {
-    let mut path: Vec<&str> = vec![start.name.as_str()];
-    let circle = loop {
-        let Some(last) = path.last() else { return };
-        let next = stuck.get(last).and_then(|needs| {
-            needs
-                .iter()
-                .map(String::as_str)
-                .filter(|n| stuck.contains_key(n))
-                .min()
+    drafts: &'a [Draft],
+) -> Vec<&'a Draft> {
+    let start = waiting.iter().map(|(i, _)| &drafts[*i]);
+    let mut path: Vec<&Draft> =
+        start.filter(|draft| stuck.contains_key(draft.name.as_str())).take(1).collect();
+    while let Some(last) = path.last() {
+        let needs = stuck.get(last.name.as_str());
+        let next = needs.and_then(|needs| {
+            let names = needs.iter().map(String::as_str);
+            names.filter(|name| stuck.contains_key(name)).min()
         });
-        let Some(next) = next else { return };
-        if let Some(begin) = path.iter().position(|name| *name == next) {
-            break path.split_off(begin);
+        let Some(next) = next.and_then(|name| drafts.iter().find(|d| d.name == name)) else { break };
+        if let Some(begin) = path.iter().position(|draft| draft.name == next.name) {
+            return path.split_off(begin);
         }
         path.push(next);
-    };
-    let Some(first) = circle.first() else { return };
+    }
+    Vec::new()
+}
+
+fn report_circle(circle: &[&Draft], problems: &mut Problems) {
+    let Some(first) = circle.iter().min_by_key(|draft| draft.span.offset) else { return };
     let links: Vec<String> = circle
         .iter()
         .zip(circle.iter().cycle().skip(1))
-        .map(|(a, b)| format!("`{a}` depends on `{b}`"))
+        .map(|(a, b)| format!("`{}` depends on `{}`", a.name, b.name))
         .collect();
-    let draft = drafts.iter().find(|d| d.name == *first);
-    let span = draft
-        .and_then(|d| d.branches.iter().flat_map(|b| &b.when).next())
-        .map_or(start.span, |clause| clause.span);
+    let clauses = first.branches.iter().flat_map(|b| &b.when);
+    let clause = clauses.into_iter().find(|c| circle.iter().any(|d| d.name == c.parameter));
     problems.error_with_hint(
-        span,
+        clause.map_or(first.span, |clause| clause.span),
         format!("the conditions go in a circle: {}", links.join(", ")),
         "remove one of these `when`s",
     );

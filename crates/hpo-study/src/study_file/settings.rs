@@ -239,30 +239,27 @@ fn rungs(root: &Node, node: &Node, job: Option<&Job>, problems: &mut Problems) -
     if let Some(epochs) = epochs {
         check_length(node, max_iter, epochs, problems);
     }
-    let eta = u32::try_from(node.get("eta").map_or(Some(3), Node::whole)?).ok()?;
-    if eta < 2 {
-        return None;
-    }
+    let eta = node.get("eta").map_or(Some(3), Node::whole).and_then(|eta| u32::try_from(eta).ok());
     let min_iter = match (node.get("min_iter"), node.get("s")) {
-        (Some(_), _) => whole("min_iter")?,
+        (Some(value), _) => {
+            let min_iter = whole("min_iter")?;
+            if min_iter > max_iter {
+                problems.error_with_hint(
+                    value.span,
+                    format!("`min_iter` ({min_iter}) is more than `max_iter` ({max_iter})"),
+                    "no trial would ever be judged: make it smaller",
+                );
+                return None;
+            }
+            min_iter
+        }
         (None, Some(_)) => {
             let steps = u32::try_from(whole("s")?).ok()?;
-            (max_iter / u64::from(eta).saturating_pow(steps)).max(1)
+            (max_iter / u64::from(eta?.max(1)).saturating_pow(steps)).max(1)
         }
         (None, None) => 1,
     };
-    if min_iter > max_iter {
-        let (key, value) = match node.get("min_iter") {
-            Some(value) => ("min_iter", value.span),
-            None => ("s", node.key_span("s")),
-        };
-        problems.error_with_hint(
-            value,
-            format!("`{key}` ({min_iter}) is more than the length of a trial ({max_iter})"),
-            "no trial would ever be judged: make it smaller",
-        );
-        return None;
-    }
+    let eta = eta.filter(|eta| *eta >= 2)?;
     let rungs = Rungs {
         min_iter,
         max_iter,

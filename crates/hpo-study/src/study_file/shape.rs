@@ -35,8 +35,8 @@ pub(crate) enum Shape {
     Table(&'static Table),
     /// A map with free keys.
     Map(&'static Shape),
-    /// Any of these; no two of them for the same kind of value.
-    Either(&'static [Shape]),
+    /// Any of these, no two of them for the same kind of value; and how messages call them.
+    Either(&'static str, &'static [Shape]),
 }
 
 /// A word that a key may have as its value.
@@ -142,17 +142,14 @@ impl Shape {
             Self::Name(_, names) => one_of(&names()),
             Self::Flag => "true or false".to_owned(),
             Self::Number(low, high) => format!("a number{}", bounds(low, high)),
+            Self::Whole(low, high) if low == high => low.to_string(),
             Self::Whole(low, i64::MAX) => format!("a whole number of at least {low}"),
             Self::Whole(low, high) => format!("a whole number from {low} to {high}"),
             Self::Duration => "a length of time such as `8h`, `1h30m` or `90` (seconds)".to_owned(),
             Self::Value => "a number, a text, true, false, null or a list of them".to_owned(),
             Self::List(of, _) => format!("a list, each item {}", of.wanted()),
             Self::Table(_) | Self::Map(_) => "a map of `key: value`".to_owned(),
-            Self::Either(shapes) => shapes
-                .iter()
-                .map(|s| s.wanted())
-                .collect::<Vec<_>>()
-                .join(", or "),
+            Self::Either(wanted, _) => wanted.to_owned(),
         }
     }
 
@@ -168,7 +165,7 @@ impl Shape {
             Self::Value => !matches!(node.kind, Kind::Map(_)),
             Self::List(..) => matches!(node.kind, Kind::List(_)),
             Self::Table(_) | Self::Map(_) => matches!(node.kind, Kind::Map(_)),
-            Self::Either(shapes) => shapes.iter().any(|shape| shape.is_about(node)),
+            Self::Either(_, shapes) => shapes.iter().any(|shape| shape.is_about(node)),
         }
     }
 }
@@ -250,7 +247,7 @@ fn check_with_hint(
                 check(value, *of, &key.name, key.span, problems);
             }
         }
-        Shape::Either(shapes) => {
+        Shape::Either(_, shapes) => {
             if let Some(shape) = shapes.iter().find(|shape| shape.is_about(node)) {
                 check_with_hint(node, *shape, name, at, hint, problems);
             }

@@ -6,7 +6,7 @@ use hpo_recipe::schedule::WARMUP;
 use hpo_recipe::{Hyperparameter, OptimizerKind, ScheduleKind, Value};
 
 use super::nearest;
-use super::parameters::Draft;
+use super::parameters::{Draft, DraftBranch};
 use super::problem::{Problems, Span};
 use super::shape::did_you_mean;
 use super::yaml::Node;
@@ -173,7 +173,7 @@ pub(super) fn check_parameters(drafts: &[Draft], at: Span, problems: &mut Proble
         }
         for branch in &draft.branches {
             if let Some(domain) = &branch.domain {
-                check_domain(&draft.name, domain, branch.span, problems);
+                check_domain(&draft.name, domain, branch, problems);
             }
         }
     }
@@ -187,7 +187,7 @@ pub(super) fn check_parameters(drafts: &[Draft], at: Span, problems: &mut Proble
 }
 
 /// Checks the extremes of a domain (or all its choices) against what the catalogue allows.
-fn check_domain(name: &str, domain: &Domain, at: Span, problems: &mut Problems) {
+fn check_domain(name: &str, domain: &Domain, branch: &DraftBranch, problems: &mut Problems) {
     let values: Vec<Value> = match domain {
         Domain::Categorical { choices, .. } => choices.clone(),
         Domain::Constant(value) => vec![value.clone()],
@@ -195,7 +195,7 @@ fn check_domain(name: &str, domain: &Domain, at: Span, problems: &mut Problems) 
     };
     for value in values {
         if let Err((message, hint)) = check_value(name, &value) {
-            problems.error_with_hint(at, message, hint);
+            problems.error_with_hint(branch.place_of(&value), message, hint);
         }
     }
 }

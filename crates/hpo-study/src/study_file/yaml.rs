@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{Location, Spanned};
 
 use hpo_recipe::Value;
@@ -272,20 +273,14 @@ fn report(error: &serde_saphyr::Error, text: &str, problems: &mut Problems) {
     span.line = span.line.max(1);
     span.column = span.column.max(1);
     let message = error.without_snippet().to_string();
-    let lower = message.to_lowercase();
-    if lower.contains("anchor") || lower.contains("alias") || lower.contains("merge") {
-        problems.error_with_hint(
-            span,
-            "anchors (`&x`), aliases (`*x`) and merge keys (`<<`) are not read",
-            "write the value out",
-        );
-        return;
+    if let serde_saphyr::Error::Budget { breach, .. } = error.without_snippet() {
+        return report_limit(breach, span, text, problems);
     }
     let line = text.lines().nth(span.line - 1).unwrap_or_default();
-    let message = format!(
-        "this is not YAML: {}",
-        message.lines().next().unwrap_or_default()
-    );
+    // The library ends its sentence with the place, which is shown apart.
+    let message = message.lines().next().unwrap_or_default();
+    let message = message.rsplit_once(" at line ").map_or(message, |(what, _)| what);
+    let message = format!("this is not YAML: {message}");
     if line.contains('\t') {
         problems.error_with_hint(
             span,
@@ -294,6 +289,40 @@ fn report(error: &serde_saphyr::Error, text: &str, problems: &mut Problems) {
         );
     } else {
         problems.error(span, message);
+    }
+}
+
+/// Says which of our limits a text goes beyond.
+fn report_limit(breach: &BudgetBreach, span: Span, text: &str, problems: &mut Problems) {
+    match breach {
+        BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. } => problems.error_with_hint(
+            reference_before(span, text),
+            "anchors (`&x`) and aliases (`*x`) are not read",
+            "write the value out",
+        ),
+        BudgetBreach::Documents { .. } => problems.error_with_hint(
+            span,
+            "a study file is one YAML document, and here a second one begins",
+            "remove the `---`, or put the other study into a file of its own",
+        ),
+        BudgetBreach::Depth { .. } => {
+            problems.error(span, "the file is nested too deeply: this is no study file");
+        }
+        _ => problems.error(span, "the file holds too many values: this is no study file"),
+    }
+}
+
+/// The library notices an anchor when the next value begins: goes back to where it stands.
+fn reference_before(span: Span, text: &str) -> Span {
+    let before = text.get(..=span.offset).or_else(|| text.get(..span.offset)).unwrap_or_default();
+    let Some(offset) = before.rfind(['&', '*']) else { return span };
+    let line_start = before[..offset].rfind('\n').map_or(0, |newline| newline + 1);
+    let word = text[offset..].find(|c: char| c.is_whitespace() || c == ',' || c == ']' || c == '}');
+    Span {
+        offset,
+        len: word.unwrap_or(text.len() - offset),
+        line: before[..offset].matches('\n').count() + 1,
+        column: before[line_start..offset].chars().count() + 1,
     }
 }
 
@@ -371,9 +400,6 @@ mod tests {
             "'q'"
         );
         assert_eq!(node.get("ä").unwrap().span.column, 4);
-        for name in ["map", "last"] {
-            eprintln!("{name}: {:?}", node.get(name).unwrap().span);
-        }
-        eprintln!("none: {:?}", map.get("none").unwrap().span);
+        assert_eq!(part(map.start()), "key");
     }
 }

@@ -1,0 +1,227 @@
+//! What may change between two runs of one study.
+//!
+//! A study is resumed with its file, which may have been edited since. Limits may change on the
+//! way; what the trials so far have in common may not, or they could no longer be compared.
+
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use crate::space::Space;
+use crate::spec::{Job, StudySpec};
+
+/// What differs between the study as it was opened and as its file is now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Differences {
+    /// Changes that a study can take on its way, in words.
+    pub allowed: Vec<String>,
+    /// Changes that would make it another study, in words.
+    pub refused: Vec<String>,
+}
+
+impl Differences {
+    /// Whether nothing differs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.allowed.is_empty() && self.refused.is_empty()
+    }
+}
+
+/// Compares the study as it was opened with what its file says now.
+///
+/// Allowed: `description`, `run_cap`, `time_cap`, `cpu`, `failure`, `stop_grace`. Refused:
+/// everything else.
+#[must_use]
+pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
+    // Taken apart by name: a new field must find its place here to compile.
+    let StudySpec {
+        name,
+        description,
+        seed,
+        job,
+        method,
+        metric,
+        run_cap,
+        time_cap,
+        space,
+        early_terminate,
+        cpu,
+        failure,
+        stop_grace,
+    } = old;
+    let mut found = Differences::default();
+    let mut allow = |key: &str, from: String, to: String| {
+        if from != to {
+            found.allowed.push(format!("`{key}`: {from} → {to}"));
+        }
+    };
+    let cap = |cap: Option<u32>| cap.map_or("none".to_owned(), |n| n.to_string());
+    allow("run_cap", cap(*run_cap), cap(new.run_cap));
+    allow("time_cap", time(*time_cap), time(new.time_cap));
+    let parallel = |cpu: Option<u32>| cpu.map_or("one per core".to_owned(), |n| n.to_string());
+    allow("cpu.max_parallel", parallel(cpu.max_parallel), parallel(new.cpu.max_parallel));
+    let count = |n: u32| n.to_string();
+    allow(
+        "failure.crash_retries",
+        count(failure.crash_retries),
+        count(new.failure.crash_retries),
+    );
+    allow(
+        "failure.stop_after_consecutive",
+        count(failure.stop_after_consecutive),
+        count(new.failure.stop_after_consecutive),
+    );
+    allow("stop_grace", time(Some(*stop_grace)), time(Some(new.stop_grace)));
+    if *description != new.description {
+        found.allowed.push("`description`".to_owned());
+    }
+
+    let mut refuse = |what: String| found.refused.push(what);
+    if *name != new.name {
+        refuse(format!("`name`: {name} → {}", new.name));
+    }
+    if *seed != new.seed {
+        refuse(format!("`seed`: {seed} → {}", new.seed));
+    }
+    if *method != new.method {
+        refuse(format!("`method`: {} → {}", word(method), word(&new.method)));
+    }
+    if *metric != new.metric {
+        refuse(format!("`metric`: {} → {}", word(metric), word(&new.metric)));
+    }
+    if *early_terminate != new.early_terminate {
+        let (from, to) = (word(early_terminate), word(&new.early_terminate));
+        refuse(format!("`early_terminate`: {from} → {to}"));
+    }
+    compare_jobs(job, &new.job, &mut refuse);
+    compare_spaces(space, &new.space, &mut refuse);
+    found
+}
+
+fn time(time: Option<Duration>) -> String {
+    time.map_or("none".to_owned(), |time| {
+        jiff::SignedDuration::try_from(time).map_or_else(|_| format!("{time:?}"), |t| format!("{t:#}"))
+    })
+}
+
+/// A setting as short JSON, without the quotes around a lone word.
+fn word<T: serde::Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(Json::String(word)) => word,
+        Ok(json) => json.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn compare_jobs(old: &Job, new: &Job, refuse: &mut impl FnMut(String)) {
+    match (old, new) {
+        (Job::Command(a), Job::Command(b)) => {
+            if a.program != b.program {
+                refuse(format!("`program`: {} → {}", word(&a.program), word(&b.program)));
+            }
+            if a.command != b.command {
+                refuse(format!("`command`: {} → {}", word(&a.command), word(&b.command)));
+            }
+        }
+        (Job::Trainer(a), Job::Trainer(b)) if a != b => {
+            refuse(format!("`trainer`: {} → {}", word(a), word(b)));
+        }
+        (Job::Trainer(_), Job::Trainer(_)) => {}
+        (Job::Command(_), Job::Trainer(_)) => refuse("a `command` became a `trainer`".to_owned()),
+        (Job::Trainer(_), Job::Command(_)) => refuse("a `trainer` became a `command`".to_owned()),
+    }
+}
+
+fn compare_spaces(old: &Space, new: &Space, refuse: &mut impl FnMut(String)) {
+    for parameter in &old.parameters {
+        match new.parameter(&parameter.name) {
+            None => refuse(format!("the parameter `{}` is gone", parameter.name)),
+            Some(now) if now != parameter => {
+                refuse(format!("the parameter `{}` is another", parameter.name));
+            }
+            Some(_) => {}
+        }
+    }
+    for parameter in new.parameters.iter().filter(|p| old.parameter(&p.name).is_none()) {
+        refuse(format!("the parameter `{}` is new", parameter.name));
+    }
+    let same = |a: &Space, b: &Space| {
+        a.parameters.len() == b.parameters.len()
+            && a.parameters.iter().all(|p| b.parameter(&p.name) == Some(p))
+    };
+    if old != new && same(old, new) {
+        refuse("the parameters stand in another order".to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::study_file::{Source, read};
+
+    const STUDY: &str = "\
+name: s
+program: train.py
+method: sobol
+metric: {name: val_loss}
+run_cap: 20
+time_cap: 8h
+parameters:
+  lr: {min: 0.1, max: 1.0}
+  wd: {values: [0.0, 0.1]}
+";
+
+    fn spec(text: &str) -> StudySpec {
+        let source = Source { file: "s.yaml".into(), directory: "/".into() };
+        let checked = read(text, &source);
+        checked.spec.unwrap_or_else(|| panic!("{:?}", checked.problems))
+    }
+
+    fn changed(from: &str, to: &str) -> Differences {
+        assert!(STUDY.contains(from));
+        differences(&spec(STUDY), &spec(&STUDY.replace(from, to)))
+    }
+
+    #[test]
+    fn the_same_file_differs_in_nothing() {
+        assert!(changed("name: s", "name: s").is_empty());
+    }
+
+    #[test]
+    fn limits_may_change() {
+        assert_eq!(changed("run_cap: 20", "run_cap: 40").allowed, ["`run_cap`: 20 → 40"]);
+        assert_eq!(changed("time_cap: 8h", "time_cap: 90m").allowed, ["`time_cap`: 8h → 1h 30m"]);
+        assert_eq!(changed("time_cap: 8h", "cpu: {max_parallel: 2}").allowed.len(), 2);
+        let more = changed(
+            "name: s",
+            "name: s\ndescription: x\nfailure: {crash_retries: 0}\nstop_grace: 2s",
+        );
+        assert_eq!((more.allowed.len(), more.refused.len()), (3, 0), "{more:?}");
+    }
+
+    #[test]
+    fn what_trials_have_in_common_may_not_change() {
+        for (from, to, word) in [
+            ("name: s", "name: t", "name"),
+            ("train.py", "other.py", "program"),
+            ("sobol", "random", "method"),
+            ("val_loss", "loss", "metric"),
+            ("name: s", "name: s\nseed: 3", "seed"),
+            ("max: 1.0", "max: 2.0", "`lr` is another"),
+            ("  wd: {values: [0.0, 0.1]}\n", "", "`wd` is gone"),
+            ("  wd:", "  b: 1\n  wd:", "`b` is new"),
+            ("program: train.py", "command: [x]", "program"),
+            ("name: s", "name: s\nearly_terminate: {type: median}", "early_terminate"),
+        ] {
+            let found = changed(from, to);
+            assert!(found.refused.iter().any(|r| r.contains(word)), "{word}: {found:?}");
+            assert!(found.allowed.is_empty(), "{found:?}");
+        }
+        let swapped = STUDY.replace("lr: {min: 0.1, max: 1.0}", "X").replace(
+            "  X\n  wd: {values: [0.0, 0.1]}",
+            "  wd: {values: [0.0, 0.1]}\n  lr: {min: 0.1, max: 1.0}",
+        );
+        let found = differences(&spec(STUDY), &spec(&swapped));
+        assert_eq!(found.refused, ["the parameters stand in another order"]);
+    }
+}

@@ -1,0 +1,116 @@
+//! Broken study files: what people read when a file is wrong, one snapshot per kind of mistake.
+
+use hpo_study::study_file::{self, Source};
+
+const GOOD: &str = "\
+program: train.py
+method: random
+metric: {name: val_loss}
+run_cap: 20
+";
+
+/// What is wrong with a text, as people read it.
+fn render(text: &str) -> String {
+    let source = Source { file: "study.yaml".into(), directory: "/home/me".into() };
+    let checked = study_file::read(text, &source);
+    checked.problems.iter().map(|p| p.render("study.yaml", text)).collect::<Vec<_>>().join("\n")
+}
+
+/// A test per broken file; `+` puts the text behind a sound beginning.
+macro_rules! broken {
+    ($($name:ident: $text:expr,)+) => {
+        $(
+            #[test]
+            fn $name() {
+                let text = match $text.strip_prefix('+') {
+                    Some(rest) => format!("{GOOD}{}", rest.trim_start_matches('\n')),
+                    None => $text.to_owned(),
+                };
+                let rendered = render(&text);
+                assert!(rendered.contains("error: "), "{rendered}");
+                insta::assert_snapshot!(stringify!($name), rendered);
+            }
+        )+
+    };
+}
+
+broken! {
+    empty_file: "# nothing but a comment\n\n",
+    not_a_map: "- just\n- a list\n",
+    binary_garbage: "\u{1}\u{2}name: \0\u{7f}ELF\u{3}",
+    tabs: "metric:\n\tname: val_loss\n",
+    unclosed_bracket: "method: random\nrun_cap: [1, 2\nname: x\n",
+    several_documents: "method: random\n---\nmethod: grid\n",
+    anchors: "+parameters: &all\n  lr: {value: 0.1}\n",
+    everything_missing: "name: x\n",
+    unknown_key: "+parameters: {lr: {value: 0.1}}\nrun_cpa: 10\nfailure: {retries: 3}\n",
+    misspelt_required_key: "program: train.py\nmetod: random\nmetric: {nme: val_loss}\nrun_cap: 3\nparameters: {lr: {value: 1}}\n",
+    later_key: "+parameters: {lr: {value: 0.1}}\ngpu: {devices: all}\n",
+    duplicate_keys: "+parameters:\n  lr: {value: 0.1}\n  lr: {value: 0.2}\nrun_cap: 30\n",
+    bounds_in_the_wrong_order: "+parameters:\n  lr: {min: 0.1, max: 1e-4, distribution: log_uniform_values}\n",
+    log_through_zero: "+parameters:\n  lr: {min: 0, max: 0.1, distribution: log_uniform_values}\n  wd: {min: -1e-3, max: 1e-1, distribution: q_log_uniform_values, q: 0.01}\n",
+    one_minus_log_up_to_one: "+parameters:\n  momentum: {min: 0.5, max: 1.0, distribution: one_minus_log}\n",
+    quoted_numbers: "+parameters:\n  lr: {min: '1e-4', max: \"0.1\"}\nseed: '7'\n",
+    not_finite: "+parameters:\n  lr: {min: .nan, max: .inf}\n  b: {values: [1.0, -.inf]}\n",
+    unknown_parameter_in_when: "+parameters:\n  optimizer: {values: [sgd, adam]}\n  momentum: {min: 0.5, max: 0.99, when: {optimiser: sgd}}\n",
+    impossible_value_in_when: "+parameters:\n  optimizer: {values: [sgd, adam]}\n  momentum: {min: 0.5, max: 0.99, when: {optimizer: [sgd, adamw]}}\n",
+    when_on_a_range: "+parameters:\n  lr: {min: 0.0, max: 1.0}\n  momentum: {min: 0.5, max: 0.99, when: {lr: 0.1}}\n",
+    circular_conditions: "+parameters:\n  a: {values: [1, 2], when: {b: 1}}\n  b: {values: [1, 2], when: {c: 1}}\n  c: {values: [1, 2], when: {a: 1}}\n  d: {values: [1, 2], when: {d: 1}}\n",
+    overlapping_branches: "+parameters:\n  optimizer: {values: [sgd, adam, adamw]}\n  lr:\n    - {when: {optimizer: [sgd, adam]}, min: 0.001, max: 1.0}\n    - {when: {optimizer: [adam, adamw]}, min: 0.0001, max: 0.1}\n    - {when: {optimizer: sgd}, value: 0.1}\n",
+    unreachable_branch: "+parameters:\n  optimizer: {values: [sgd, adam]}\n  lr:\n    - {value: 0.1}\n    - {when: {optimizer: adam}, value: 0.001}\n",
+    no_values: "+parameters:\n  lr: {values: []}\n  wd: {}\n  b:\n  c: []\n",
+    values_twice: "+parameters:\n  batch_size: {values: [16, 32, 16.0]}\n",
+    wrong_probabilities: "+parameters:\n  a: {values: [1, 2], probabilities: [0.5]}\n  b: {values: [1, 2], probabilities: [0.5, 0.6]}\n  c: {values: [1, 2], probabilities: [1.5, -0.5]}\n  d: {value: 1, probabilities: [1.0]}\n",
+    keys_that_do_not_go_together: "+parameters:\n  a: {value: 1, min: 0}\n  b: {min: 1}\n  c: {min: 1, max: 2, distribution: categorical}\n  d: {min: 1.5, max: 2, distribution: int_uniform}\n  e: {min: 1, max: 2, q: 5, distribution: q_uniform}\n",
+    a_list_for_choices: "+parameters:\n  lr: [0.1, 0.01]\n",
+    unsupported_distribution: "+parameters:\n  lr: {mu: 0, sigma: 1, distribution: normal}\n  wd: {min: 0.1, max: 1, distribution: log_unifrom}\n",
+    log_uniform_exponents: "+parameters:\n  lr: {min: 1, max: 1000, distribution: log_uniform}\n",
+    method_of_another_version: "program: train.py\nmethod: bayes\nmetric: {name: val_loss}\nrun_cap: 20\nparameters: {lr: {value: 0.1}}\nearly_terminate: {type: bohb}\n",
+    endless_study: "program: train.py\nmethod: random\nmetric: {name: val_loss}\nparameters: {lr: {min: 0.1, max: 0.2}}\n",
+    grid_over_a_range: "program: train.py\nmethod: grid\nmetric: {name: val_loss}\nparameters:\n  lr: {min: 0.1, max: 0.2}\n  a: {values: [1, 2]}\n",
+    enormous_grid: "program: train.py\nmethod: grid\nmetric: {name: val_loss}\nparameters:\n  a: {min: 1, max: 100000}\n  b: {min: 1, max: 100000}\n",
+    rungs_above_the_length: "+parameters: {lr: {value: 0.1}}\nearly_terminate: {type: asha, min_iter: 30, max_iter: 10, eta: 1}\n",
+    no_length_for_rungs: "+parameters: {lr: {value: 0.1}}\nearly_terminate: {type: hyperband, min_iter: 3}\n",
+    useless_stopping_keys: "+parameters: {lr: {value: 0.1}}\nearly_terminate: {type: median, eta: 3}\n",
+    wrong_times: "+parameters: {lr: {value: 0.1}}\ntime_cap: eight hours\nstop_grace: -5\n",
+    trainer_and_program: "+trainer: {model: mlp, dataset: digits, epochs: 3}\nparameters: {optimizer: {value: sgd}}\n",
+    no_job: "method: random\nmetric: {name: val_loss}\nrun_cap: 5\nparameters: {lr: {value: 0.1}}\n",
+    broken_trainer: "method: random\nmetric: {name: val_acc}\nrun_cap: 5\ntrainer: {model: mpl, dataset: mnist, epochs: 0, lr: 0.1, validation: 1}\nparameters: {optimizer: {value: sgd}}\n",
+    trainer_reads_no_such_parameter: "method: random\nmetric: {name: val_loss}\nrun_cap: 5\ntrainer: {model: cnn, hidden: [3], dataset: digits, epochs: 5}\nparameters:\n  optimizer: {values: [sgd, adamw, lion]}\n  schedule: {value: cosin}\n  learning_rate: {min: 0.1, max: 0.2}\n  momentun: {value: 0.9}\n  beta1: {values: [0.9, 1.0]}\n",
+    trainer_without_optimizer: "method: random\nmetric: {name: val_loss}\nrun_cap: 5\ntrainer: {model: mlp, dataset: digits, epochs: 5}\nparameters: {lr: {value: 0.1}}\nearly_terminate: {type: asha, max_iter: 9}\n",
+    recipe_of_strangers: "+recipe: {optimizers: [sgd, adamm, lion], schedules: []}\n",
+    unknown_macros: "+command: [python, '${programm}', '--all=${args}', '${args_jsn}', '${what}']\nparameters: {lr: {value: 0.1}}\n",
+    command_as_a_text: "+command: python train.py ${args}\nparameters: {lr: {value: 0.1}}\n",
+    program_macro_without_program: "method: random\nmetric: {name: val_loss}\nrun_cap: 5\ncommand: [python, '${program}']\nparameters: {lr: {value: 0.1}}\n",
+    wrong_kinds: "name: [a]\nprogram: 7\nmethod: [random]\nmetric: val_loss\nrun_cap: many\nseed: 1.5\ncpu: 4\nparameters: lr\nfailure: {crash_retries: -1}\nversion: 2\n",
+    a_name_that_is_no_directory: "+parameters: {lr: {value: 0.1}}\nname: ../../etc\n",
+    booleans_of_yaml_1_1: "+recipe: {optimizers: [sgd], warmup: yes}\n",
+}
+
+#[test]
+fn a_file_that_is_too_large_is_refused_at_once() {
+    let text = format!("# {}", "x".repeat(study_file::LONGEST_FILE));
+    assert!(render(&text).contains("larger than 1 MiB"));
+}
+
+#[test]
+fn too_many_parameters_are_refused() {
+    let mut text = format!("{GOOD}parameters:\n");
+    for i in 0..10_001 {
+        text.push_str(&format!("  p{i}: 1\n"));
+    }
+    assert!(render(&text).contains("10000 is the most"), "{}", render(&text));
+}
+
+#[test]
+fn deep_and_wide_texts_are_refused_quickly() {
+    for text in [
+        "[".repeat(100_000),
+        "{a: ".repeat(100_000),
+        format!("a: [{}]", "1,".repeat(300_000)),
+        "a: &a [x]\nb: &b [*a,*a]\nc: &c [*b,*b]\n".to_owned(),
+        "- ".repeat(100_000),
+    ] {
+        assert!(render(&text).contains("error: "));
+    }
+}
