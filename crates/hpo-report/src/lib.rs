@@ -1,1 +1,24 @@
-//! From a study's history to tables, comparisons and exports.
+//! From a study's history to what people and programs read: tables, comparisons, the best
+//! configuration in the language of the training code.
+//!
+//! Everything here is a function of `&History` (and a moment, where "so far" matters). This crate
+//! must never change a study, do I/O, or read a clock. Texts are plain: colour is the program's
+//! business.
+
+pub mod comparison;
+pub mod export;
+pub mod number;
+pub mod picture;
+pub mod status;
+pub mod summary;
+pub mod table;
+pub mod trial;
+pub mod trials;
+
+#[cfg(test)]
+mod sample;
+
+pub use comparison::{Comparison, comparable, compare};
+pub use export::{ExportError, Format, export};
+pub use status::{Status, status};
+pub use trials::{TrialRow, rows};

@@ -1,0 +1,39 @@
+//! The trial as a JSON object.
+
+use std::collections::BTreeMap;
+
+use hpo_study::{Config, Goal, History, Trial, TrialId, Value};
+use serde::Serialize;
+
+/// What `hpo best -f json` prints. Fields are added in later versions, never changed.
+#[derive(Serialize)]
+struct Best<'a> {
+    version: u32,
+    study: &'a str,
+    trial: TrialId,
+    state: &'a str,
+    metric: &'a str,
+    goal: Goal,
+    value: Option<Value>,
+    params: &'a Config,
+    metrics: BTreeMap<String, Value>,
+    steps: Option<u64>,
+}
+
+pub(super) fn write(history: &History, trial: &Trial) -> String {
+    let row = crate::trials::row(history, trial, history.last_event());
+    let best = Best {
+        version: 1,
+        study: &history.spec().name,
+        trial: trial.id,
+        state: row.state,
+        metric: &history.spec().metric.name,
+        goal: history.spec().metric.goal,
+        value: row.value,
+        params: &trial.config,
+        metrics: row.metrics,
+        steps: row.steps,
+    };
+    // Plain data with text keys: this cannot fail.
+    serde_json::to_string_pretty(&best).unwrap_or_default() + "\n"
+}

@@ -1,0 +1,235 @@
+//! A trial's configuration in the language of the training code.
+//!
+//! One format is one file. A new one is a file, its `mod` line, a variant of [`Format`] and the
+//! arms the compiler then asks for.
+
+mod args;
+mod env;
+mod json;
+mod keras;
+mod python;
+mod pytorch;
+mod recipe;
+mod yaml;
+
+use std::fmt;
+use std::str::FromStr;
+
+use hpo_recipe::RecipeError;
+use hpo_study::{History, Trial};
+use thiserror::Error;
+
+/// A language in which a configuration can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// The parameters as a YAML map.
+    Yaml,
+    /// The trial as a JSON object: number, value, parameters, metrics.
+    Json,
+    /// Command-line arguments, quoted for a shell.
+    Args,
+    /// Shell assignments.
+    Env,
+    /// A PyTorch program.
+    Pytorch,
+    /// A Keras program.
+    Keras,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::Yaml,
+        Self::Json,
+        Self::Args,
+        Self::Env,
+        Self::Pytorch,
+        Self::Keras,
+    ];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Yaml => "yaml",
+            Self::Json => "json",
+            Self::Args => "args",
+            Self::Env => "env",
+            Self::Pytorch => "pytorch",
+            Self::Keras => "keras",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let names: Vec<&str> = Self::ALL.iter().map(|f| f.name()).collect();
+        let found = Self::ALL.iter().copied().find(|f| f.name() == name);
+        found.ok_or_else(|| format!("the formats are {}", names.join(", ")))
+    }
+}
+
+/// Why a configuration cannot be written in a format.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum ExportError {
+    /// The configuration names no optimizer, and the format is about optimizers.
+    #[error("trial {trial} has no parameter `optimizer`, so there is no optimizer to write")]
+    NoOptimizer {
+        /// The trial.
+        trial: u32,
+    },
+    /// The configuration does not describe an optimizer and a schedule of the catalogue.
+    #[error("the configuration of trial {trial} is not one of the catalogue: {error}")]
+    Recipe {
+        /// The trial.
+        trial: u32,
+        /// What is wrong.
+        error: RecipeError,
+    },
+    /// Two parameters would become the same shell variable.
+    #[error("`{first}` and `{second}` would both become the shell variable `{variable}`")]
+    SameVariable {
+        /// A parameter.
+        first: String,
+        /// The other one.
+        second: String,
+        /// The variable.
+        variable: String,
+    },
+}
+
+impl ExportError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NoOptimizer { .. } => {
+                "name the parameters as the catalogue does (`optimizer`, `lr`, `momentum`, `schedule`, …), \
+                 or take yaml, json, args or env, which write any parameters"
+            }
+            Self::Recipe { .. } | Self::SameVariable { .. } => {
+                "yaml, json and args write any parameters"
+            }
+        }
+    }
+}
+
+/// Writes a trial's configuration. The text ends in a newline.
+///
+/// # Errors
+/// See [`ExportError`]; yaml, json and args can write every configuration.
+pub fn export(history: &History, trial: &Trial, format: Format) -> Result<String, ExportError> {
+    match format {
+        Format::Yaml => Ok(yaml::write(history, trial)),
+        Format::Json => Ok(json::write(history, trial)),
+        Format::Args => Ok(args::write(trial)),
+        Format::Env => env::write(trial),
+        Format::Pytorch => pytorch::write(history, trial),
+        Format::Keras => keras::write(history, trial),
+    }
+}
+
+/// `trial 17 of digits: val_accuracy = 0.9778 (larger is better)`.
+fn headline(history: &History, trial: &Trial) -> String {
+    let metric = &history.spec().metric;
+    let direction = match metric.goal {
+        hpo_study::Goal::Minimize => "smaller is better",
+        hpo_study::Goal::Maximize => "larger is better",
+    };
+    let value = trial
+        .value()
+        .map_or_else(|| "no value".to_owned(), crate::number::short);
+    format!(
+        "trial {} of {}: {} = {value} ({direction})",
+        trial.id,
+        history.spec().name,
+        metric.name
+    )
+}
+
+/// Quotes a word for a POSIX shell, if it needs that.
+fn shell_quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,+@%^".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+    use hpo_study::{Config, Value};
+
+    #[test]
+    fn every_format_has_its_own_name() {
+        for format in Format::ALL {
+            assert_eq!(format.name().parse(), Ok(*format));
+        }
+        assert!("toml".parse::<Format>().unwrap_err().contains("pytorch"));
+    }
+
+    #[test]
+    fn every_format_writes_the_best_of_a_study() {
+        let history = sample::study();
+        let best = history.best().unwrap();
+        for format in Format::ALL {
+            insta::assert_snapshot!(format.name(), export(&history, best, *format).unwrap());
+        }
+    }
+
+    #[test]
+    fn awkward_values_survive() {
+        let history = sample::study();
+        let mut trial = history.trials()[0].clone();
+        let mut config = Config::new();
+        for (name, value) in [
+            ("tiny", Value::Float(1e-5)),
+            ("huge", Value::Float(-2.5e20)),
+            ("none", Value::Null),
+            ("yes", Value::Bool(true)),
+            ("word", "no".into()),
+            ("number_text", "1e-5".into()),
+            ("time", "12:30:00".into()),
+            ("quotes", "it's \"$HOME\" `x`".into()),
+            ("lines", "a\n- 1e-5\n".into()),
+            ("empty", "".into()),
+            (
+                "list",
+                Value::List(vec![Value::Int(64), Value::Float(1e-7), "relu".into()]),
+            ),
+            ("strange name", Value::Int(1)),
+        ] {
+            config.set(name, value);
+        }
+        trial.config = config;
+        for format in [Format::Yaml, Format::Args, Format::Env, Format::Json] {
+            let name = format!("awkward_{format}");
+            insta::assert_snapshot!(name, export(&history, &trial, format).unwrap());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_said_with_a_hint() {
+        let history = sample::study();
+        let mut trial = history.trials()[0].clone();
+        trial.config = Config::from_iter([("a-b", 1_i64), ("a_b", 2)]);
+        let error = export(&history, &trial, Format::Env).unwrap_err();
+        assert!(error.to_string().contains("a_b"), "{error}");
+        let error = export(&history, &trial, Format::Keras).unwrap_err();
+        assert_eq!(error, ExportError::NoOptimizer { trial: 0 });
+        assert!(error.hint().contains("yaml"));
+        trial.config = Config::from_iter([("optimizer", "lion")]);
+        let error = export(&history, &trial, Format::Pytorch).unwrap_err();
+        assert!(error.to_string().contains("lion"), "{error}");
+    }
+}

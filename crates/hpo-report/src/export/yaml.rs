@@ -1,0 +1,74 @@
+//! The parameters as a YAML map, readable by YAML 1.1 parsers (PyYAML) and 1.2 ones alike.
+
+use std::fmt::Write as _;
+
+use hpo_study::{History, Trial, Value};
+
+pub(super) fn write(history: &History, trial: &Trial) -> String {
+    let mut text = format!("# {}\n", headline_comment(history, trial));
+    if trial.config.is_empty() {
+        text.push_str("{}\n");
+    }
+    for (name, value) in &trial.config {
+        let _ = writeln!(text, "{}: {}", string(name), scalar(value));
+    }
+    text
+}
+
+fn headline_comment(history: &History, trial: &Trial) -> String {
+    super::headline(history, trial).replace(char::is_control, " ")
+}
+
+/// A value in one line, lists in brackets.
+fn scalar(value: &Value) -> String {
+    match value {
+        Value::Float(x) => float(*x),
+        Value::Text(text) => string(text),
+        Value::List(items) => {
+            format!(
+                "[{}]",
+                items.iter().map(scalar).collect::<Vec<_>>().join(", ")
+            )
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A float that YAML 1.1 takes for one too: PyYAML reads `1e-5` as a text, `1.0e-5` as a number,
+/// and an exponent without a sign as a text.
+fn float(x: f64) -> String {
+    let text = serde_yaml::to_string(&x)
+        .unwrap_or_default()
+        .trim_end()
+        .to_owned();
+    let Some((mantissa, exponent)) = text.split_once('e') else {
+        return text;
+    };
+    let mantissa = if mantissa.contains('.') {
+        mantissa.to_owned()
+    } else {
+        format!("{mantissa}.0")
+    };
+    let sign = if exponent.starts_with('-') { "" } else { "+" };
+    format!("{mantissa}e{sign}{exponent}")
+}
+
+/// A text: as it is where no YAML reader can take it for anything else, else in quotes.
+fn string(text: &str) -> String {
+    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    let written = serde_yaml::to_string(text).unwrap_or_default();
+    if plain && written.trim_end() == text && !WORDS.contains(&text.to_lowercase().as_str()) {
+        text.to_owned()
+    } else {
+        // JSON's texts are YAML's double-quoted ones.
+        serde_json::to_string(text).unwrap_or_default()
+    }
+}
+
+/// What some reader takes for true, false, null or a number.
+const WORDS: [&str; 11] = [
+    "y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf",
+];

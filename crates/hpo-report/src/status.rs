@@ -1,0 +1,346 @@
+//! Where a study is.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use hpo_study::{Config, Goal, History, StudyEnd, Timestamp, Trial, TrialId, TrialState, Value};
+use serde::Serialize;
+
+use crate::number::{seconds, short, time};
+use crate::table::Table;
+use crate::trials::{configuration, dash};
+
+/// Where a study is, as `hpo status -f json` prints it. Fields are added in later versions of the
+/// program, never changed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Status {
+    /// Version of this contract.
+    pub version: u32,
+    /// The study's name.
+    pub study: String,
+    /// `running` (a coordinator is at it), `interrupted` (none is, and there is more to do) or
+    /// `ended`.
+    pub state: &'static str,
+    /// Why it ended: `run_cap`, `time_cap`, `space_exhausted` or `failures`.
+    pub end: Option<&'static str>,
+    /// The coordinator's process id, while there is one.
+    pub pid: Option<u32>,
+    /// The objective's name.
+    pub metric: String,
+    /// Which way is better.
+    pub goal: Goal,
+    /// How many trials are in each state, every state named, and `total`.
+    pub trials: BTreeMap<&'static str, usize>,
+    /// How many trials were stopped or failed for each reason.
+    pub reasons: BTreeMap<&'static str, usize>,
+    /// Most trials there may be.
+    pub run_cap: Option<u32>,
+    /// Running time so far, all sessions together, in seconds.
+    pub elapsed_s: f64,
+    /// Finished trials per minute of running time.
+    pub trials_per_minute: Option<f64>,
+    /// Seconds to the end, if trials go on taking as long as so far; null when nobody can know.
+    pub eta_s: Option<f64>,
+    /// The best completed trial.
+    pub best: Option<Best>,
+    /// The trials that run now.
+    pub running: Vec<Running>,
+}
+
+/// The best completed trial.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Best {
+    /// Its number.
+    pub trial: TrialId,
+    /// Its value.
+    pub value: f64,
+    /// Its configuration.
+    pub params: Config,
+}
+
+/// A trial that runs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Running {
+    /// Its number.
+    pub trial: TrialId,
+    /// Its last reported step.
+    pub step: Option<u64>,
+    /// The step up to which it runs at present; null: to its end.
+    pub target: Option<u64>,
+    /// The objective at its last report.
+    pub value: Option<Value>,
+    /// Its configuration.
+    pub params: Config,
+}
+
+const STATES: [&str; 6] = [
+    "queued",
+    "running",
+    "paused",
+    "completed",
+    "stopped",
+    "failed",
+];
+
+/// Where the study is. `pid` is the coordinator's, if one is at work; `now` as in
+/// [`crate::trials::rows`].
+#[must_use]
+pub fn status(history: &History, now: Timestamp, pid: Option<u32>) -> Status {
+    let mut trials: BTreeMap<&'static str, usize> = STATES.iter().map(|s| (*s, 0)).collect();
+    let mut reasons = BTreeMap::new();
+    for trial in history.trials() {
+        *trials.entry(trial.state.word()).or_default() += 1;
+        if let Some(reason) = trial.state.reason() {
+            *reasons.entry(reason).or_default() += 1;
+        }
+    }
+    trials.insert("total", history.trials().len());
+    let elapsed = history.running_time(now);
+    let finished = finished(history);
+    Status {
+        version: 1,
+        study: history.spec().name.clone(),
+        state: match (pid, history.end()) {
+            (Some(_), _) => "running",
+            (None, Some(_)) => "ended",
+            (None, None) => "interrupted",
+        },
+        end: history.end().map(end_word),
+        pid,
+        metric: history.spec().metric.name.clone(),
+        goal: history.spec().metric.goal,
+        trials,
+        reasons,
+        run_cap: history.spec().run_cap,
+        elapsed_s: seconds(elapsed),
+        trials_per_minute: (finished > 0 && !elapsed.is_zero())
+            .then(|| round(finished as f64 * 60.0 / elapsed.as_secs_f64())),
+        eta_s: eta(history, now).map(seconds),
+        best: history.best().and_then(best),
+        running: history
+            .trials()
+            .iter()
+            .filter(|t| t.state.is_active())
+            .map(running)
+            .collect(),
+    }
+}
+
+/// How many trials have come to their end.
+#[must_use]
+pub fn finished(history: &History) -> usize {
+    history
+        .trials()
+        .iter()
+        .filter(|t| t.state.is_final())
+        .count()
+}
+
+/// How long the study will still take, if trials go on finishing at the pace so far: time per
+/// finished trial times trials left, and never beyond the study's `time_cap`. `None` when neither
+/// is known.
+#[must_use]
+pub fn eta(history: &History, now: Timestamp) -> Option<Duration> {
+    if history.end().is_some() {
+        return None;
+    }
+    let elapsed = history.running_time(now);
+    let finished = finished(history);
+    let by_trials = history.spec().run_cap.filter(|_| finished > 0).map(|cap| {
+        let left = (cap as usize).saturating_sub(finished);
+        elapsed.mul_f64(left as f64 / finished as f64)
+    });
+    let by_time = history
+        .spec()
+        .time_cap
+        .map(|cap| cap.saturating_sub(elapsed));
+    by_trials.into_iter().chain(by_time).min()
+}
+
+/// Why a study ended, in one word.
+#[must_use]
+pub fn end_word(end: &StudyEnd) -> &'static str {
+    match end {
+        StudyEnd::RunCap => "run_cap",
+        StudyEnd::TimeCap => "time_cap",
+        StudyEnd::SpaceExhausted => "space_exhausted",
+        StudyEnd::Failures { .. } => "failures",
+    }
+}
+
+/// Why a study ended, in a sentence.
+#[must_use]
+pub fn end_sentence(end: &StudyEnd) -> String {
+    match end {
+        StudyEnd::RunCap => "every trial it may run has run".to_owned(),
+        StudyEnd::TimeCap => "its time is up".to_owned(),
+        StudyEnd::SpaceExhausted => "there is no configuration left to try".to_owned(),
+        StudyEnd::Failures { detail } => format!("too many trials in a row failed: {detail}"),
+    }
+}
+
+fn best(trial: &Trial) -> Option<Best> {
+    Some(Best {
+        trial: trial.id,
+        value: trial.value()?,
+        params: trial.config.clone(),
+    })
+}
+
+fn running(trial: &Trial) -> Running {
+    Running {
+        trial: trial.id,
+        step: trial.curve.last_step(),
+        target: trial.target,
+        value: trial.value().map(Value::Float),
+        params: trial.config.clone(),
+    }
+}
+
+fn round(x: f64) -> f64 {
+    (x * 1000.0).round() / 1000.0
+}
+
+/// The counts in words: `12 trials: 8 completed, 3 pruned, 1 failed`.
+#[must_use]
+pub fn counts(history: &History) -> String {
+    let mut parts: Vec<(&str, usize)> = Vec::new();
+    for trial in history.trials() {
+        let word = match &trial.state {
+            TrialState::Stopped(reason) => stop_word(reason.word()),
+            other => other.word(),
+        };
+        match parts.iter_mut().find(|(w, _)| *w == word) {
+            Some((_, n)) => *n += 1,
+            None => parts.push((word, 1)),
+        }
+    }
+    const ORDER: [&str; 9] = [
+        "completed",
+        "pruned",
+        "diverged",
+        "stopped by the user",
+        "cut off by time",
+        "failed",
+        "running",
+        "paused",
+        "queued",
+    ];
+    parts.sort_by_key(|(word, _)| ORDER.iter().position(|o| o == word));
+    let total = history.trials().len();
+    let words: Vec<String> = parts
+        .iter()
+        .map(|(word, n)| format!("{n} {word}"))
+        .collect();
+    match total {
+        0 => "no trial yet".to_owned(),
+        1 => format!("1 trial: {}", words.join(", ")),
+        _ => format!("{total} trials: {}", words.join(", ")),
+    }
+}
+
+fn stop_word(reason: &str) -> &'static str {
+    match reason {
+        "pruned" => "pruned",
+        "diverged" => "diverged",
+        "time_cap" => "cut off by time",
+        _ => "stopped by the user",
+    }
+}
+
+/// The page for people.
+#[must_use]
+pub fn page(history: &History, now: Timestamp, pid: Option<u32>, width: Option<u16>) -> String {
+    let status = status(history, now, pid);
+    let mut text = String::new();
+    let state = match (pid, history.end()) {
+        (Some(pid), _) => format!("running (process {pid})"),
+        (None, Some(end)) => format!("ended: {}", end_sentence(end)),
+        (None, None) => "interrupted; `hpo run` with its study file goes on".to_owned(),
+    };
+    let _ = writeln!(text, "study   {}, {state}", status.study);
+    let cap = status
+        .run_cap
+        .map_or_else(String::new, |cap| format!(" (of at most {cap})"));
+    let _ = writeln!(text, "trials  {}{cap}", counts(history));
+    let mut clock = time(history.running_time(now));
+    if let Some(rate) = status.trials_per_minute {
+        let _ = write!(clock, ", {} trials per minute", short(rate));
+    }
+    if let Some(eta) = eta(history, now) {
+        let _ = write!(clock, ", about {} to go", time(eta));
+    }
+    let _ = writeln!(text, "time    {clock}");
+    match &status.best {
+        Some(best) => {
+            let _ = writeln!(
+                text,
+                "best    trial {}: {} = {}",
+                best.trial,
+                status.metric,
+                short(best.value)
+            );
+            let _ = writeln!(text, "        {}", configuration(&best.params));
+        }
+        None => text.push_str("best    none yet: no trial has completed\n"),
+    }
+    if !status.running.is_empty() {
+        text.push('\n');
+        text.push_str(&running_table(&status, width));
+    }
+    text
+}
+
+fn running_table(status: &Status, width: Option<u16>) -> String {
+    let objective = format!(">{}", status.metric);
+    let mut table = Table::new(&[">trial", ">step", &objective, "configuration"]);
+    for trial in &status.running {
+        let step = trial.step.unwrap_or(0);
+        table.row([
+            trial.trial.to_string(),
+            trial
+                .target
+                .map_or_else(|| step.to_string(), |target| format!("{step}/{target}")),
+            trial
+                .value
+                .as_ref()
+                .and_then(Value::as_f64)
+                .map_or_else(dash, short),
+            configuration(&trial.params),
+        ]);
+    }
+    table.render(width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn a_running_study() {
+        let history = sample::study();
+        insta::assert_snapshot!(page(&history, history.last_event(), Some(4711), None));
+    }
+
+    #[test]
+    fn a_running_study_for_programs() {
+        let history = sample::study();
+        insta::assert_json_snapshot!(status(&history, history.last_event(), None));
+    }
+
+    #[test]
+    fn the_eta_is_the_pace_so_far_and_never_beyond_the_time_cap() {
+        let history = sample::study();
+        let now = history.last_event();
+        let elapsed = history.running_time(now).as_secs_f64();
+        let done = finished(&history) as f64;
+        let left = f64::from(history.spec().run_cap.unwrap()) - done;
+        let eta = eta(&history, now).unwrap().as_secs_f64();
+        assert!((eta - elapsed / done * left).abs() < 1e-6);
+        let capped =
+            sample::study_with(|spec| spec.time_cap = Some(Duration::from_secs_f64(elapsed + 1.5)));
+        assert_eq!(super::eta(&capped, now), Some(Duration::from_millis(1500)));
+    }
+}

@@ -1,0 +1,80 @@
+//! What is said when a study has come to its end, or has been stopped.
+
+use std::fmt::Write as _;
+
+use hpo_study::{History, Timestamp};
+
+use crate::comparison::{comparable, compare};
+use crate::number::{short, time};
+use crate::status::{counts, end_sentence};
+
+/// The summary: how it went, the best configuration, and the comparison of every choice. `now` is
+/// when it ended; `width` the terminal's.
+#[must_use]
+pub fn text(history: &History, now: Timestamp, width: Option<u16>) -> String {
+    let mut text = String::new();
+    let name = &history.spec().name;
+    let end = history
+        .end()
+        .map_or_else(|| "stopped before its end".to_owned(), end_sentence);
+    let _ = writeln!(text, "{name}: {end}");
+    let _ = writeln!(
+        text,
+        "{} in {}",
+        counts(history),
+        time(history.running_time(now))
+    );
+    let Some(best) = history.best() else {
+        text.push_str("\nNo trial completed, so there is no best configuration.\n");
+        return text;
+    };
+    let metric = &history.spec().metric.name;
+    let value = best.value().map_or_else(String::new, short);
+    let _ = writeln!(text, "\nbest: trial {} with {metric} = {value}", best.id);
+    let widest = best
+        .config
+        .iter()
+        .map(|(name, _)| name.chars().count())
+        .max()
+        .unwrap_or(0);
+    for (name, value) in &best.config {
+        let _ = writeln!(text, "  {name:widest$}  {value}");
+    }
+    let mut explained = false;
+    for parameter in comparable(history) {
+        let comparison = compare(history, parameter);
+        let _ = writeln!(text, "\n{}", comparison.table(width).trim_end());
+        let _ = writeln!(text, "{}", comparison.sentence());
+        if let (Some(k), false) = (comparison.k, explained) {
+            let _ = writeln!(
+                text,
+                "(\"of {k}\": expected best of {k} trials, so that a choice that was tried more often has \
+                 no advantage; \"broken\": failed or diverged.)"
+            );
+            explained = true;
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::sample;
+
+    #[test]
+    fn the_end_of_a_study() {
+        let history = sample::study();
+        insta::assert_snapshot!(super::text(&history, history.last_event(), None));
+    }
+
+    #[test]
+    fn the_end_of_a_study_without_a_result() {
+        let history = sample::empty();
+        insta::assert_snapshot!(super::text(&history, history.last_event(), None), @r"
+        digits: stopped before its end
+        no trial yet in 0.0s
+
+        No trial completed, so there is no best configuration.
+        ");
+    }
+}

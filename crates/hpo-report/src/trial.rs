@@ -1,0 +1,242 @@
+//! One trial in all its detail.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use hpo_study::{
+    AttemptEnd, AttemptNumber, FailReason, History, Timestamp, Trial, TrialState, Value,
+};
+use serde::Serialize;
+
+use crate::number::{moment, serialize_moment, short, time};
+use crate::picture;
+use crate::table::Table;
+use crate::trials::{TrialRow, dash, row, state_words};
+
+/// One trial, as `hpo trial N -f json` prints it: the fields of the list, and these.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TrialDetails {
+    /// Version of this contract.
+    pub version: u32,
+    /// What the list has.
+    #[serde(flatten)]
+    pub row: TrialRow,
+    /// Name of the objective.
+    pub metric: String,
+    /// Its processes, in order.
+    pub processes: Vec<Process>,
+    /// What it reported.
+    pub curve: Reports,
+}
+
+/// One process of a trial.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Process {
+    /// Its number, from 1.
+    pub attempt: AttemptNumber,
+    /// Its process id.
+    pub pid: Option<u32>,
+    /// The step after which it was to stop; null: at the end.
+    pub target: Option<u64>,
+    /// When it was decided on, RFC 3339.
+    #[serde(serialize_with = "serialize_moment")]
+    pub launched: Option<Timestamp>,
+    /// When it ended, RFC 3339.
+    #[serde(serialize_with = "serialize_moment")]
+    pub ended: Option<Timestamp>,
+    /// How it ended: `exit code 0`, `signal 15`, …
+    pub end: Option<String>,
+}
+
+/// A trial's reports, in columns of equal length.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Reports {
+    /// The step of each report.
+    pub steps: Vec<u64>,
+    /// The objective in each report; null where it was not reported.
+    pub value: Vec<Option<Value>>,
+    /// Every other metric; `"NaN"` where it was not reported.
+    pub metrics: BTreeMap<String, Vec<Value>>,
+}
+
+/// Everything about one trial; `now` as in [`crate::trials::rows`].
+#[must_use]
+pub fn details(history: &History, trial: &Trial, now: Timestamp) -> TrialDetails {
+    let floats = |values: &[f64]| values.iter().copied().map(Value::Float).collect::<Vec<_>>();
+    let names = history.metric_names();
+    let metrics = trial.curve.others.iter().filter_map(|(index, values)| {
+        Some((names.get(usize::from(*index))?.clone(), floats(values)))
+    });
+    let objective = trial.curve.objective.iter().zip(&trial.curve.measured);
+    let objective = objective.map(|(value, measured)| measured.then_some(Value::Float(*value)));
+    let processes = trial.attempts.iter().map(|attempt| Process {
+        attempt: attempt.number,
+        pid: attempt.pid,
+        target: attempt.target,
+        launched: Some(attempt.launched),
+        ended: attempt.ended,
+        end: attempt.end.as_ref().map(end_words),
+    });
+    TrialDetails {
+        version: 1,
+        row: row(history, trial, now),
+        metric: history.spec().metric.name.clone(),
+        processes: processes.collect(),
+        curve: Reports {
+            steps: trial.curve.steps.clone(),
+            value: objective.collect(),
+            metrics: metrics.collect(),
+        },
+    }
+}
+
+/// How a process ended, in words.
+#[must_use]
+pub fn end_words(end: &AttemptEnd) -> String {
+    match end {
+        AttemptEnd::Exited { code, .. } => format!("exit code {code}"),
+        AttemptEnd::Signaled { signal, .. } => format!("signal {signal}"),
+        AttemptEnd::NotStarted { error } => format!("not started: {error}"),
+        AttemptEnd::Lost => "lost: the coordinator was gone too".to_owned(),
+    }
+}
+
+/// The page for people.
+#[must_use]
+pub fn page(history: &History, trial: &Trial, now: Timestamp, width: Option<u16>) -> String {
+    let details = details(history, trial, now);
+    let mut text = String::new();
+    let state = state_words(details.row.state, details.row.reason);
+    let _ = writeln!(
+        text,
+        "trial {} of {}: {state}",
+        trial.id,
+        history.spec().name
+    );
+    if let Some(detail) = &details.row.detail {
+        let _ = writeln!(text, "  {detail}");
+    }
+    if let Some(value) = trial.value() {
+        let step = details.row.steps.unwrap_or(0);
+        let _ = writeln!(
+            text,
+            "  {} = {} at step {step}",
+            details.metric,
+            short(value)
+        );
+    }
+    for (name, value) in &details.row.metrics {
+        let _ = writeln!(
+            text,
+            "  {name} = {}",
+            value.as_f64().map_or_else(dash, short)
+        );
+    }
+    let ran = time(Duration::from_secs_f64(details.row.duration_s));
+    if let Some(started) = trial.started {
+        let _ = writeln!(text, "  started {}, ran {ran}", moment(started));
+    }
+    text.push_str("\nconfiguration\n");
+    let widest = trial
+        .config
+        .iter()
+        .map(|(name, _)| name.chars().count())
+        .max()
+        .unwrap_or(0);
+    for (name, value) in &trial.config {
+        let _ = writeln!(text, "  {name:widest$}  {value}");
+    }
+    draw_curve(&mut text, &details, trial);
+    if !details.processes.is_empty() {
+        text.push_str("\nprocesses\n");
+        text.push_str(&processes_table(&details.processes, width));
+    }
+    if let TrialState::Failed(FailReason::Crash { stderr, .. }) = &trial.state
+        && !stderr.trim().is_empty()
+    {
+        text.push_str("\nits last words on stderr\n");
+        for line in stderr.lines() {
+            let line: String = line
+                .chars()
+                .filter(|c| !c.is_control() || *c == '\t')
+                .collect();
+            let _ = writeln!(text, "  {line}");
+        }
+    }
+    text
+}
+
+fn draw_curve(text: &mut String, details: &TrialDetails, trial: &Trial) {
+    const COLUMNS: usize = 60;
+    let (steps, values): (Vec<u64>, Vec<f64>) = trial.curve.objectives().unzip();
+    let finite = || values.iter().copied().filter(|v| v.is_finite());
+    let (Some(first), Some(last)) = (steps.first(), steps.last()) else {
+        return;
+    };
+    let low = finite().fold(f64::INFINITY, f64::min);
+    let high = finite().fold(f64::NEG_INFINITY, f64::max);
+    if values.len() < 2 || low > high {
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "\n{} over steps {first} to {last}, from {} to {}",
+        details.metric,
+        short(low),
+        short(high)
+    );
+    for line in picture::curve(&values, COLUMNS, 4) {
+        let _ = writeln!(text, "  {}", line.trim_end());
+    }
+}
+
+fn processes_table(processes: &[Process], width: Option<u16>) -> String {
+    let mut table = Table::new(&[">attempt", ">pid", ">until step", "launched", "end"]);
+    for process in processes {
+        table.row([
+            process.attempt.to_string(),
+            process.pid.map_or_else(dash, |pid| pid.to_string()),
+            process
+                .target
+                .map_or_else(|| "end".to_owned(), |t| t.to_string()),
+            process.launched.map_or_else(dash, moment),
+            process.end.clone().unwrap_or_else(dash),
+        ]);
+    }
+    table.render(width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn a_completed_trial() {
+        let history = sample::study();
+        let page = page(&history, &history.trials()[3], history.last_event(), None);
+        insta::assert_snapshot!(page);
+    }
+
+    #[test]
+    fn a_failed_trial_shows_its_last_words() {
+        let history = sample::study();
+        let failed = history
+            .trials()
+            .iter()
+            .find(|t| t.state.word() == "failed")
+            .unwrap();
+        insta::assert_snapshot!(page(&history, failed, history.last_event(), None));
+    }
+
+    #[test]
+    fn a_trial_for_programs() {
+        let history = sample::study();
+        insta::assert_json_snapshot!(details(
+            &history,
+            &history.trials()[0],
+            history.last_event()
+        ));
+    }
+}

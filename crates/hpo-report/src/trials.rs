@@ -1,0 +1,324 @@
+//! All trials: the documented list for programs, a table for people, CSV for spreadsheets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use hpo_study::{
+    Config, FailReason, Goal, History, StopReason, Timestamp, Trial, TrialId, TrialState, Value,
+};
+use serde::Serialize;
+
+use crate::number::{seconds, serialize_moment, short, short_value, time};
+use crate::table::Table;
+
+/// One trial, as `hpo trials -f json` lists it. Fields are added in later versions, never changed.
+///
+/// Numbers that JSON cannot write are the texts `"NaN"`, `"Infinity"` and `"-Infinity"`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TrialRow {
+    /// Its number, from 0.
+    pub trial: TrialId,
+    /// `queued`, `running`, `paused`, `completed`, `stopped` or `failed`.
+    pub state: &'static str,
+    /// Why it was stopped or failed: `pruned`, `diverged`, `user`, `time_cap`; `crash`,
+    /// `not_started`, `no_metric`, `lost`.
+    pub reason: Option<&'static str>,
+    /// The reason's evidence, in words.
+    pub detail: Option<String>,
+    /// Its configuration.
+    pub params: Config,
+    /// The objective at its last report.
+    pub value: Option<Value>,
+    /// Its last reported step.
+    pub steps: Option<u64>,
+    /// How many processes it has had.
+    pub attempts: u32,
+    /// When its first process started, RFC 3339.
+    #[serde(serialize_with = "serialize_moment")]
+    pub started: Option<Timestamp>,
+    /// When it came to its end, RFC 3339.
+    #[serde(serialize_with = "serialize_moment")]
+    pub ended: Option<Timestamp>,
+    /// How long its processes ran, together, in seconds.
+    pub duration_s: f64,
+    /// The scheduler's bracket it belongs to, from 0.
+    pub bracket: u32,
+    /// Every other metric at its last report.
+    pub metrics: BTreeMap<String, Value>,
+}
+
+/// One row per trial, in order. `now` is the present while a coordinator runs, else the moment of
+/// the last event.
+#[must_use]
+pub fn rows(history: &History, now: Timestamp) -> Vec<TrialRow> {
+    history
+        .trials()
+        .iter()
+        .map(|trial| row(history, trial, now))
+        .collect()
+}
+
+/// The row of one trial; see [`rows`].
+#[must_use]
+pub fn row(history: &History, trial: &Trial, now: Timestamp) -> TrialRow {
+    let names = history.metric_names().iter();
+    // NaN also stands for "not reported", and a metric that is not there is left out.
+    let metrics = names
+        .filter_map(|name| Some((name, history.last_metric(trial, name)?)))
+        .filter(|(_, value)| !value.is_nan())
+        .map(|(name, value)| (name.clone(), Value::Float(value)))
+        .collect();
+    TrialRow {
+        trial: trial.id,
+        state: trial.state.word(),
+        reason: trial.state.reason(),
+        detail: detail(&trial.state),
+        params: trial.config.clone(),
+        value: trial.value().map(Value::Float),
+        steps: trial.curve.last_step(),
+        attempts: trial.attempts.len() as u32,
+        started: trial.started,
+        ended: trial.ended,
+        duration_s: seconds(duration(trial, now)),
+        bracket: trial.bracket,
+        metrics,
+    }
+}
+
+/// How long a trial's processes have run, together.
+#[must_use]
+pub fn duration(trial: &Trial, now: Timestamp) -> Duration {
+    trial
+        .attempts
+        .iter()
+        .map(|a| a.ended.unwrap_or(now).since(a.launched))
+        .sum()
+}
+
+/// The evidence for a trial's state, in words.
+#[must_use]
+pub fn detail(state: &TrialState) -> Option<String> {
+    match state {
+        TrialState::Stopped(
+            StopReason::Pruned { evidence } | StopReason::Diverged { evidence },
+        ) => Some(evidence.clone()),
+        TrialState::Failed(FailReason::Crash { how, stderr }) => {
+            Some(match stderr.lines().rfind(|line| !line.trim().is_empty()) {
+                Some(line) => format!("{how}: {}", line.trim()),
+                None => how.clone(),
+            })
+        }
+        TrialState::Failed(FailReason::NotStarted { error }) => Some(error.clone()),
+        _ => None,
+    }
+}
+
+/// Which trials, and in which order.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Only trials in this state (a word of [`TrialRow::state`]).
+    pub state: Option<String>,
+    /// Best value first, instead of by number; trials without a finite value come last.
+    pub best_first: bool,
+    /// At most this many.
+    pub most: Option<usize>,
+}
+
+impl Selection {
+    /// Picks and orders.
+    #[must_use]
+    pub fn pick(&self, mut rows: Vec<TrialRow>, goal: Goal) -> Vec<TrialRow> {
+        if let Some(state) = &self.state {
+            rows.retain(|row| row.state == state);
+        }
+        if self.best_first {
+            let loss = |row: &TrialRow| {
+                let value = row
+                    .value
+                    .as_ref()
+                    .and_then(Value::as_f64)
+                    .filter(|v| v.is_finite());
+                value.map_or(f64::INFINITY, |v| goal.as_loss(v))
+            };
+            rows.sort_by(|a, b| loss(a).total_cmp(&loss(b)));
+        }
+        rows.truncate(self.most.unwrap_or(usize::MAX));
+        rows
+    }
+}
+
+/// The table for people.
+#[must_use]
+pub fn table(rows: &[TrialRow], metric: &str, width: Option<u16>) -> String {
+    let objective = format!(">{metric}");
+    let mut table = Table::new(&[
+        ">trial",
+        "state",
+        &objective,
+        ">step",
+        ">time",
+        "configuration",
+    ]);
+    for row in rows {
+        table.row([
+            row.trial.to_string(),
+            state_words(row.state, row.reason),
+            row.value
+                .as_ref()
+                .and_then(Value::as_f64)
+                .map_or_else(dash, short),
+            row.steps.map_or_else(dash, |s| s.to_string()),
+            if row.attempts == 0 {
+                dash()
+            } else {
+                time(Duration::from_secs_f64(row.duration_s))
+            },
+            configuration(&row.params),
+        ]);
+    }
+    table.render(width)
+}
+
+/// CSV with one column per parameter (`params.…`) and metric (`metrics.…`), the names that
+/// `pandas.json_normalize` gives the JSON. What is not there is an empty field.
+#[must_use]
+pub fn csv(rows: &[TrialRow]) -> String {
+    let params: BTreeSet<&String> = rows
+        .iter()
+        .flat_map(|r| r.params.iter().map(|(n, _)| n))
+        .collect();
+    let metrics: BTreeSet<&String> = rows.iter().flat_map(|r| r.metrics.keys()).collect();
+    let fixed = [
+        "trial",
+        "state",
+        "reason",
+        "detail",
+        "value",
+        "steps",
+        "attempts",
+        "started",
+        "ended",
+        "duration_s",
+        "bracket",
+    ];
+    let mut header: Vec<String> = fixed.iter().map(|name| (*name).to_owned()).collect();
+    header.extend(params.iter().map(|name| format!("params.{name}")));
+    header.extend(metrics.iter().map(|name| format!("metrics.{name}")));
+    let mut lines = vec![header];
+    for row in rows {
+        let moment = |at: Option<Timestamp>| at.map(crate::number::moment).unwrap_or_default();
+        let mut line = vec![
+            row.trial.to_string(),
+            row.state.to_owned(),
+            row.reason.unwrap_or_default().to_owned(),
+            row.detail.clone().unwrap_or_default(),
+            field(row.value.as_ref()),
+            row.steps.map(|s| s.to_string()).unwrap_or_default(),
+            row.attempts.to_string(),
+            moment(row.started),
+            moment(row.ended),
+            row.duration_s.to_string(),
+            row.bracket.to_string(),
+        ];
+        line.extend(params.iter().map(|name| field(row.params.get(name))));
+        line.extend(metrics.iter().map(|name| field(row.metrics.get(*name))));
+        lines.push(line);
+    }
+    write_csv(&lines)
+}
+
+/// A value as CSV holds it: numbers exactly.
+fn field(value: Option<&Value>) -> String {
+    value.map(Value::to_string).unwrap_or_default()
+}
+
+fn write_csv(lines: &[Vec<String>]) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for line in lines {
+        // Writing to memory, with lines of equal length, cannot fail.
+        if writer.write_record(line).is_err() {
+            break;
+        }
+    }
+    let bytes = writer.into_inner().unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// `completed`, or `stopped (pruned)`.
+#[must_use]
+pub fn state_words(state: &str, reason: Option<&str>) -> String {
+    reason.map_or_else(|| state.to_owned(), |reason| format!("{state} ({reason})"))
+}
+
+/// A configuration in one line, short: the optimizer and the schedule first, then the rest by name.
+#[must_use]
+pub fn configuration(config: &Config) -> String {
+    let first = ["optimizer", "lr", "schedule"];
+    let leading = first
+        .iter()
+        .filter_map(|name| Some((*name, config.get(name)?)));
+    let others = config.iter().map(|(name, value)| (name.as_str(), value));
+    let others = others.filter(|(name, _)| !first.contains(name));
+    let words: Vec<String> = leading
+        .chain(others)
+        .map(|(name, value)| format!("{name}={}", short_value(value)))
+        .collect();
+    words.join(" ")
+}
+
+pub(crate) fn dash() -> String {
+    "–".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn the_table_for_people() {
+        let history = sample::study();
+        let rows = rows(&history, history.last_event());
+        insta::assert_snapshot!(table(&rows, "val_accuracy", None));
+    }
+
+    #[test]
+    fn the_list_for_programs() {
+        let history = sample::study();
+        insta::assert_json_snapshot!(rows(&history, history.last_event()));
+    }
+
+    #[test]
+    fn the_columns_for_spreadsheets() {
+        let history = sample::study();
+        insta::assert_snapshot!(csv(&rows(&history, history.last_event())));
+    }
+
+    #[test]
+    fn the_best_come_first_and_the_broken_last() {
+        let history = sample::study();
+        let all = rows(&history, history.last_event());
+        let best = Selection {
+            best_first: true,
+            ..Selection::default()
+        };
+        let order: Vec<u32> = best
+            .pick(all.clone(), Goal::Maximize)
+            .iter()
+            .map(|r| r.trial.0)
+            .collect();
+        assert_eq!(order[0], 3);
+        assert_eq!(all.len(), order.len());
+        let failed = Selection {
+            state: Some("failed".into()),
+            best_first: false,
+            most: Some(1),
+        };
+        assert!(
+            failed
+                .pick(all, Goal::Maximize)
+                .iter()
+                .all(|r| r.state == "failed")
+        );
+    }
+}
