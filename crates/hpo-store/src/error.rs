@@ -1,0 +1,129 @@
+//! What can go wrong with a study database, in words that say what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+use thiserror::Error;
+
+/// Why a study database could not be opened, read or written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another process runs the study.
+    #[error("the study is being run by another process{}", pid_words(*.pid))]
+    Locked {
+        /// Its process id, when the lock file tells it.
+        pid: Option<u32>,
+    },
+    /// There is a study in the directory already.
+    #[error("{} exists already", .path.display())]
+    Exists {
+        /// The database.
+        path: PathBuf,
+    },
+    /// There is no study in the directory.
+    #[error("{} does not exist", .path.display())]
+    Missing {
+        /// The database that was looked for.
+        path: PathBuf,
+    },
+    /// The file is something else.
+    #[error("{} is not a study database: {why}", .path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// How that shows.
+        why: String,
+    },
+    /// A newer program wrote the file.
+    #[error("{} has format {found}; this program knows formats up to {known}: use a newer hpo", .path.display())]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest format that this program knows.
+        known: u32,
+    },
+    /// The file is damaged.
+    #[error("{} is damaged: {detail}", .path.display())]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// Where and how.
+        detail: String,
+    },
+    /// There is no room left. Nothing of the refused events was written.
+    #[error("no space left for {}", .path.display())]
+    Full {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The file or its directory cannot be written.
+    #[error("{} cannot be written: {detail}", .path.display())]
+    ReadOnly {
+        /// The database.
+        path: PathBuf,
+        /// The system's words.
+        detail: String,
+    },
+    /// The system refused something else.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// SQLite refused something else.
+    #[error("{}: {source}", .path.display())]
+    Sqlite {
+        /// The database.
+        path: PathBuf,
+        /// SQLite's words.
+        source: rusqlite::Error,
+    },
+}
+
+fn pid_words(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(" (process {pid})"))
+        .unwrap_or_default()
+}
+
+impl StoreError {
+    /// Sorts SQLite's error codes into what they mean for a study.
+    pub(crate) fn sqlite(path: &Path, source: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full { path },
+            Some(ErrorCode::NotADatabase) => Self::Foreign {
+                path,
+                why: "it is not an SQLite file".to_owned(),
+            },
+            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged {
+                path,
+                detail: source.to_string(),
+            },
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+                Self::ReadOnly {
+                    path,
+                    detail: source.to_string(),
+                }
+            }
+            _ => Self::Sqlite { path, source },
+        }
+    }
+
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly {
+                path,
+                detail: source.to_string(),
+            },
+            _ => Self::Io { path, source },
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The tables and views of a study database, and the marks that tell its format.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use crate::error::StoreError;
+
+/// The newest format of the study database that this program writes and reads.
+pub const FORMAT: u32 = 1;
+
+/// SQLite's `application_id`: "hpo" and a zero byte, so that `file` and other tools can tell.
+const APPLICATION_ID: i32 = 0x6870_6f00;
+
+/// `events` and `reports` share one numbering: together, ordered by `seq`, they are the log. Reports
+/// have their own table because there are many of them. The other columns of `events` are made from
+/// `body` by SQLite, so they cannot say anything else than it does.
+const TABLES: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE events (
+  seq INTEGER PRIMARY KEY,
+  at INTEGER NOT NULL,
+  event TEXT NOT NULL GENERATED ALWAYS AS (body ->> '$.event') STORED,
+  trial INTEGER GENERATED ALWAYS AS (body ->> '$.trial') STORED,
+  attempt INTEGER GENERATED ALWAYS AS (body ->> '$.attempt') STORED,
+  body TEXT NOT NULL
+) STRICT;
+CREATE INDEX events_by_trial ON events (trial, event, attempt);
+CREATE TABLE reports (
+  seq INTEGER PRIMARY KEY,
+  at INTEGER NOT NULL,
+  trial INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  step INTEGER NOT NULL,
+  metrics TEXT NOT NULL
+) STRICT;
+CREATE INDEX reports_by_trial ON reports (trial);
+";
+
+/// What people read. Documented in `docs/database.md`; tested against `History`.
+const VIEWS: &str = "
+CREATE VIEW study AS
+SELECT body ->> '$.spec.name' AS name,
+       body ->> '$.spec.metric.name' AS metric,
+       body ->> '$.spec.metric.goal' AS goal,
+       (SELECT strftime('%FT%H:%M:%fZ', min(at) / 1000.0, 'unixepoch')
+          FROM events WHERE event = 'study_opened') AS opened,
+       (SELECT count(*) FROM events WHERE event = 'session_started') AS sessions,
+       (SELECT e.body ->> '$.end.why' FROM events e
+         WHERE e.event IN ('study_ended', 'session_started') ORDER BY e.seq DESC LIMIT 1) AS ended
+  FROM events WHERE event IN ('study_opened', 'spec_changed') ORDER BY seq DESC LIMIT 1;
+
+CREATE VIEW valid_reports AS
+SELECT seq, at, trial, attempt, step, metrics FROM (
+  SELECT r.*, min(step) OVER (
+           PARTITION BY trial ORDER BY seq DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+         ) AS step_again
+    FROM reports r
+   WHERE NOT EXISTS (
+     SELECT 1 FROM events e
+      WHERE e.trial = r.trial AND e.seq < r.seq
+        AND (e.event = 'attempt_launching' AND e.attempt > r.attempt
+             OR e.event = 'attempt_ended' AND e.attempt = r.attempt))
+) WHERE step_again IS NULL OR step_again > step;
+
+CREATE VIEW metrics AS
+SELECT r.trial, r.attempt, r.step, m.key AS name,
+       CASE m.value WHEN 'NaN' THEN NULL WHEN 'Infinity' THEN 9e999 WHEN '-Infinity' THEN -9e999
+            ELSE m.value END AS value,
+       strftime('%FT%H:%M:%fZ', r.at / 1000.0, 'unixepoch') AS at
+  FROM valid_reports r, json_each(r.metrics) m;
+
+CREATE VIEW trials AS
+WITH standing AS (
+  SELECT trial,
+         max(seq) FILTER (WHERE event NOT IN
+           ('attempt_started', 'attempt_ended', 'stop_requested')) AS newest,
+         max(attempt) FILTER (WHERE event = 'attempt_launching') AS attempts,
+         min(at) FILTER (WHERE event = 'attempt_started') AS started
+    FROM events WHERE trial IS NOT NULL GROUP BY trial
+), final AS (
+  SELECT trial, max(seq) AS seq FROM valid_reports GROUP BY trial
+)
+SELECT s.trial,
+       CASE n.event
+         WHEN 'trial_suggested' THEN 'queued' WHEN 'trial_requeued' THEN 'queued'
+         WHEN 'trial_paused' THEN 'paused' WHEN 'trial_completed' THEN 'completed'
+         WHEN 'trial_stopped' THEN 'stopped' WHEN 'trial_failed' THEN 'failed'
+         ELSE 'running' END AS state,
+       n.body ->> '$.reason.reason' AS reason,
+       coalesce(n.body ->> '$.reason.evidence', n.body ->> '$.reason.how',
+                n.body ->> '$.reason.error') AS detail,
+       (SELECT CASE m.value WHEN 'NaN' THEN NULL WHEN 'Infinity' THEN 9e999
+                 WHEN '-Infinity' THEN -9e999 ELSE m.value END
+          FROM json_each(r.metrics) m WHERE m.key = (SELECT metric FROM study)) AS value,
+       r.step AS step,
+       b.body -> '$.config' AS params,
+       coalesce(s.attempts, 0) AS attempts,
+       b.body ->> '$.bracket' AS bracket,
+       strftime('%FT%H:%M:%fZ', b.at / 1000.0, 'unixepoch') AS suggested,
+       strftime('%FT%H:%M:%fZ', s.started / 1000.0, 'unixepoch') AS started,
+       CASE WHEN n.event IN ('trial_completed', 'trial_stopped', 'trial_failed')
+            THEN strftime('%FT%H:%M:%fZ', n.at / 1000.0, 'unixepoch') END AS ended
+  FROM standing s
+  JOIN events n ON n.seq = s.newest
+  JOIN events b ON b.trial = s.trial AND b.event = 'trial_suggested'
+  LEFT JOIN final f ON f.trial = s.trial
+  LEFT JOIN reports r ON r.seq = f.seq
+ ORDER BY s.trial;
+
+CREATE VIEW best AS
+SELECT t.* FROM trials t, study s
+ WHERE t.state = 'completed' AND abs(t.value) < 9e999
+ ORDER BY CASE s.goal WHEN 'maximize' THEN -t.value ELSE t.value END, t.trial LIMIT 1;
+";
+
+/// Makes the tables and views in an empty database.
+pub(crate) fn create(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    connection.execute_batch(TABLES)?;
+    connection.execute_batch(VIEWS)?;
+    connection.execute(
+        "INSERT INTO meta VALUES ('format', ?1)",
+        [FORMAT.to_string()],
+    )?;
+    Ok(())
+}
+
+/// Checks that the file is a study database of a format this program knows.
+pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let sqlite = |e| StoreError::sqlite(path, e);
+    let id: i32 = connection
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(sqlite)?;
+    if id != APPLICATION_ID {
+        let why = "it lacks the mark of one".to_owned();
+        return Err(StoreError::Foreign {
+            path: path.to_owned(),
+            why,
+        });
+    }
+    let format: String = connection
+        .query_row("SELECT value FROM meta WHERE key = 'format'", [], |row| {
+            row.get(0)
+        })
+        .map_err(sqlite)?;
+    let damaged = |_| StoreError::Damaged {
+        path: path.to_owned(),
+        detail: format!("its format is `{format}`, which is not a number"),
+    };
+    let found: u32 = format.parse().map_err(damaged)?;
+    if found > FORMAT {
+        return Err(StoreError::Newer {
+            path: path.to_owned(),
+            found,
+            known: FORMAT,
+        });
+    }
+    Ok(())
+}

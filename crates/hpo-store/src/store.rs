@@ -1,0 +1,363 @@
+//! Opening, appending and loading.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hpo_study::{AttemptNumber, Event, EventKind, Timestamp, TrialId};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
+
+use crate::error::StoreError;
+use crate::lock::Lock;
+use crate::{reports, schema};
+
+/// Name of the database in a study's directory.
+pub const DATABASE: &str = "study.db";
+/// Name of the lock file in a study's directory.
+pub const LOCK: &str = "lock";
+
+const INSERT_EVENT: &str = "INSERT INTO events (seq, at, body) VALUES (?1, ?2, ?3)";
+const INSERT_REPORT: &str =
+    "INSERT INTO reports (seq, at, trial, attempt, step, metrics) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+const SELECT_EVENTS: &str = "SELECT seq, at, body FROM events ORDER BY seq";
+const SELECT_REPORTS: &str =
+    "SELECT seq, at, trial, attempt, step, metrics FROM reports ORDER BY seq";
+const LAST_SEQ: &str = "SELECT max(coalesce((SELECT max(seq) FROM events), 0), \
+                                   coalesce((SELECT max(seq) FROM reports), 0))";
+
+/// A study database open for writing; the only one of its study while it lives.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    connection: Connection,
+    last: i64,
+    // After the connection: fields are dropped in order, and the lock goes last.
+    _lock: Lock,
+}
+
+impl Store {
+    /// Begins a study in `dir` (made if it is not there) with its first events. All or nothing:
+    /// after a crash on the way there is no study.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] when there is a study already, [`StoreError::Locked`] when another
+    /// process is at it, and whatever the disk refuses.
+    pub fn create(dir: &Path, events: &[Event]) -> Result<Self, StoreError> {
+        fs::create_dir_all(dir).map_err(|e| StoreError::io(dir, e))?;
+        let lock = Lock::take(&dir.join(LOCK))?;
+        let path = dir.join(DATABASE);
+        if path.exists() {
+            return Err(StoreError::Exists { path });
+        }
+        // Made under another name and moved into place when whole.
+        let draft = dir.join("study.db.new");
+        for left in [draft.clone(), dir.join("study.db.new-journal")] {
+            match fs::remove_file(&left) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StoreError::io(&left, e));
+                }
+                _ => {}
+            }
+        }
+        let sqlite = |e| StoreError::sqlite(&draft, e);
+        let mut connection = Connection::open(&draft).map_err(sqlite)?;
+        let transaction = connection.transaction().map_err(sqlite)?;
+        schema::create(&transaction).map_err(sqlite)?;
+        insert(&transaction, 0, events).map_err(sqlite)?;
+        transaction.commit().map_err(sqlite)?;
+        connection.close().map_err(|(_, e)| sqlite(e))?;
+        fs::rename(&draft, &path).map_err(|e| StoreError::io(&path, e))?;
+        sync_directory(dir)?;
+        if let Some(parent) = dir.parent() {
+            // Best effort: the parent may belong to somebody else.
+            let _ = sync_directory(parent);
+        }
+        Self::with_lock(path, lock)
+    }
+
+    /// Takes up the study in `dir`.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] when there is none, [`StoreError::Locked`] when another process runs
+    /// it, [`StoreError::Newer`], [`StoreError::Foreign`] or [`StoreError::Damaged`] when it cannot be
+    /// understood.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let path = dir.join(DATABASE);
+        if !path.exists() {
+            return Err(StoreError::Missing { path });
+        }
+        let lock = Lock::take(&dir.join(LOCK))?;
+        Self::with_lock(path, lock)
+    }
+
+    fn with_lock(path: PathBuf, lock: Lock) -> Result<Self, StoreError> {
+        let open = || {
+            let connection = Connection::open_with_flags(
+                &path,
+                OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+            )?;
+            connection.busy_timeout(Duration::from_secs(10))?;
+            Ok(connection)
+        };
+        let sqlite = |e| StoreError::sqlite(&path, e);
+        let connection = open().map_err(sqlite)?;
+        schema::check(&connection, &path)?;
+        check_length(&connection, &path)?;
+        let last = (|| {
+            // With a write-ahead log, FULL makes every commit wait until it is on the disk.
+            connection.pragma_update(None, "journal_mode", "wal")?;
+            connection.pragma_update(None, "synchronous", "full")?;
+            connection.query_row(LAST_SEQ, [], |row| row.get(0))
+        })()
+        .map_err(sqlite)?;
+        Ok(Self {
+            path,
+            connection,
+            last,
+            _lock: lock,
+        })
+    }
+
+    /// Adds events to the log. They are on the disk, all of them, when this returns; after an error
+    /// or a crash none of them is.
+    ///
+    /// # Errors
+    /// What the disk refuses: [`StoreError::Full`], [`StoreError::ReadOnly`] and others.
+    pub fn append(&mut self, events: &[Event]) -> Result<(), StoreError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let last = self.last;
+        let mut write = || {
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let last = insert(&transaction, last, events)?;
+            transaction.commit()?;
+            Ok(last)
+        };
+        self.last = write().map_err(|e| StoreError::sqlite(&self.path, e))?;
+        Ok(())
+    }
+
+    /// Reads the whole log, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when rows are missing or cannot be understood.
+    pub fn load(&self) -> Result<Vec<Event>, StoreError> {
+        load(&self.connection, &self.path)
+    }
+
+    /// The database's path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Whether there is a study in `dir`.
+#[must_use]
+pub fn exists(dir: &Path) -> bool {
+    dir.join(DATABASE).is_file()
+}
+
+/// Reads the log of the study in `dir` without taking its lock: for looking, also while a
+/// coordinator writes. What was committed before the call is seen.
+///
+/// # Errors
+/// As [`Store::open`], but never [`StoreError::Locked`].
+pub fn read(dir: &Path) -> Result<Vec<Event>, StoreError> {
+    let path = dir.join(DATABASE);
+    if !path.exists() {
+        return Err(StoreError::Missing { path });
+    }
+    match read_shared(&path) {
+        // Readers of a write-ahead log need its index file, which cannot be made in a directory
+        // that is read-only. Without a log nobody writes, and the file can be read as it lies.
+        Err(StoreError::ReadOnly { .. }) if !has_log(&path) => read_unchanging(&path),
+        result => result,
+    }
+}
+
+fn read_shared(path: &Path) -> Result<Vec<Event>, StoreError> {
+    let open = || {
+        let connection = Connection::open_with_flags(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        connection.busy_timeout(Duration::from_secs(10))?;
+        Ok(connection)
+    };
+    let connection = open().map_err(|e| StoreError::sqlite(path, e))?;
+    schema::check(&connection, path)?;
+    check_length(&connection, path)?;
+    load(&connection, path)
+}
+
+fn read_unchanging(path: &Path) -> Result<Vec<Event>, StoreError> {
+    let escaped: String = path
+        .to_string_lossy()
+        .chars()
+        .map(|c| match c {
+            '%' => "%25".to_owned(),
+            '?' => "%3f".to_owned(),
+            '#' => "%23".to_owned(),
+            c => c.to_string(),
+        })
+        .collect();
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)
+        .map_err(|e| StoreError::sqlite(path, e))?;
+    schema::check(&connection, path)?;
+    check_length(&connection, path)?;
+    load(&connection, path)
+}
+
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    fs::metadata(log).is_ok_and(|m| m.len() > 0)
+}
+
+/// Refuses a file whose last page was cut: SQLite reads the missing part as zeros.
+fn check_length(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
+    let pages = pragma("page_count").map_err(|e| StoreError::sqlite(path, e))?;
+    let size = pragma("page_size").map_err(|e| StoreError::sqlite(path, e))?;
+    let length = fs::metadata(path)
+        .map_err(|e| StoreError::io(path, e))?
+        .len();
+    // Looked at last: pages of a log that came meanwhile are not in the file yet, and need not be.
+    if length < u64::from(pages) * u64::from(size) && !has_log(path) {
+        let detail = format!("it has {length} bytes, but {pages} pages of {size} bytes are due");
+        return Err(StoreError::Damaged {
+            path: path.to_owned(),
+            detail,
+        });
+    }
+    Ok(())
+}
+
+fn sync_directory(dir: &Path) -> Result<(), StoreError> {
+    let dir = if dir.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        dir
+    };
+    File::open(dir)
+        .and_then(|d| d.sync_all())
+        .map_err(|e| StoreError::io(dir, e))
+}
+
+/// Inserts events after number `last`; gives back the last number used.
+fn insert(transaction: &Transaction<'_>, last: i64, events: &[Event]) -> rusqlite::Result<i64> {
+    let mut seq = last;
+    let mut add_event = transaction.prepare_cached(INSERT_EVENT)?;
+    let mut add_report = transaction.prepare_cached(INSERT_REPORT)?;
+    for event in events {
+        seq += 1;
+        let at = signed(event.at.0);
+        match &event.kind {
+            EventKind::Reported {
+                trial,
+                attempt,
+                step,
+                metrics,
+            } => {
+                let metrics = json(&reports::Written(metrics))?;
+                add_report.execute(params![seq, at, trial.0, attempt.0, signed(*step), metrics])?
+            }
+            kind => add_event.execute(params![seq, at, json(kind)?])?,
+        };
+    }
+    Ok(seq)
+}
+
+fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))
+}
+
+/// SQLite's integers are signed; the pattern of bits is what is kept.
+fn signed(x: u64) -> i64 {
+    x.cast_signed()
+}
+
+fn load(connection: &Connection, path: &Path) -> Result<Vec<Event>, StoreError> {
+    let sqlite = |e| StoreError::sqlite(path, e);
+    // One transaction, so that both tables are seen as of the same moment.
+    let transaction = connection.unchecked_transaction().map_err(sqlite)?;
+    let last: i64 = transaction
+        .query_row(LAST_SEQ, [], |row| row.get(0))
+        .map_err(sqlite)?;
+    let mut events = Vec::with_capacity(usize::try_from(last).unwrap_or(0).min(1 << 24));
+    let mut other = transaction.prepare(SELECT_EVENTS).map_err(sqlite)?;
+    let mut reported = transaction.prepare(SELECT_REPORTS).map_err(sqlite)?;
+    let mut other = other
+        .query_and_then([], read_event)
+        .map_err(sqlite)?
+        .peekable();
+    let mut reported = reported
+        .query_and_then([], read_report)
+        .map_err(sqlite)?
+        .peekable();
+    let damaged = |detail| StoreError::Damaged {
+        path: path.to_owned(),
+        detail,
+    };
+    for seq in 1..=last {
+        let due = |row: &RowResult| row.as_ref().map_or(true, |(found, _)| *found == seq);
+        let row = reported.next_if(due).or_else(|| other.next_if(due));
+        match row {
+            Some(Ok((_, event))) => events.push(event),
+            Some(Err(RowError::Sqlite(e))) => return Err(sqlite(e)),
+            Some(Err(RowError::Json(seq, e))) => {
+                return Err(damaged(format!("event {seq} cannot be read: {e}")));
+            }
+            None => return Err(damaged(format!("event {seq} is missing"))),
+        }
+    }
+    Ok(events)
+}
+
+type RowResult = Result<(i64, Event), RowError>;
+
+enum RowError {
+    Sqlite(rusqlite::Error),
+    Json(i64, serde_json::Error),
+}
+
+impl From<rusqlite::Error> for RowError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+fn read_event(row: &rusqlite::Row<'_>) -> RowResult {
+    let seq: i64 = row.get(0)?;
+    let at = Timestamp(row.get::<_, i64>(1)?.cast_unsigned());
+    let body = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
+    let kind: EventKind = serde_json::from_str(body).map_err(|e| RowError::Json(seq, e))?;
+    Ok((seq, Event { at, kind }))
+}
+
+fn read_report(row: &rusqlite::Row<'_>) -> RowResult {
+    let seq: i64 = row.get(0)?;
+    let at = Timestamp(row.get::<_, i64>(1)?.cast_unsigned());
+    let text = row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?;
+    let metrics: BTreeMap<String, f64> = serde_json::from_str::<reports::Read>(text)
+        .map_err(|e| RowError::Json(seq, e))?
+        .0;
+    let kind = EventKind::Reported {
+        trial: TrialId(row.get(2)?),
+        attempt: AttemptNumber(row.get(3)?),
+        step: row.get::<_, i64>(4)?.cast_unsigned(),
+        metrics,
+    };
+    Ok((seq, Event { at, kind }))
+}
+
+#[cfg(test)]
+mod tests;
