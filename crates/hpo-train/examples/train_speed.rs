@@ -7,7 +7,7 @@ use std::time::Instant;
 use hpo_recipe::Config;
 use hpo_study::TrainerSpec;
 use hpo_study::spec::{Activation, Dataset, Model};
-use hpo_train::{TrainJob, run};
+use hpo_train::run::{self, TrainJob, run};
 
 const EPOCHS: u64 = 30;
 
@@ -55,6 +55,7 @@ fn main() -> Result<(), hpo_train::TrainError> {
             budget: EPOCHS,
             horizon: EPOCHS,
             checkpoint_directory: Some(directory.clone()),
+            checkpoint_interval: run::CHECKPOINT_INTERVAL,
             resume_from: None,
         };
         let started = Instant::now();

@@ -21,7 +21,8 @@ use crate::run::{self, Outcome, TrainJob};
 /// `[hpo] ` where there is none.
 ///
 /// One thread is fastest for models this small and leaves the other cores to other trials: start
-/// the process with `RAYON_NUM_THREADS=1`. Results do not depend on it.
+/// the process with `RAYON_NUM_THREADS=1`. Equal seeds give equal bytes for an equal number of
+/// threads.
 ///
 /// # Errors
 /// Everything in [`TrainError`]. The caller prints it and exits with code 1.
@@ -59,6 +60,7 @@ pub fn job(lookup: &dyn Fn(&str) -> Option<String>) -> Result<TrainJob, TrainErr
         budget: number(lookup, protocol::BUDGET)?.unwrap_or(horizon),
         horizon,
         checkpoint_directory: directory(protocol::CHECKPOINT_DIR),
+        checkpoint_interval: run::CHECKPOINT_INTERVAL,
         resume_from: directory(protocol::RESUME_FROM),
         spec,
         config,

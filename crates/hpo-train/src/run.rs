@@ -1,6 +1,7 @@
 //! A whole training run: from a fresh start or a checkpoint to the epoch it was given as budget.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use hpo_recipe::Config;
 use hpo_study::TrainerSpec;
@@ -14,6 +15,11 @@ use crate::trainer::Trainer;
 /// [`TrainError::Diverged`]. They are reported like any others, so that whoever watches can judge
 /// for himself before that; a single one may come from one bad batch.
 pub const NON_FINITE_EPOCHS: u64 = 3;
+
+/// How much training a crash may cost, if nothing else is asked for. A checkpoint that is safe on
+/// disk takes about 10 ms, as long as a whole epoch of a small model: one per epoch would double
+/// the time of a short trial.
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What to train, for how long, and where to keep checkpoints.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,8 +35,11 @@ pub struct TrainJob {
     /// The full length in epochs. The schedule is always stretched over it, so that a run that
     /// stops early is a prefix of the full one.
     pub horizon: u64,
-    /// Where a checkpoint is kept after every epoch; `None` keeps none.
+    /// Where a checkpoint is kept; `None` keeps none.
     pub checkpoint_directory: Option<PathBuf>,
+    /// A checkpoint is written after the last epoch of the budget, and after any other if this
+    /// time has passed since the one before. Zero writes one after every epoch.
+    pub checkpoint_interval: Duration,
     /// A directory with a checkpoint to go on from. Without a checkpoint in it the run starts
     /// afresh, which gives the same results.
     pub resume_from: Option<PathBuf>,
@@ -47,9 +56,9 @@ pub struct Outcome {
     pub last: Option<EpochReport>,
 }
 
-/// Trains. `report` is called after every epoch, before the epoch's checkpoint is written: after a
-/// crash between the two an epoch is done and reported again, with the same numbers, and none is
-/// ever lost.
+/// Trains. `report` is called after every epoch, before a checkpoint of it is written: after a
+/// crash the epochs since the last checkpoint are done and reported again, with the same numbers,
+/// and none is ever lost.
 ///
 /// # Errors
 /// Everything in [`TrainError`]; errors of `report` are handed on.
@@ -65,7 +74,7 @@ pub fn run(
     }
     let mut trainer = Trainer::new(&job.spec, &job.config, job.seed, job.horizon)?;
     let resumed_after = resume(job, &mut trainer)?;
-    let mut last = None;
+    let (mut last, mut saved_at) = (None, Instant::now());
     while trainer.epoch() < job.budget {
         let epoch = trainer.train_epoch()?;
         report(&epoch)?;
@@ -77,8 +86,10 @@ pub fn run(
                 last,
             });
         }
-        if let Some(directory) = &job.checkpoint_directory {
+        let is_due = trainer.epoch() >= job.budget || saved_at.elapsed() >= job.checkpoint_interval;
+        if let Some(directory) = job.checkpoint_directory.as_ref().filter(|_| is_due) {
             trainer.checkpoint()?.save(directory)?;
+            saved_at = Instant::now();
         }
     }
     Ok(Outcome {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests say what went wrong by panicking")]
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hpo_recipe::optimizer::OptimizerKind;
 use hpo_recipe::schedule::ScheduleKind;
@@ -64,6 +65,7 @@ fn job(spec: TrainerSpec, config: Config, epochs: u64) -> TrainJob {
         budget: epochs,
         horizon: epochs,
         checkpoint_directory: None,
+        checkpoint_interval: Duration::ZERO,
         resume_from: None,
     }
 }
@@ -423,6 +425,37 @@ fn checkpoints_of_other_runs_are_refused() {
     let error = lines(&base).1.unwrap_err();
     assert_eq!((error.kind(), error.hint().is_some()), ("checkpoint", true));
     assert!(error.to_string().contains("damaged"), "{error}");
+}
+
+/// However rare checkpoints are, the last epoch of a budget has one; and a run that is cut off
+/// goes on from the last there is, or from the start, and reports the same numbers again.
+#[test]
+fn rare_checkpoints_change_nothing_but_how_much_is_done_again() {
+    let settings = config("adam", 1e-3, &[("dropout", Value::Float(0.2))]);
+    let full = job(digits(&[12]), settings, 5);
+    let expected = lines(&full).0;
+    for (interval, resumed_after) in [(Duration::ZERO, 3), (Duration::MAX, 0)] {
+        let directory = tempfile::tempdir().unwrap();
+        let kept = TrainJob {
+            checkpoint_directory: Some(directory.path().to_owned()),
+            checkpoint_interval: interval,
+            resume_from: Some(directory.path().to_owned()),
+            ..full.clone()
+        };
+        // Cut off while epoch 4 is reported.
+        let cut = run(&kept, &mut |report| match report.step {
+            4 => Err(TrainError::Diverged { first: 0, last: 0 }),
+            _ => Ok(()),
+        });
+        assert!(cut.is_err());
+        let (found, outcome) = lines(&kept);
+        assert_eq!(outcome.unwrap().resumed_after, resumed_after);
+        assert_eq!(found, expected[resumed_after as usize..]);
+        assert_eq!(
+            Checkpoint::load(directory.path()).unwrap().unwrap().epoch,
+            5
+        );
+    }
 }
 
 #[test]

@@ -145,24 +145,28 @@ impl CustomOp1 for Scatter {
 struct MaxPool(Size);
 
 impl MaxPool {
-    /// For each pooled value the position of the largest of its four; the first of equals, and a
-    /// NaN before any number.
-    fn winners<'a>(&self, image: &'a [f32], channels: usize) -> impl Iterator<Item = usize> + 'a {
+    /// The four pixels behind each pooled pixel.
+    fn blocks(&self) -> Vec<[usize; 4]> {
         let (width, pooled) = (self.0.width, self.0.halved());
-        (0..pooled.pixels() * channels).map(move |output| {
-            let (pixel, channel) = (output / channels, output % channels);
-            let corner = (pixel / pooled.width) * 2 * width + (pixel % pooled.width) * 2;
-            let block = [corner, corner + 1, corner + width, corner + width + 1];
-            let mut best = (corner * channels + channel, f32::NEG_INFINITY);
-            for position in block.map(|pixel| pixel * channels + channel) {
-                let x = image.get(position).copied().unwrap_or(f32::NEG_INFINITY);
-                if x > best.1 || (x.is_nan() && !best.1.is_nan()) {
-                    best = (position, x);
-                }
-            }
-            best.0
-        })
+        let corners = (0..pooled.height).flat_map(|y| (0..pooled.width).map(move |x| (y, x)));
+        corners
+            .map(|(y, x)| 2 * y * width + 2 * x)
+            .map(|corner| [corner, corner + 1, corner + width, corner + width + 1])
+            .collect()
     }
+}
+
+/// Whether `x` takes the place of the largest value so far: the first of equals stays, and a NaN
+/// goes before any number.
+fn wins(x: f32, largest: f32) -> bool {
+    x > largest || (x.is_nan() && !largest.is_nan())
+}
+
+/// The channels of a pixel.
+fn channels_of(image: &[f32], pixel: usize, channels: usize) -> &[f32] {
+    image
+        .get(pixel * channels..(pixel + 1) * channels)
+        .unwrap_or(&[])
 }
 
 impl CustomOp1 for MaxPool {
@@ -172,14 +176,22 @@ impl CustomOp1 for MaxPool {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (images, channels) = checked(layout, self.0)?;
-        let pooled = self.0.halved().pixels();
-        let mut outputs = Vec::with_capacity(images * pooled * channels);
+        let blocks = self.blocks();
+        let mut outputs = vec![f32::NEG_INFINITY; images * blocks.len() * channels];
+        let mut pooled = outputs.chunks_exact_mut(channels);
         for image in values(storage, layout)?.chunks_exact(self.0.pixels() * channels) {
-            outputs.extend(self.winners(image, channels).filter_map(|at| image.get(at)));
+            for (block, largest) in blocks.iter().zip(&mut pooled) {
+                for &pixel in block {
+                    let candidates = channels_of(image, pixel, channels);
+                    for (largest, &x) in largest.iter_mut().zip(candidates) {
+                        *largest = if wins(x, *largest) { x } else { *largest };
+                    }
+                }
+            }
         }
         Ok((
             CpuStorage::F32(outputs),
-            Shape::from((images, pooled, channels)),
+            Shape::from((images, blocks.len(), channels)),
         ))
     }
 
@@ -206,21 +218,33 @@ impl CustomOp2 for MaxPoolGradient {
         gradient: &CpuStorage,
         gradient_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (_, channels) = checked(images_layout, self.0.0)?;
+        let size = self.0.0;
+        let (_, channels) = checked(images_layout, size)?;
         let images = values(images, images_layout)?;
-        let gradient = values(gradient, gradient_layout)?;
+        let mut gradient = values(gradient, gradient_layout)?.chunks_exact(channels);
+        let blocks = self.0.blocks();
         let mut outputs = vec![0.0_f32; images.len()];
-        let (stride, pooled) = (
-            self.0.0.pixels() * channels,
-            self.0.0.halved().pixels() * channels,
-        );
-        let pairs = images
-            .chunks_exact(stride)
-            .zip(gradient.chunks_exact(pooled.max(1)));
-        for (to, (image, from)) in outputs.chunks_exact_mut(stride).zip(pairs) {
-            for (winner, x) in self.0.winners(image, channels).zip(from) {
-                if let Some(to) = to.get_mut(winner) {
-                    *to += x;
+        let stride = size.pixels() * channels;
+        for (to, image) in outputs
+            .chunks_exact_mut(stride)
+            .zip(images.chunks_exact(stride))
+        {
+            for (block, gradient) in blocks.iter().zip(&mut gradient) {
+                let [first, ..] = *block;
+                let pixels = block.map(|pixel| channels_of(image, pixel, channels));
+                for (channel, &g) in gradient.iter().enumerate() {
+                    let mut winner = (first, f32::NEG_INFINITY);
+                    for (&pixel, values) in block.iter().zip(pixels) {
+                        let x = values.get(channel).copied().unwrap_or(f32::NEG_INFINITY);
+                        winner = if wins(x, winner.1) {
+                            (pixel, x)
+                        } else {
+                            winner
+                        };
+                    }
+                    if let Some(to) = to.get_mut(winner.0 * channels + channel) {
+                        *to += g;
+                    }
                 }
             }
         }
