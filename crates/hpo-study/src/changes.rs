@@ -59,7 +59,11 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
     allow("run_cap", cap(*run_cap), cap(new.run_cap));
     allow("time_cap", time(*time_cap), time(new.time_cap));
     let parallel = |cpu: Option<u32>| cpu.map_or("one per core".to_owned(), |n| n.to_string());
-    allow("cpu.max_parallel", parallel(cpu.max_parallel), parallel(new.cpu.max_parallel));
+    allow(
+        "cpu.max_parallel",
+        parallel(cpu.max_parallel),
+        parallel(new.cpu.max_parallel),
+    );
     let count = |n: u32| n.to_string();
     allow(
         "failure.crash_retries",
@@ -71,7 +75,11 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
         count(failure.stop_after_consecutive),
         count(new.failure.stop_after_consecutive),
     );
-    allow("stop_grace", time(Some(*stop_grace)), time(Some(new.stop_grace)));
+    allow(
+        "stop_grace",
+        time(Some(*stop_grace)),
+        time(Some(new.stop_grace)),
+    );
     if *description != new.description {
         found.allowed.push("`description`".to_owned());
     }
@@ -84,10 +92,18 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
         refuse(format!("`seed`: {seed} → {}", new.seed));
     }
     if *method != new.method {
-        refuse(format!("`method`: {} → {}", word(method), word(&new.method)));
+        refuse(format!(
+            "`method`: {} → {}",
+            word(method),
+            word(&new.method)
+        ));
     }
     if *metric != new.metric {
-        refuse(format!("`metric`: {} → {}", word(metric), word(&new.metric)));
+        refuse(format!(
+            "`metric`: {} → {}",
+            word(metric),
+            word(&new.metric)
+        ));
     }
     if *early_terminate != new.early_terminate {
         let (from, to) = (word(early_terminate), word(&new.early_terminate));
@@ -100,7 +116,8 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
 
 fn time(time: Option<Duration>) -> String {
     time.map_or("none".to_owned(), |time| {
-        jiff::SignedDuration::try_from(time).map_or_else(|_| format!("{time:?}"), |t| format!("{t:#}"))
+        jiff::SignedDuration::try_from(time)
+            .map_or_else(|_| format!("{time:?}"), |t| format!("{t:#}"))
     })
 }
 
@@ -117,10 +134,18 @@ fn compare_jobs(old: &Job, new: &Job, refuse: &mut impl FnMut(String)) {
     match (old, new) {
         (Job::Command(a), Job::Command(b)) => {
             if a.program != b.program {
-                refuse(format!("`program`: {} → {}", word(&a.program), word(&b.program)));
+                refuse(format!(
+                    "`program`: {} → {}",
+                    word(&a.program),
+                    word(&b.program)
+                ));
             }
             if a.command != b.command {
-                refuse(format!("`command`: {} → {}", word(&a.command), word(&b.command)));
+                refuse(format!(
+                    "`command`: {} → {}",
+                    word(&a.command),
+                    word(&b.command)
+                ));
             }
         }
         (Job::Trainer(a), Job::Trainer(b)) if a != b => {
@@ -142,7 +167,11 @@ fn compare_spaces(old: &Space, new: &Space, refuse: &mut impl FnMut(String)) {
             Some(_) => {}
         }
     }
-    for parameter in new.parameters.iter().filter(|p| old.parameter(&p.name).is_none()) {
+    for parameter in new
+        .parameters
+        .iter()
+        .filter(|p| old.parameter(&p.name).is_none())
+    {
         refuse(format!("the parameter `{}` is new", parameter.name));
     }
     let same = |a: &Space, b: &Space| {
@@ -172,9 +201,14 @@ parameters:
 ";
 
     fn spec(text: &str) -> StudySpec {
-        let source = Source { file: "s.yaml".into(), directory: "/".into() };
+        let source = Source {
+            file: "s.yaml".into(),
+            directory: "/".into(),
+        };
         let checked = read(text, &source);
-        checked.spec.unwrap_or_else(|| panic!("{:?}", checked.problems))
+        checked
+            .spec
+            .unwrap_or_else(|| panic!("{:?}", checked.problems))
     }
 
     fn changed(from: &str, to: &str) -> Differences {
@@ -189,9 +223,20 @@ parameters:
 
     #[test]
     fn limits_may_change() {
-        assert_eq!(changed("run_cap: 20", "run_cap: 40").allowed, ["`run_cap`: 20 → 40"]);
-        assert_eq!(changed("time_cap: 8h", "time_cap: 90m").allowed, ["`time_cap`: 8h → 1h 30m"]);
-        assert_eq!(changed("time_cap: 8h", "cpu: {max_parallel: 2}").allowed.len(), 2);
+        assert_eq!(
+            changed("run_cap: 20", "run_cap: 40").allowed,
+            ["`run_cap`: 20 → 40"]
+        );
+        assert_eq!(
+            changed("time_cap: 8h", "time_cap: 90m").allowed,
+            ["`time_cap`: 8h → 1h 30m"]
+        );
+        assert_eq!(
+            changed("time_cap: 8h", "cpu: {max_parallel: 2}")
+                .allowed
+                .len(),
+            2
+        );
         let more = changed(
             "name: s",
             "name: s\ndescription: x\nfailure: {crash_retries: 0}\nstop_grace: 2s",
@@ -211,10 +256,17 @@ parameters:
             ("  wd: {values: [0.0, 0.1]}\n", "", "`wd` is gone"),
             ("  wd:", "  b: 1\n  wd:", "`b` is new"),
             ("program: train.py", "command: [x]", "program"),
-            ("name: s", "name: s\nearly_terminate: {type: median}", "early_terminate"),
+            (
+                "name: s",
+                "name: s\nearly_terminate: {type: median}",
+                "early_terminate",
+            ),
         ] {
             let found = changed(from, to);
-            assert!(found.refused.iter().any(|r| r.contains(word)), "{word}: {found:?}");
+            assert!(
+                found.refused.iter().any(|r| r.contains(word)),
+                "{word}: {found:?}"
+            );
             assert!(found.allowed.is_empty(), "{found:?}");
         }
         let swapped = STUDY.replace("lr: {min: 0.1, max: 1.0}", "X").replace(

@@ -15,7 +15,10 @@ use crate::study_file::shape::{Shape, Table};
 pub fn json_schema() -> Json {
     let mut schema = table(&STUDY);
     if let Json::Object(object) = &mut schema {
-        object.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
+        object.insert(
+            "$schema".into(),
+            json!("https://json-schema.org/draft/2020-12/schema"),
+        );
         object.insert("title".into(), json!("hpo study file"));
         object.insert("$defs".into(), json!({ "value": value() }));
         // A trial runs the built-in trainer, or a program.
@@ -52,7 +55,12 @@ fn table(table: &Table) -> Json {
         }
         properties.insert(key.name.to_owned(), property);
     }
-    let required: Vec<&str> = table.keys.iter().filter(|k| k.required).map(|k| k.name).collect();
+    let required: Vec<&str> = table
+        .keys
+        .iter()
+        .filter(|k| k.required)
+        .map(|k| k.name)
+        .collect();
     json!({
         "type": "object",
         "properties": properties,

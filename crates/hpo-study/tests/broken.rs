@@ -11,9 +11,17 @@ run_cap: 20
 
 /// What is wrong with a text, as people read it.
 fn render(text: &str) -> String {
-    let source = Source { file: "study.yaml".into(), directory: "/home/me".into() };
+    let source = Source {
+        file: "study.yaml".into(),
+        directory: "/home/me".into(),
+    };
     let checked = study_file::read(text, &source);
-    checked.problems.iter().map(|p| p.render("study.yaml", text)).collect::<Vec<_>>().join("\n")
+    checked
+        .problems
+        .iter()
+        .map(|p| p.render("study.yaml", text))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// A test per broken file; `+` puts the text behind a sound beginning.
@@ -99,7 +107,11 @@ fn too_many_parameters_are_refused() {
     for i in 0..10_001 {
         text.push_str(&format!("  p{i}: 1\n"));
     }
-    assert!(render(&text).contains("10000 is the most"), "{}", render(&text));
+    assert!(
+        render(&text).contains("10000 is the most"),
+        "{}",
+        render(&text)
+    );
 }
 
 #[test]

@@ -189,7 +189,10 @@ pub(crate) static TRAINER: Table = Table {
         ),
         key(
             "dataset",
-            Shape::Either("`digits` or a map", &[Shape::Word(DATASETS), Shape::Table(&CSV)]),
+            Shape::Either(
+                "`digits` or a map",
+                &[Shape::Word(DATASETS), Shape::Table(&CSV)],
+            ),
             "which data",
         )
         .required()
@@ -260,7 +263,10 @@ pub(crate) static CSV: Table = Table {
         key("csv", Shape::Text, "the file, relative to the study file").required(),
         key(
             "target",
-            Shape::Either("a column's name or index", &[Shape::Text, Shape::Whole(-100_000, 100_000)]),
+            Shape::Either(
+                "a column's name or index",
+                &[Shape::Text, Shape::Whole(-100_000, 100_000)],
+            ),
             "the column to predict: its name, or its index from 0 (negative: from the end)",
         )
         .required(),
@@ -308,14 +314,20 @@ pub(crate) static RECIPE: Table = Table {
     hint: Some("write `recipe: {optimizers: [sgd, adamw], schedules: [constant, cosine]}`"),
 };
 const ALL: &[Word] = &[word("all", "everything in the catalogue")];
-const NAMES_OF_OPTIMIZERS: Shape = Shape::Either("a list of names, or `all`", &[
-    Shape::List(&Shape::Name("optimizer", optimizer_names), 1),
-    Shape::Word(ALL),
-]);
-const NAMES_OF_SCHEDULES: Shape = Shape::Either("a list of names, or `all`", &[
-    Shape::List(&Shape::Name("learning-rate schedule", schedule_names), 1),
-    Shape::Word(ALL),
-]);
+const NAMES_OF_OPTIMIZERS: Shape = Shape::Either(
+    "a list of names, or `all`",
+    &[
+        Shape::List(&Shape::Name("optimizer", optimizer_names), 1),
+        Shape::Word(ALL),
+    ],
+);
+const NAMES_OF_SCHEDULES: Shape = Shape::Either(
+    "a list of names, or `all`",
+    &[
+        Shape::List(&Shape::Name("learning-rate schedule", schedule_names), 1),
+        Shape::Word(ALL),
+    ],
+);
 
 /// Names of the catalogue's optimizers.
 pub(crate) fn optimizer_names() -> Vec<&'static str> {
@@ -332,13 +344,16 @@ pub(crate) fn schedule_names() -> Vec<&'static str> {
 }
 
 /// One entry of `parameters`: what it can be, a branch per condition, or just its value.
-static PARAMETER_ENTRY: Shape = Shape::Either("a map that says what it can be, or a single value", &[
-    Shape::Table(&PARAMETER),
-    Shape::List(&Shape::Table(&PARAMETER), 1),
-    Shape::Flag,
-    NUMBER,
-    Shape::Text,
-]);
+static PARAMETER_ENTRY: Shape = Shape::Either(
+    "a map that says what it can be, or a single value",
+    &[
+        Shape::Table(&PARAMETER),
+        Shape::List(&Shape::Table(&PARAMETER), 1),
+        Shape::Flag,
+        NUMBER,
+        Shape::Text,
+    ],
+);
 
 /// What a parameter can be.
 pub(crate) static PARAMETER: Table = Table {

@@ -23,7 +23,7 @@ use problem::Problems;
 use yaml::Node;
 
 pub use problem::{Problem, Severity, Span};
-pub use trainer::trainer_parameters;
+pub use trainer::{trainer_metrics, trainer_parameters};
 
 pub(crate) use keys::STUDY;
 
@@ -76,7 +76,10 @@ fn read_text(text: &str, source: &Source, problems: &mut Problems) -> Option<Stu
     if let Some(offset) = text.find('\0') {
         let before = text[..offset].rsplit('\n');
         let line = text[..offset].matches('\n').count() + 1;
-        let column = before.into_iter().next().map_or(1, |line| line.chars().count() + 1);
+        let column = before
+            .into_iter()
+            .next()
+            .map_or(1, |line| line.chars().count() + 1);
         let span = Span {
             offset,
             len: 1,
@@ -90,7 +93,10 @@ fn read_text(text: &str, source: &Source, problems: &mut Problems) -> Option<Stu
     if !matches!(root.kind, yaml::Kind::Map(_)) {
         problems.error_with_hint(
             start,
-            format!("a study file is a map of `key: value`, not {}", root.describe()),
+            format!(
+                "a study file is a map of `key: value`, not {}",
+                root.describe()
+            ),
             "it begins with lines such as `method: random`",
         );
         return None;
@@ -125,7 +131,10 @@ fn read_study(root: &Node, source: &Source, problems: &mut Problems) -> Option<S
     if root.get("trainer").is_some() {
         trainer::check_parameters(&drafts, root.key_span("trainer"), problems);
         if let Some(metric) = root.get("metric") {
-            trainer::check_metric(metric, problems);
+            let dataset = root
+                .get("trainer")
+                .and_then(|trainer| trainer.get("dataset"));
+            trainer::check_metric(metric, dataset, problems);
         }
     }
     if drafts.is_empty() && root.get("parameters").is_none() && root.get("recipe").is_none() {

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use hpo_recipe::Value;
 
 use super::domain;
+use super::nearest;
 use super::problem::{Problems, Span};
 use super::shape::did_you_mean;
 use super::yaml::{Kind, Node};
@@ -44,7 +45,10 @@ pub(super) struct DraftClause {
 impl DraftBranch {
     /// Where a value of the domain stands; else where the branch begins.
     pub(super) fn place_of(&self, value: &Value) -> Span {
-        let place = self.values.iter().find(|(v, span)| v.same(value) && span.len > 0);
+        let place = self
+            .values
+            .iter()
+            .find(|(v, span)| v.same(value) && span.len > 0);
         place.map_or(self.span, |(_, span)| *span)
     }
 
@@ -135,9 +139,14 @@ fn read_branch(node: &Node, name: &str, at: Span, problems: &mut Problems) -> Dr
 }
 
 fn places(node: &Node) -> Vec<(Value, Span)> {
-    let bounds = ["value", "min", "max"].into_iter().filter_map(|key| node.get(key));
+    let bounds = ["value", "min", "max"]
+        .into_iter()
+        .filter_map(|key| node.get(key));
     let choices = node.get("values").map_or(&[][..], Node::items);
-    bounds.chain(choices).filter_map(|n| Some((n.value()?, n.span))).collect()
+    bounds
+        .chain(choices)
+        .filter_map(|n| Some((n.value()?, n.span)))
+        .collect()
 }
 
 fn read_clause(parameter: &str, span: Span, node: &Node, problems: &mut Problems) -> DraftClause {
@@ -187,9 +196,7 @@ fn check_clause(
     problems: &mut Problems,
 ) {
     let Some(other) = by_name.get(clause.parameter.as_str()) else {
-        let mut names: Vec<&str> = by_name.keys().copied().collect();
-        names.sort_unstable();
-        names.truncate(20);
+        let names = names_near(&clause.parameter, by_name);
         problems.error_with_hint(
             clause.span,
             format!(
@@ -229,6 +236,21 @@ fn check_clause(
             can_be(&domains, value),
         );
     }
+}
+
+/// The name nearest to a wrong one if there is one, else some names.
+fn names_near<'a>(wrong: &str, by_name: &HashMap<&'a str, &Draft>) -> Vec<&'a str> {
+    const SHOWN: usize = 20;
+    const COMPARED: usize = 1000;
+    if by_name.len() <= COMPARED
+        && let Some(near) = nearest(wrong, by_name.keys().copied())
+    {
+        return vec![near];
+    }
+    let mut names: Vec<&str> = by_name.keys().copied().take(COMPARED).collect();
+    names.sort_unstable();
+    names.truncate(SHOWN);
+    names
 }
 
 /// A hint that says what a parameter can be.
@@ -332,15 +354,19 @@ fn find_circle<'a>(
     drafts: &'a [Draft],
 ) -> Vec<&'a Draft> {
     let start = waiting.iter().map(|(i, _)| &drafts[*i]);
-    let mut path: Vec<&Draft> =
-        start.filter(|draft| stuck.contains_key(draft.name.as_str())).take(1).collect();
+    let mut path: Vec<&Draft> = start
+        .filter(|draft| stuck.contains_key(draft.name.as_str()))
+        .take(1)
+        .collect();
     while let Some(last) = path.last() {
         let needs = stuck.get(last.name.as_str());
         let next = needs.and_then(|needs| {
             let names = needs.iter().map(String::as_str);
             names.filter(|name| stuck.contains_key(name)).min()
         });
-        let Some(next) = next.and_then(|name| drafts.iter().find(|d| d.name == name)) else { break };
+        let Some(next) = next.and_then(|name| drafts.iter().find(|d| d.name == name)) else {
+            break;
+        };
         if let Some(begin) = path.iter().position(|draft| draft.name == next.name) {
             return path.split_off(begin);
         }
@@ -350,14 +376,18 @@ fn find_circle<'a>(
 }
 
 fn report_circle(circle: &[&Draft], problems: &mut Problems) {
-    let Some(first) = circle.iter().min_by_key(|draft| draft.span.offset) else { return };
+    let Some(first) = circle.iter().min_by_key(|draft| draft.span.offset) else {
+        return;
+    };
     let links: Vec<String> = circle
         .iter()
         .zip(circle.iter().cycle().skip(1))
         .map(|(a, b)| format!("`{}` depends on `{}`", a.name, b.name))
         .collect();
     let clauses = first.branches.iter().flat_map(|b| &b.when);
-    let clause = clauses.into_iter().find(|c| circle.iter().any(|d| d.name == c.parameter));
+    let clause = clauses
+        .into_iter()
+        .find(|c| circle.iter().any(|d| d.name == c.parameter));
     problems.error_with_hint(
         clause.map_or(first.span, |clause| clause.span),
         format!("the conditions go in a circle: {}", links.join(", ")),

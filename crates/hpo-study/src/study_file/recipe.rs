@@ -118,7 +118,9 @@ fn choice(name: &str, names: &[String], span: Span) -> Draft {
     let branch = DraftBranch {
         span,
         when: Vec::new(),
-        domain: Some(domain), values: Vec::new() };
+        domain: Some(domain),
+        values: Vec::new(),
+    };
     Draft {
         name: name.to_owned(),
         span,
@@ -152,7 +154,9 @@ fn add_knob(
         branches.push(DraftBranch {
             span,
             when: Vec::new(),
-            domain: Some(domain), values: Vec::new() });
+            domain: Some(domain),
+            values: Vec::new(),
+        });
         return;
     };
     let value = (Value::from(value), span);
@@ -173,7 +177,9 @@ fn add_knob(
     branches.push(DraftBranch {
         span,
         when: vec![clause],
-        domain: Some(domain), values: Vec::new() });
+        domain: Some(domain),
+        values: Vec::new(),
+    });
 }
 
 /// The domain that the catalogue recommends; `None` where it recommends the default.

@@ -239,7 +239,10 @@ fn rungs(root: &Node, node: &Node, job: Option<&Job>, problems: &mut Problems) -
     if let Some(epochs) = epochs {
         check_length(node, max_iter, epochs, problems);
     }
-    let eta = node.get("eta").map_or(Some(3), Node::whole).and_then(|eta| u32::try_from(eta).ok());
+    let eta = node
+        .get("eta")
+        .map_or(Some(3), Node::whole)
+        .and_then(|eta| u32::try_from(eta).ok());
     let min_iter = match (node.get("min_iter"), node.get("s")) {
         (Some(value), _) => {
             let min_iter = whole("min_iter")?;

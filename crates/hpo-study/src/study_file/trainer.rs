@@ -26,18 +26,21 @@ const OWN: &[&str] = &[
     "activation",
 ];
 
-/// The metrics that the built-in trainer reports.
-const METRICS: &[&str] = &[
-    "val_loss",
-    "val_accuracy",
-    "val_r2",
-    "val_mae",
-    "val_rmse",
-    "train_loss",
-    "train_accuracy",
-    "grad_norm",
-    "lr",
-];
+/// What the built-in trainer reports of any task, of classification, and of regression.
+const METRICS: &[&str] = &["val_loss", "train_loss", "grad_norm", "lr", "epoch_seconds"];
+const OF_CLASSIFICATION: &[&str] = &["val_accuracy"];
+const OF_REGRESSION: &[&str] = &["val_rmse", "val_r2"];
+
+/// Every metric that the built-in trainer reports for a task; `None`: for some task.
+#[must_use]
+pub fn trainer_metrics(task: Option<Task>) -> Vec<&'static str> {
+    let (classes, numbers) = match task {
+        Some(Task::Classification) => (OF_CLASSIFICATION, &[][..]),
+        Some(Task::Regression) => (&[][..], OF_REGRESSION),
+        None => (OF_CLASSIFICATION, OF_REGRESSION),
+    };
+    [METRICS, classes, numbers].concat()
+}
 
 /// Every parameter name that the built-in trainer reads: its own, and those of all optimizers and
 /// schedules of the catalogue. Sorted.
@@ -138,17 +141,24 @@ fn read_dataset(node: &Node, directory: &Path) -> Option<Dataset> {
 }
 
 /// Checks that the built-in trainer reports this metric.
-pub(super) fn check_metric(metric: &Node, problems: &mut Problems) {
-    let Some(name) = metric.get("name") else {
+pub(super) fn check_metric(metric: &Node, dataset: Option<&Node>, problems: &mut Problems) {
+    let Some((name, text)) = metric
+        .get("name")
+        .and_then(|node| Some((node, node.text()?)))
+    else {
         return;
     };
-    if let Some(text) = name.text()
-        && !METRICS.contains(&text)
-    {
+    let task = match dataset.and_then(|d| d.text().or_else(|| d.get("task")?.text())) {
+        Some("digits" | "classification") => Some(Task::Classification),
+        Some("regression") => Some(Task::Regression),
+        _ => None,
+    };
+    let known = trainer_metrics(task);
+    if !known.contains(&text) {
         problems.error_with_hint(
             name.span,
-            format!("the built-in trainer does not report `{text}`"),
-            did_you_mean(text, METRICS),
+            format!("the built-in trainer does not report `{text}` here"),
+            did_you_mean(text, &known),
         );
     }
 }

@@ -258,7 +258,7 @@ fn options() -> serde_saphyr::Options {
             max_merge_keys: 0,
             max_depth: 32,
             max_documents: 1,
-            max_nodes: 200_000,
+            max_nodes: 100_000,
         },
         strict_booleans: true,
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::PassThrough,
@@ -279,7 +279,12 @@ fn report(error: &serde_saphyr::Error, text: &str, problems: &mut Problems) {
     let line = text.lines().nth(span.line - 1).unwrap_or_default();
     // The library ends its sentence with the place, which is shown apart.
     let message = message.lines().next().unwrap_or_default();
-    let message = message.rsplit_once(" at line ").map_or(message, |(what, _)| what);
+    if message.starts_with("recursion limit exceeded") {
+        return problems.error(span, "the file is nested too deeply: this is no study file");
+    }
+    let message = message
+        .rsplit_once(" at line ")
+        .map_or(message, |(what, _)| what);
     let message = format!("this is not YAML: {message}");
     if line.contains('\t') {
         problems.error_with_hint(
@@ -308,15 +313,25 @@ fn report_limit(breach: &BudgetBreach, span: Span, text: &str, problems: &mut Pr
         BudgetBreach::Depth { .. } => {
             problems.error(span, "the file is nested too deeply: this is no study file");
         }
-        _ => problems.error(span, "the file holds too many values: this is no study file"),
+        _ => problems.error(
+            span,
+            "the file holds too many values: this is no study file",
+        ),
     }
 }
 
 /// The library notices an anchor when the next value begins: goes back to where it stands.
 fn reference_before(span: Span, text: &str) -> Span {
-    let before = text.get(..=span.offset).or_else(|| text.get(..span.offset)).unwrap_or_default();
-    let Some(offset) = before.rfind(['&', '*']) else { return span };
-    let line_start = before[..offset].rfind('\n').map_or(0, |newline| newline + 1);
+    let before = text
+        .get(..=span.offset)
+        .or_else(|| text.get(..span.offset))
+        .unwrap_or_default();
+    let Some(offset) = before.rfind(['&', '*']) else {
+        return span;
+    };
+    let line_start = before[..offset]
+        .rfind('\n')
+        .map_or(0, |newline| newline + 1);
     let word = text[offset..].find(|c: char| c.is_whitespace() || c == ',' || c == ']' || c == '}');
     Span {
         offset,
