@@ -1,1 +1,27 @@
-//! The life of a trial: pure decisions, events in and commands out.
+//! The life of a trial: what happened comes in, decisions go out as events, and what they ask for
+//! stands in [`Engine::outstanding`].
+//!
+//! ```text
+//!             Launch              Started                 exit 0
+//!  Queued ────────────▶ Launching ───────▶ Running ───────────────────▶ Completed
+//!    ▲                      │                │  │ judged hopeless, diverged, or out of time
+//!    │ crash with retries   │                │  ▼
+//!    │ left, exit 75, lost, └───────┬────────┘ Stopping ──▶ Stopped(why)
+//!    │ interrupted                  │             │
+//!    └──────────────────────────────┼─────────────┤       (a trial that waits at a rung)
+//!                                   ▼             └─────▶ Paused ──▶ Launching | Stopped
+//!                                Failed(why)
+//! ```
+//!
+//! All is pure: the time is an argument, and every decision follows from the study's log alone, so a
+//! study that was killed goes on as if nothing had been. This crate must never do I/O,
+//! start a process, sleep, or read a clock. [`sim`] runs whole studies in virtual time.
+
+mod engine;
+mod fate;
+mod seam;
+pub mod sim;
+
+pub use engine::{ChangeError, Engine};
+pub use fate::{MOST_LOST, MOST_ORPHANED, MOST_RETRIES, NON_FINITE_IN_A_ROW};
+pub use seam::{Command, Input, Inventory};

@@ -1,0 +1,681 @@
+//! The engine: takes in what happened, decides, and remembers by its history alone.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use hpo_search::{Next, Sampler, Scheduler};
+use hpo_study::changes::differences;
+use hpo_study::protocol::Report;
+use hpo_study::seed::{self, Purpose};
+use hpo_study::{
+    Attempt, AttemptEnd, AttemptNumber, Config, Event, EventKind, History, HistoryError,
+    StopIntent, StopReason, StudyEnd, StudySpec, Timestamp, Trial, TrialId, TrialState,
+};
+
+use crate::fate;
+use crate::seam::{Command, Input, Inventory};
+
+/// Runs a study: the one place through which everything goes that happens in it.
+///
+/// Every call that returns events has already taken them into its [`History`]. They must be durable
+/// before anything of [`Engine::outstanding`] is performed; a shell that cannot store them has to
+/// give the engine up.
+pub struct Engine {
+    history: History,
+    sampler: Box<dyn Sampler>,
+    scheduler: Box<dyn Scheduler>,
+    /// The trials that are not over: what has to be looked at in every step.
+    open: BTreeSet<TrialId>,
+    /// The sampler has nothing more to propose.
+    exhausted: bool,
+}
+
+/// Why a study cannot take a changed study file.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ChangeError {
+    /// The trials so far could no longer be compared with those to come.
+    #[error("a study that has begun cannot take these changes: {}", changes.join("; "))]
+    Refused {
+        /// The changes, in words.
+        changes: Vec<String>,
+    },
+    /// The history did not take the change.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+}
+
+/// One call's events.
+struct Turn {
+    now: Timestamp,
+    events: Vec<Event>,
+}
+
+impl Turn {
+    fn at(now: Timestamp) -> Self {
+        Self {
+            now,
+            events: Vec::new(),
+        }
+    }
+}
+
+impl Engine {
+    /// An engine for a study, from its log: new (`study_opened` alone) or resumed, the two are the same.
+    /// Sampler and scheduler see every event again, as they saw it live.
+    ///
+    /// # Errors
+    /// When the log is empty or does not add up.
+    pub fn new(log: &[Event]) -> Result<Self, HistoryError> {
+        let opened = History::replay(log.first())?;
+        let sampler = hpo_search::build_sampler(opened.spec());
+        let scheduler = hpo_search::build_scheduler(opened.spec());
+        Self::with(log, sampler, scheduler)
+    }
+
+    /// An engine with a sampler and a scheduler of one's own. Both must follow from the log alone, or
+    /// a resumed study goes another way than an undisturbed one.
+    ///
+    /// # Errors
+    /// When the log is empty or does not add up.
+    pub fn with(
+        log: &[Event],
+        sampler: Box<dyn Sampler>,
+        scheduler: Box<dyn Scheduler>,
+    ) -> Result<Self, HistoryError> {
+        let history = History::replay(log.first())?;
+        let open = BTreeSet::new();
+        let mut engine = Self {
+            history,
+            sampler,
+            scheduler,
+            open,
+            exhausted: false,
+        };
+        for (i, event) in log.iter().enumerate() {
+            if i > 0 {
+                engine.history.apply(event)?;
+            }
+            engine.observe(event);
+        }
+        Ok(engine)
+    }
+
+    /// What is known of the study.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Takes the study up: the first call of every session, before any step.
+    ///
+    /// Attempts of an earlier session are not given up here. The shell asks its executor about each
+    /// of [`Engine::leftovers`] and then says [`Input::Started`] (it runs and was adopted) or
+    /// [`Input::Ended`] with [`AttemptEnd::Lost`].
+    ///
+    /// Decisions that a torn log lacks (an attempt's end without the trial's, a report without its
+    /// verdict) are taken now.
+    ///
+    /// # Errors
+    /// Never for a history that this engine made: an error is a bug or a damaged log.
+    pub fn begin_session(
+        &mut self,
+        now: Timestamp,
+        pid: u32,
+        host: &str,
+    ) -> Result<Vec<Event>, HistoryError> {
+        let mut turn = Turn::at(now);
+        self.emit(
+            &mut turn,
+            EventKind::SessionStarted {
+                pid,
+                host: host.to_owned(),
+            },
+        )?;
+        for trial in self.ids(|t| t.state.is_active()) {
+            self.settle(&mut turn, trial)?;
+            self.judge(&mut turn, trial)?;
+        }
+        Ok(turn.events)
+    }
+
+    /// Puts a changed study file in place of the old one; call it before [`Engine::begin_session`] or
+    /// between steps. What may change is what [`differences`] allows. No event when nothing did.
+    ///
+    /// # Errors
+    /// When something changed that cannot; the study is then as it was.
+    pub fn change_spec(
+        &mut self,
+        now: Timestamp,
+        spec: StudySpec,
+    ) -> Result<Vec<Event>, ChangeError> {
+        let changes = differences(self.history.spec(), &spec).refused;
+        if !changes.is_empty() {
+            return Err(ChangeError::Refused { changes });
+        }
+        let mut turn = Turn::at(now);
+        if *self.history.spec() != spec {
+            self.emit(
+                &mut turn,
+                EventKind::SpecChanged {
+                    spec: Box::new(spec),
+                },
+            )?;
+        }
+        Ok(turn.events)
+    }
+
+    /// Takes inputs in, one by one, and then decides what is next. The events returned must be
+    /// durable before anything of [`Engine::outstanding`] is performed.
+    ///
+    /// # Errors
+    /// Never for a history that this engine made, whatever the inputs: an error is a bug.
+    pub fn step(
+        &mut self,
+        now: Timestamp,
+        inventory: &Inventory,
+        inputs: Vec<Input>,
+    ) -> Result<Vec<Event>, HistoryError> {
+        let mut turn = Turn::at(now);
+        for input in inputs {
+            self.react(&mut turn, input)?;
+        }
+        self.plan(&mut turn, inventory)?;
+        Ok(turn.events)
+    }
+
+    /// What was decided and not yet acknowledged, in the order of the trials. A function of the
+    /// history alone: a command stands here until its answer comes, so the shell remembers which
+    /// ones it has performed.
+    #[must_use]
+    pub fn outstanding(&self) -> Vec<Command> {
+        self.unended()
+            .filter_map(|(trial, attempt)| self.command(trial, attempt))
+            .collect()
+    }
+
+    /// The attempts that have no end yet, with their process ids where they are known.
+    #[must_use]
+    pub fn leftovers(&self) -> Vec<(TrialId, AttemptNumber, Option<u32>)> {
+        self.unended()
+            .map(|(trial, attempt)| (trial.id, attempt.number, attempt.pid))
+            .collect()
+    }
+
+    /// Whether the session is over: the study has ended, or is being drained, and no process is left.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        (self.history.end().is_some() || self.history.draining()) && !self.any_active()
+    }
+
+    /// When the next step is due even if nothing happens until then: the end of the study's time.
+    #[must_use]
+    pub fn next_deadline(&self, now: Timestamp) -> Option<Timestamp> {
+        let cap = self
+            .history
+            .spec()
+            .time_cap
+            .filter(|_| self.history.end().is_none())?;
+        let left = cap.saturating_sub(self.history.running_time(now));
+        let stopping = |t: &Trial| matches!(t.state, TrialState::Stopping(_));
+        if left.is_zero() && self.any_active() && self.open_trials().all(stopping) {
+            return None; // Acted upon already; now the processes have to end.
+        }
+        Some(now.plus(left.saturating_add(Duration::from_nanos(999_999))))
+    }
+
+    fn command(&self, trial: &Trial, attempt: &Attempt) -> Option<Command> {
+        let (id, number) = (trial.id, attempt.number);
+        match trial.state {
+            TrialState::Launching => Some(Command::Launch {
+                trial: id,
+                attempt: number,
+                config: trial.config.clone(),
+                seed: seed::derive(self.history.spec().seed, id, Purpose::Training) as u32,
+                target: attempt.target,
+                resume: number.0 > 1,
+            }),
+            TrialState::Stopping(_) => Some(Command::Stop {
+                trial: id,
+                attempt: number,
+            }),
+            _ => None,
+        }
+    }
+
+    // ---- what happened ----
+
+    fn react(&mut self, turn: &mut Turn, input: Input) -> Result<(), HistoryError> {
+        match input {
+            Input::Tick => Ok(()),
+            Input::Started {
+                trial,
+                attempt,
+                pid,
+            } => self.started(turn, trial, attempt, pid),
+            Input::Reported {
+                trial,
+                attempt,
+                report,
+            } => self.reported(turn, trial, attempt, report),
+            Input::Ended {
+                trial,
+                attempt,
+                end,
+            } => self.ended(turn, trial, attempt, end),
+            Input::Drain => self.drain(turn),
+            Input::Interrupt => {
+                self.drain(turn)?;
+                self.stop_all(turn, &StopIntent::Requeue)
+            }
+        }
+    }
+
+    fn started(
+        &mut self,
+        turn: &mut Turn,
+        trial: TrialId,
+        attempt: AttemptNumber,
+        pid: u32,
+    ) -> Result<(), HistoryError> {
+        let news = self
+            .live(trial, attempt)
+            .is_some_and(|record| record.attempt().is_some_and(|a| a.pid != Some(pid)));
+        if news {
+            self.emit(
+                turn,
+                EventKind::AttemptStarted {
+                    trial,
+                    attempt,
+                    pid,
+                },
+            )
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What a trial still says after it was stopped is passed over: the decision stands on what came
+    /// before, and how fast a process dies must not change any result. A trial that waits or is put
+    /// back will go on from its last checkpoint, so all it says until its end counts.
+    fn reported(
+        &mut self,
+        turn: &mut Turn,
+        trial: TrialId,
+        attempt: AttemptNumber,
+        report: Report,
+    ) -> Result<(), HistoryError> {
+        let Some(record) = self.live(trial, attempt) else {
+            return Ok(());
+        };
+        if matches!(record.state, TrialState::Stopping(StopIntent::Stop { .. })) {
+            return Ok(());
+        }
+        let next = record
+            .curve
+            .last_step()
+            .map_or(1, |last| last.saturating_add(1));
+        let step = report.step.unwrap_or(next);
+        let measured = report
+            .metrics
+            .contains_key(&self.history.spec().metric.name);
+        let metrics = report.metrics;
+        self.emit(
+            turn,
+            EventKind::Reported {
+                trial,
+                attempt,
+                step,
+                metrics,
+            },
+        )?;
+        if measured {
+            self.judge(turn, trial)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn ended(
+        &mut self,
+        turn: &mut Turn,
+        trial: TrialId,
+        attempt: AttemptNumber,
+        end: AttemptEnd,
+    ) -> Result<(), HistoryError> {
+        if self.live(trial, attempt).is_none() {
+            return Ok(());
+        }
+        self.emit(
+            turn,
+            EventKind::AttemptEnded {
+                trial,
+                attempt,
+                end,
+            },
+        )?;
+        self.settle(turn, trial)
+    }
+
+    fn drain(&mut self, turn: &mut Turn) -> Result<(), HistoryError> {
+        if self.history.draining() {
+            Ok(())
+        } else {
+            self.emit(turn, EventKind::DrainRequested)
+        }
+    }
+
+    /// Ends the process of a running trial if there is a reason to.
+    fn judge(&mut self, turn: &mut Turn, trial: TrialId) -> Result<(), HistoryError> {
+        let Some(record) = self.history.trial(trial).filter(|t| is_running(t)) else {
+            return Ok(());
+        };
+        let intent = fate::while_running(&self.history, self.scheduler.as_ref(), record);
+        intent.map_or(Ok(()), |intent| self.stop(turn, trial, intent))
+    }
+
+    /// Decides what becomes of a trial whose attempt has ended.
+    fn settle(&mut self, turn: &mut Turn, trial: TrialId) -> Result<(), HistoryError> {
+        let Some(record) = self.history.trial(trial).filter(|t| t.state.is_active()) else {
+            return Ok(());
+        };
+        let Some(fate) = fate::after_end(&self.history, self.scheduler.as_ref(), record) else {
+            return Ok(());
+        };
+        self.emit(turn, fate)?;
+        self.give_up_after_failures(turn)
+    }
+
+    // ---- what is next ----
+
+    fn plan(&mut self, turn: &mut Turn, inventory: &Inventory) -> Result<(), HistoryError> {
+        if self.history.end().is_some() {
+            Ok(())
+        } else if self.time_is_up(turn.now) {
+            self.end_at_time_cap(turn)
+        } else if self.history.draining() {
+            self.end_drained(turn)
+        } else {
+            self.fill(turn, inventory)
+        }
+    }
+
+    /// Gives every free place to a trial: those put back first, then whom the scheduler names.
+    fn fill(&mut self, turn: &mut Turn, inventory: &Inventory) -> Result<(), HistoryError> {
+        let slots = inventory.cpu_slots as usize;
+        let mut busy = self.open_trials().filter(|t| t.state.is_active()).count();
+        for trial in self.ids(|t| t.state == TrialState::Queued) {
+            if busy >= slots {
+                return Ok(());
+            }
+            let target = self.history.trial(trial).and_then(|t| t.target);
+            self.launch(turn, trial, target)?;
+            busy += 1;
+        }
+        while busy < slots {
+            let can_start = !self.exhausted && !self.cap_reached();
+            match self.scheduler.next(&self.history, can_start) {
+                Next::Start { bracket, target } if can_start => match self.suggest() {
+                    Some(config) => {
+                        let trial = self.next_trial();
+                        let kind = EventKind::TrialSuggested {
+                            trial,
+                            config,
+                            bracket,
+                            target,
+                        };
+                        self.emit(turn, kind)?;
+                        self.launch(turn, trial, target)?;
+                        busy += 1;
+                    }
+                    None => self.exhausted = true,
+                },
+                Next::Resume { trial, target } if self.is_paused(trial) => {
+                    self.launch(turn, trial, target)?;
+                    busy += 1;
+                }
+                Next::Discard { trial, evidence } if self.is_paused(trial) => {
+                    let reason = StopReason::Pruned { evidence };
+                    self.emit(turn, EventKind::TrialStopped { trial, reason })?;
+                }
+                // To wait; or an answer that cannot be followed, which must not hang the study.
+                _ if busy == 0 => return self.end_with_nothing_left(turn),
+                _ => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    fn suggest(&self) -> Option<Config> {
+        let seed = seed::derive(
+            self.history.spec().seed,
+            self.next_trial(),
+            Purpose::Suggest,
+        );
+        self.sampler
+            .suggest(&self.history, &mut hpo_search::stream(seed))
+    }
+
+    fn launch(
+        &mut self,
+        turn: &mut Turn,
+        trial: TrialId,
+        target: Option<u64>,
+    ) -> Result<(), HistoryError> {
+        let last = self
+            .history
+            .trial(trial)
+            .and_then(Trial::attempt)
+            .map_or(0, |a| a.number.0);
+        let attempt = AttemptNumber(last.saturating_add(1));
+        self.emit(
+            turn,
+            EventKind::AttemptLaunching {
+                trial,
+                attempt,
+                target,
+            },
+        )
+    }
+
+    /// Nothing runs, nothing is put back, and the scheduler names nobody: the study is over. A
+    /// scheduler leaves no trial paused at this point; should one do so, the trial is out, for a
+    /// study must come to an end.
+    fn end_with_nothing_left(&mut self, turn: &mut Turn) -> Result<(), HistoryError> {
+        for trial in self.ids(|t| t.state == TrialState::Paused) {
+            let evidence = "the study is over and nothing is left to measure it against".to_owned();
+            let reason = StopReason::Pruned { evidence };
+            self.emit(turn, EventKind::TrialStopped { trial, reason })?;
+        }
+        let end = if self.cap_reached() {
+            StudyEnd::RunCap
+        } else {
+            StudyEnd::SpaceExhausted
+        };
+        self.emit(turn, EventKind::StudyEnded { end })
+    }
+
+    fn end_drained(&mut self, turn: &mut Turn) -> Result<(), HistoryError> {
+        if self.open.is_empty() && self.cap_reached() {
+            return self.emit(
+                turn,
+                EventKind::StudyEnded {
+                    end: StudyEnd::RunCap,
+                },
+            );
+        }
+        Ok(())
+    }
+
+    fn end_at_time_cap(&mut self, turn: &mut Turn) -> Result<(), HistoryError> {
+        self.stop_all(
+            turn,
+            &StopIntent::Stop {
+                reason: StopReason::TimeCap,
+            },
+        )?;
+        for trial in self.ids(|t| !t.state.is_active()) {
+            let reason = StopReason::TimeCap;
+            self.emit(turn, EventKind::TrialStopped { trial, reason })?;
+        }
+        if self.any_active() {
+            return Ok(());
+        }
+        self.emit(
+            turn,
+            EventKind::StudyEnded {
+                end: StudyEnd::TimeCap,
+            },
+        )
+    }
+
+    /// Ends the study when too many trials in a row have failed. Trials that still run are ended and
+    /// put back: what is wrong is common to all, and once it is mended they can go on.
+    fn give_up_after_failures(&mut self, turn: &mut Turn) -> Result<(), HistoryError> {
+        let limit = self.history.spec().failure.stop_after_consecutive;
+        let failures = self.history.failures_in_a_row();
+        if limit == 0 || failures < limit || self.history.end().is_some() {
+            return Ok(());
+        }
+        self.stop_all(turn, &StopIntent::Requeue)?;
+        let latest = turn
+            .events
+            .iter()
+            .rev()
+            .find_map(|event| match &event.kind {
+                EventKind::TrialFailed { trial, reason } => {
+                    Some((*trial, fate::failure_detail(reason)))
+                }
+                _ => None,
+            });
+        let detail = match latest {
+            Some((trial, why)) => {
+                format!("{failures} trials in a row failed; the last, trial {trial}: {why}")
+            }
+            None => format!("{failures} trials in a row failed"),
+        };
+        self.emit(
+            turn,
+            EventKind::StudyEnded {
+                end: StudyEnd::Failures { detail },
+            },
+        )
+    }
+
+    // ---- small words ----
+
+    fn emit(&mut self, turn: &mut Turn, kind: EventKind) -> Result<(), HistoryError> {
+        let event = Event { at: turn.now, kind };
+        self.history.apply(&event)?;
+        self.observe(&event);
+        turn.events.push(event);
+        Ok(())
+    }
+
+    /// What the history took in is seen by all that keep books of their own, live and on resume alike.
+    fn observe(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::TrialSuggested { trial, .. } => {
+                self.open.insert(*trial);
+            }
+            EventKind::TrialCompleted { trial }
+            | EventKind::TrialStopped { trial, .. }
+            | EventKind::TrialFailed { trial, .. } => {
+                self.open.remove(trial);
+            }
+            _ => {}
+        }
+        self.sampler.observe(&self.history, event);
+        self.scheduler.observe(&self.history, event);
+    }
+
+    fn stop(
+        &mut self,
+        turn: &mut Turn,
+        trial: TrialId,
+        intent: StopIntent,
+    ) -> Result<(), HistoryError> {
+        let attempt = self
+            .history
+            .trial(trial)
+            .and_then(Trial::attempt)
+            .map(|a| a.number);
+        match attempt {
+            Some(attempt) => self.emit(
+                turn,
+                EventKind::StopRequested {
+                    trial,
+                    attempt,
+                    intent,
+                },
+            ),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends all processes that are not being ended yet.
+    fn stop_all(&mut self, turn: &mut Turn, intent: &StopIntent) -> Result<(), HistoryError> {
+        for trial in self.ids(is_running) {
+            self.stop(turn, trial, intent.clone())?;
+        }
+        Ok(())
+    }
+
+    fn open_trials(&self) -> impl Iterator<Item = &Trial> {
+        self.open.iter().filter_map(|id| self.history.trial(*id))
+    }
+
+    fn ids(&self, which: impl Fn(&Trial) -> bool) -> Vec<TrialId> {
+        self.open_trials()
+            .filter(|t| which(t))
+            .map(|t| t.id)
+            .collect()
+    }
+
+    fn unended(&self) -> impl Iterator<Item = (&Trial, &Attempt)> {
+        let active = self.open_trials().filter(|t| t.state.is_active());
+        active.filter_map(|t| Some((t, t.attempt().filter(|a| a.end.is_none())?)))
+    }
+
+    /// The trial, if the attempt is its last and has not ended.
+    fn live(&self, trial: TrialId, attempt: AttemptNumber) -> Option<&Trial> {
+        let record = self.history.trial(trial).filter(|t| t.state.is_active())?;
+        let last = record.attempt()?;
+        (last.number == attempt && last.end.is_none()).then_some(record)
+    }
+
+    fn any_active(&self) -> bool {
+        self.open_trials().any(|t| t.state.is_active())
+    }
+
+    fn is_paused(&self, trial: TrialId) -> bool {
+        self.history
+            .trial(trial)
+            .is_some_and(|t| t.state == TrialState::Paused)
+    }
+
+    fn next_trial(&self) -> TrialId {
+        TrialId(u32::try_from(self.history.trials().len()).unwrap_or(u32::MAX))
+    }
+
+    fn cap_reached(&self) -> bool {
+        let trials = self.history.trials().len();
+        self.history
+            .spec()
+            .run_cap
+            .is_some_and(|cap| trials >= cap as usize)
+    }
+
+    fn time_is_up(&self, now: Timestamp) -> bool {
+        self.history
+            .spec()
+            .time_cap
+            .is_some_and(|cap| self.history.running_time(now) >= cap)
+    }
+}
+
+/// Whether the trial has a process, or is about to, and nobody has decided to end it.
+fn is_running(trial: &Trial) -> bool {
+    matches!(trial.state, TrialState::Launching | TrialState::Running)
+}

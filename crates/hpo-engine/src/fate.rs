@@ -1,0 +1,288 @@
+//! What becomes of a trial: of a running one after a report, and of one whose process has ended.
+//! Pure functions of the history and the scheduler's word.
+
+use hpo_search::{Scheduler, Verdict};
+use hpo_study::protocol::EXIT_RETRY;
+use hpo_study::{
+    Attempt, AttemptEnd, EventKind, FailReason, History, StopIntent, StopReason, Trial, TrialState,
+};
+
+/// A running trial is stopped as diverged when this many objectives in a row are not finite.
+pub const NON_FINITE_IN_A_ROW: usize = 3;
+/// How often a trial is started again because its process asked for it (exit code 75).
+pub const MOST_RETRIES: usize = 20;
+/// How often a trial is started again because its process vanished under a living coordinator.
+pub const MOST_LOST: usize = 5;
+/// How often a trial is started again because it lost its process together with the coordinator.
+/// That is hardly ever the trial's fault; but one that brings the machine down has to end somewhere.
+pub const MOST_ORPHANED: usize = 50;
+
+/// Whether the process of a running trial is to be ended, and what becomes of the trial then.
+///
+/// A trial that has come exactly to its target is left to end by itself: it was told its target,
+/// and a signal could tear the checkpoint it is writing. One that went past it is ended.
+pub(crate) fn while_running(
+    history: &History,
+    scheduler: &dyn Scheduler,
+    trial: &Trial,
+) -> Option<StopIntent> {
+    trial.curve.last()?;
+    if let Some(evidence) = divergence(history, trial) {
+        return Some(StopIntent::Stop {
+            reason: StopReason::Diverged { evidence },
+        });
+    }
+    match scheduler.judge(history, trial.id) {
+        Verdict::Continue => None,
+        Verdict::Pause if trial.target.is_some() && trial.curve.last_step() == trial.target => None,
+        Verdict::Pause => Some(StopIntent::Pause),
+        Verdict::Stop { evidence } => Some(StopIntent::Stop {
+            reason: StopReason::Pruned { evidence },
+        }),
+    }
+}
+
+/// The numbers that show that a trial diverged, if it did.
+fn divergence(history: &History, trial: &Trial) -> Option<String> {
+    let mut last: Vec<(u64, f64)> = trial
+        .curve
+        .objectives()
+        .rev()
+        .take(NON_FINITE_IN_A_ROW)
+        .collect();
+    if last.len() < NON_FINITE_IN_A_ROW || last.iter().any(|(_, value)| value.is_finite()) {
+        return None;
+    }
+    last.reverse();
+    let rows: Vec<String> = last
+        .iter()
+        .map(|(step, value)| format!("{value} at step {step}"))
+        .collect();
+    Some(format!(
+        "{} was not finite in {NON_FINITE_IN_A_ROW} reports in a row: {}",
+        history.spec().metric.name,
+        rows.join(", ")
+    ))
+}
+
+/// What becomes of a trial whose last attempt has ended; `None` while it has not.
+///
+/// A trial whose process was ended on purpose takes what was intended, however the process went:
+/// one that is told to end may well leave with 0 or crash on its way out. The one exception: a
+/// trial that was to be put back, but left with 0 after the last step asked of it, is done.
+/// Without a known last step a 0 may just as well be a tidy answer to the signal.
+pub(crate) fn after_end(
+    history: &History,
+    scheduler: &dyn Scheduler,
+    trial: &Trial,
+) -> Option<EventKind> {
+    let attempt = trial.attempt()?;
+    let end = attempt.end.as_ref()?;
+    let id = trial.id;
+    Some(match &trial.state {
+        TrialState::Stopping(StopIntent::Pause) => EventKind::TrialPaused { trial: id },
+        TrialState::Stopping(StopIntent::Stop { reason }) => EventKind::TrialStopped {
+            trial: id,
+            reason: reason.clone(),
+        },
+        TrialState::Stopping(StopIntent::Requeue)
+            if !(is_exit(end, 0) && at_last_step(history, trial)) =>
+        {
+            EventKind::TrialRequeued { trial: id }
+        }
+        _ => by_itself(history, scheduler, trial, end),
+    })
+}
+
+/// What becomes of a trial whose process ended by itself.
+fn by_itself(
+    history: &History,
+    scheduler: &dyn Scheduler,
+    trial: &Trial,
+    end: &AttemptEnd,
+) -> EventKind {
+    match end {
+        AttemptEnd::Exited { code: 0, .. } => done(history, scheduler, trial),
+        AttemptEnd::Exited {
+            code: EXIT_RETRY,
+            stderr,
+        } => {
+            let retries = count(trial, |a| {
+                a.end.as_ref().is_some_and(|e| is_exit(e, EXIT_RETRY))
+            });
+            let how = format!("exit code {EXIT_RETRY} (retry me), {retries} times");
+            let reason = FailReason::Crash {
+                how,
+                stderr: stderr.clone(),
+            };
+            again(trial, retries <= MOST_RETRIES, reason)
+        }
+        AttemptEnd::Exited { code, stderr } => {
+            crashed(history, trial, format!("exit code {code}"), stderr)
+        }
+        AttemptEnd::Signaled { signal, stderr } => crashed(
+            history,
+            trial,
+            format!("killed by {}", signal_name(*signal)),
+            stderr,
+        ),
+        AttemptEnd::NotStarted { error } => failed(
+            trial,
+            FailReason::NotStarted {
+                error: error.clone(),
+            },
+        ),
+        AttemptEnd::Lost => again(trial, may_be_lost_again(history, trial), FailReason::Lost),
+    }
+}
+
+/// The process left with 0: the trial is judged once more, and if there is nothing against it, it
+/// has come to its end (at its target, or before it because the script has no more to do).
+fn done(history: &History, scheduler: &dyn Scheduler, trial: &Trial) -> EventKind {
+    let Some((step, value)) = trial.curve.last() else {
+        return failed(trial, FailReason::NoMetric);
+    };
+    match scheduler.judge(history, trial.id) {
+        Verdict::Stop { evidence } => EventKind::TrialStopped {
+            trial: trial.id,
+            reason: StopReason::Pruned { evidence },
+        },
+        Verdict::Pause if at_target(trial) => EventKind::TrialPaused { trial: trial.id },
+        _ if value.is_finite() => EventKind::TrialCompleted { trial: trial.id },
+        _ => {
+            let metric = &history.spec().metric.name;
+            let evidence = format!("{metric} was {value} at the last step, {step}");
+            EventKind::TrialStopped {
+                trial: trial.id,
+                reason: StopReason::Diverged { evidence },
+            }
+        }
+    }
+}
+
+/// The process ended with an error. When the last objective it reported was not finite the error
+/// is the divergence's (many scripts assert that the loss is finite), and trying again is of no use.
+fn crashed(history: &History, trial: &Trial, how: String, stderr: &str) -> EventKind {
+    if let Some((step, value)) = trial.curve.last().filter(|(_, value)| !value.is_finite()) {
+        let metric = &history.spec().metric.name;
+        let evidence =
+            format!("{metric} was {value} at step {step}, then the process ended: {how}");
+        return EventKind::TrialStopped {
+            trial: trial.id,
+            reason: StopReason::Diverged { evidence },
+        };
+    }
+    let crashes = count(trial, is_crash);
+    let allowed = crashes <= history.spec().failure.crash_retries as usize;
+    again(
+        trial,
+        allowed,
+        FailReason::Crash {
+            how,
+            stderr: stderr.to_owned(),
+        },
+    )
+}
+
+fn again(trial: &Trial, allowed: bool, reason: FailReason) -> EventKind {
+    if allowed {
+        EventKind::TrialRequeued { trial: trial.id }
+    } else {
+        failed(trial, reason)
+    }
+}
+
+fn failed(trial: &Trial, reason: FailReason) -> EventKind {
+    EventKind::TrialFailed {
+        trial: trial.id,
+        reason,
+    }
+}
+
+/// Whether the trial has reported the step up to which it was to run this time.
+fn at_target(trial: &Trial) -> bool {
+    trial
+        .target
+        .is_some_and(|target| trial.curve.last_step() >= Some(target))
+}
+
+/// Whether the trial has reported the last step asked of it, where one is known.
+fn at_last_step(history: &History, trial: &Trial) -> bool {
+    let last = trial.target.or(history.spec().max_steps());
+    last.is_some_and(|last| trial.curve.last_step() >= Some(last))
+}
+
+fn is_exit(end: &AttemptEnd, wanted: i32) -> bool {
+    matches!(end, AttemptEnd::Exited { code, .. } if *code == wanted)
+}
+
+fn is_crash(attempt: &Attempt) -> bool {
+    match &attempt.end {
+        Some(AttemptEnd::Exited { code, .. }) => *code != 0 && *code != EXIT_RETRY,
+        Some(AttemptEnd::Signaled { .. }) => true,
+        _ => false,
+    }
+}
+
+/// How many attempts that were left to themselves ended like this.
+fn count(trial: &Trial, like: impl Fn(&Attempt) -> bool) -> usize {
+    trial
+        .attempts
+        .iter()
+        .filter(|a| !a.stop_requested && like(a))
+        .count()
+}
+
+/// Whether a trial that lost its process may be started again. An attempt was lost together with
+/// its coordinator when the next one (or the present) belongs to a later session.
+fn may_be_lost_again(history: &History, trial: &Trial) -> bool {
+    let after = trial
+        .attempts
+        .iter()
+        .skip(1)
+        .map(|a| a.session)
+        .chain([history.sessions()]);
+    let lost = trial
+        .attempts
+        .iter()
+        .zip(after)
+        .filter(|(a, _)| a.end == Some(AttemptEnd::Lost));
+    let (orphaned, vanished): (Vec<_>, Vec<_>) = lost.partition(|(a, after)| a.session < *after);
+    vanished.len() <= MOST_LOST && orphaned.len() <= MOST_ORPHANED
+}
+
+/// A signal as people know it (numbers as on Linux).
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        other => return format!("signal {other}"),
+    };
+    name.to_owned()
+}
+
+/// The words for people that say why a trial failed.
+pub(crate) fn failure_detail(reason: &FailReason) -> String {
+    match reason {
+        FailReason::Crash { how, stderr } => {
+            match stderr.lines().map(str::trim).rfind(|line| !line.is_empty()) {
+                Some(line) => format!("{how}: {line}"),
+                None => how.clone(),
+            }
+        }
+        FailReason::NotStarted { error } => format!("it could not be started: {error}"),
+        FailReason::NoMetric => "it ended well but never reported the objective".to_owned(),
+        FailReason::Lost => "its process vanished".to_owned(),
+    }
+}

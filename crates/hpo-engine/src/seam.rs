@@ -1,0 +1,80 @@
+//! What the engine and the shell around it say to each other.
+
+use hpo_study::protocol::Report;
+use hpo_study::{AttemptEnd, AttemptNumber, Config, TrialId};
+
+/// Something that happened outside.
+///
+/// What is said of an unknown trial, an older attempt, or one that has ended is passed over. The
+/// shell gives an attempt's reports before its end.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// Time passed.
+    Tick,
+    /// The process of an attempt runs: it was started, or found running by a new coordinator.
+    Started {
+        /// The trial.
+        trial: TrialId,
+        /// The attempt.
+        attempt: AttemptNumber,
+        /// Its process id.
+        pid: u32,
+    },
+    /// The process of an attempt reported metrics.
+    Reported {
+        /// The trial.
+        trial: TrialId,
+        /// The attempt.
+        attempt: AttemptNumber,
+        /// What it said.
+        report: Report,
+    },
+    /// The process of an attempt is gone (or never came to be), and all of its group with it.
+    Ended {
+        /// The trial.
+        trial: TrialId,
+        /// The attempt.
+        attempt: AttemptNumber,
+        /// How.
+        end: AttemptEnd,
+    },
+    /// Start nothing new; what runs goes on to its end. The first Ctrl-C.
+    Drain,
+    /// End what runs and put it back, to go on in a later session. The second Ctrl-C.
+    Interrupt,
+}
+
+/// What of the machine can be used at present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inventory {
+    /// How many trials may have a process at once: the smaller of the machine's cores and the
+    /// study's limit. With 0 nothing is started, and a study does not come to its end.
+    pub cpu_slots: u32,
+}
+
+/// Something that was decided and that the shell is to perform.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Start a process. Answered by [`Input::Started`] or an [`Input::Ended`].
+    Launch {
+        /// The trial.
+        trial: TrialId,
+        /// The attempt.
+        attempt: AttemptNumber,
+        /// The configuration.
+        config: Config,
+        /// The trial's seed (`HPO_SEED`), the same for all of its attempts.
+        seed: u32,
+        /// The step after which the process is to stop (`HPO_BUDGET`); `None`: at its end.
+        target: Option<u64>,
+        /// Whether the trial had an attempt before, which may have left checkpoints.
+        resume: bool,
+    },
+    /// End the process. Answered by [`Input::Ended`].
+    Stop {
+        /// The trial.
+        trial: TrialId,
+        /// The attempt.
+        attempt: AttemptNumber,
+    },
+}

@@ -1,0 +1,241 @@
+//! The coordinator is killed at every event of a study; the next one brings it to the same end.
+
+use std::time::Duration;
+
+use hpo_engine::sim::{Kill, Outcome, Script, Sim, Start};
+use hpo_study::*;
+
+use crate::common::{METRIC, exit, signal, spec};
+
+const FULL: u64 = 9;
+
+/// Every way in which searches go: each stopping rule with each sampler.
+fn searches() -> Vec<(Method, EarlyTerminate)> {
+    let rungs = Rungs {
+        min_iter: 1,
+        max_iter: FULL,
+        eta: 3,
+    };
+    let mut all = Vec::new();
+    for rule in [
+        EarlyTerminate::None,
+        EarlyTerminate::Median {
+            min_iter: 2,
+            min_trials: 2,
+        },
+        EarlyTerminate::Asha(rungs),
+        EarlyTerminate::SuccessiveHalving(rungs),
+        EarlyTerminate::Hyperband(rungs),
+    ] {
+        all.extend([Method::Random, Method::Grid, Method::Sobol].map(|method| (method, rule)));
+    }
+    all
+}
+
+fn study(method: Method, early_terminate: EarlyTerminate, trials: u32) -> StudySpec {
+    let mut spec = StudySpec {
+        method,
+        early_terminate,
+        run_cap: Some(trials),
+        ..spec()
+    };
+    for parameter in &mut spec.space.parameters {
+        for branch in &mut parameter.branches {
+            if method == Method::Grid {
+                branch.domain = Domain::Int {
+                    low: 0,
+                    high: 39,
+                    log: false,
+                    step: 1,
+                };
+            }
+        }
+    }
+    spec
+}
+
+/// Trainings of all kinds, by the trial's number: most are well-behaved, some are not.
+fn mixed(start: &Start) -> Script {
+    let x = start.config.number("x").unwrap_or(0.0).rem_euclid(1.0);
+    let noise = f64::from(start.seed % 1000) / 1e4;
+    let loss = |step: u64| x + 1.0 / step as f64 + noise;
+    let well = || Script::training(start, METRIC, FULL, loss);
+    match start.trial.0 % 8 {
+        // The loss explodes.
+        1 => Script::training(
+            start,
+            METRIC,
+            FULL,
+            |s| if s < 2 { loss(s) } else { f64::NAN },
+        ),
+        // It crashes once.
+        2 if start.attempt.0 == 1 => cut(well(), 1, exit(1)),
+        // It always crashes.
+        3 => cut(well(), 0, signal(11)),
+        // It takes its time to end.
+        4 => Script {
+            linger: Duration::from_secs(3),
+            ..well()
+        },
+        // It wants to be started again.
+        5 if start.attempt.0 % 2 == 1 => cut(well(), 1, exit(75)),
+        // It never reports the objective.
+        6 if start.trial.0 == 6 => Script::training(start, "other", FULL, loss),
+        _ => well(),
+    }
+}
+
+fn cut(script: Script, lines: usize, end: AttemptEnd) -> Script {
+    let lines = script.lines.into_iter().take(lines).collect();
+    Script {
+        lines,
+        end: Some(end),
+        ..script
+    }
+}
+
+/// As [`mixed`], but nobody looks at the target. How far such a training gets before it is ended
+/// depends on how fast it dies, so here it dies at once.
+fn headless(start: &Start) -> Script {
+    let script = mixed(&Start {
+        target: None,
+        ..start.clone()
+    });
+    Script {
+        linger: Duration::ZERO,
+        ..script
+    }
+}
+
+/// All that must not depend on when the coordinator died: configurations, fates, values, curves.
+fn result(outcome: &Outcome) -> Vec<String> {
+    let trial = |t: &Trial| {
+        let curve: Vec<_> = t.curve.objectives().collect();
+        format!(
+            "{} {} {:?} {} {curve:?}",
+            t.id, t.config, t.state, t.bracket
+        )
+    };
+    outcome.history.trials().iter().map(trial).collect()
+}
+
+/// Every moment at which a coordinator that wrote this log can die.
+fn deaths(log: &[Event]) -> impl Iterator<Item = Kill> {
+    let children = [(false, 0), (true, 0), (true, 3)];
+    (2..=log.len()).flat_map(move |after_events| {
+        children
+            .into_iter()
+            .flat_map(move |(children_live, downtime)| {
+                [false, true].map(move |commands_performed| Kill {
+                    after_events,
+                    commands_performed,
+                    children_live,
+                    downtime: Duration::from_secs(downtime),
+                })
+            })
+    })
+}
+
+#[test]
+fn one_worker_comes_to_the_very_same_end() {
+    for (method, rule) in searches() {
+        // Nine fill one bracket, twelve begin a second.
+        let trials = if matches!(rule, EarlyTerminate::Hyperband(_)) {
+            12
+        } else {
+            9
+        };
+        let spec = study(method, rule, trials);
+        let calm = Sim::new(1, mixed).run(spec.clone()).unwrap();
+        assert_eq!(
+            calm.history.trials().len(),
+            trials as usize,
+            "{method:?} {rule:?}"
+        );
+        assert!(calm.history.trials().iter().all(|t| t.state.is_final()));
+        for kill in deaths(&calm.log) {
+            let killed = Sim::new(1, mixed).killed(kill).run(spec.clone()).unwrap();
+            assert_eq!(killed.sessions, 2, "{kill:?}");
+            assert_eq!(
+                result(&killed),
+                result(&calm),
+                "{method:?} {rule:?} {kill:?}"
+            );
+            assert_eq!(killed.history.end(), calm.history.end());
+            assert_eq!(
+                killed.history.best().map(|t| t.id),
+                calm.history.best().map(|t| t.id)
+            );
+        }
+    }
+}
+
+#[test]
+fn one_worker_whose_trainings_ignore_their_target_comes_to_the_same_end() {
+    for (method, rule) in searches().into_iter().filter(|(m, _)| *m == Method::Random) {
+        let spec = study(method, rule, 9);
+        let calm = Sim::new(1, headless).run(spec.clone()).unwrap();
+        // A child that lives on without a coordinator runs past its target for as long as nobody
+        // looks, so only those deaths are compared in which the children die too.
+        for kill in deaths(&calm.log).filter(|k| !k.children_live) {
+            let killed = Sim::new(1, headless)
+                .killed(kill)
+                .run(spec.clone())
+                .unwrap();
+            assert_eq!(result(&killed), result(&calm), "{rule:?} {kill:?}");
+        }
+    }
+}
+
+#[test]
+fn several_workers_lose_no_trial_and_finish_none_twice() {
+    for (method, rule) in searches() {
+        let spec = study(method, rule, 9);
+        let calm = Sim::new(3, mixed).run(spec.clone()).unwrap();
+        for kill in deaths(&calm.log) {
+            // The simulation itself watches for two processes of one trial, one too many, and one
+            // left behind; a second end of a trial does not fit the history.
+            let killed = Sim::new(3, mixed).killed(kill).run(spec.clone()).unwrap();
+            let trials = killed.history.trials();
+            assert_eq!(
+                trials.len(),
+                calm.history.trials().len(),
+                "{method:?} {rule:?} {kill:?}"
+            );
+            assert!(
+                trials.iter().all(|t| t.state.is_final()),
+                "{method:?} {rule:?} {kill:?}"
+            );
+            let configs = |o: &Outcome| {
+                o.history
+                    .trials()
+                    .iter()
+                    .map(|t| t.config.clone())
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(configs(&killed), configs(&calm));
+            if rule == EarlyTerminate::None {
+                assert_eq!(result(&killed), result(&calm), "{method:?} {kill:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_study_killed_again_and_again_still_comes_to_its_end() {
+    let spec = study(Method::Random, EarlyTerminate::None, 8);
+    let calm = Sim::new(1, mixed).run(spec.clone()).unwrap();
+    // Every coordinator dies three events after the last one died.
+    let mut log = vec![calm.log[0].clone()];
+    for _ in 0..calm.log.len() {
+        let kill = Kill {
+            after_events: log.len() + 9,
+            commands_performed: true,
+            children_live: false,
+            downtime: Duration::from_secs(1),
+        };
+        log = Sim::new(1, mixed).killed(kill).resume(log).unwrap().log;
+    }
+    let end = Sim::new(1, mixed).resume(log).unwrap();
+    assert_eq!(result(&end), result(&calm));
+}

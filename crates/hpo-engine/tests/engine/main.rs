@@ -1,0 +1,15 @@
+//! The engine from outside: its rules one by one, whole studies killed at every event, and random
+//! workloads.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may stop at the first surprise, and so may what they share"
+)]
+
+mod common;
+mod kill;
+mod properties;
+mod rules;
+mod studies;
