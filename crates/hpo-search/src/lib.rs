@@ -4,10 +4,29 @@
 //! All is pure and seeded: the same history and seed give the same answer. This crate must never do
 //! I/O, read a clock, or know of processes and GPUs.
 
+mod sampler;
+mod scheduler;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod simulate;
+
+pub use sampler::build_sampler;
+pub use scheduler::build_scheduler;
+
+use rand::SeedableRng as _;
+
 use hpo_study::{Config, Event, History, TrialId};
 
 /// The one generator everything random draws from: portable, seedable, the same on every machine.
 pub type Rng = rand_chacha::ChaCha8Rng;
+
+/// A fresh stream of random numbers for a seed (see [`hpo_study::seed::derive`]).
+#[must_use]
+pub fn stream(seed: u64) -> Rng {
+    Rng::seed_from_u64(seed)
+}
 
 /// Chooses configurations.
 pub trait Sampler: Send {
@@ -56,14 +75,15 @@ pub enum Next {
     Start {
         /// Its bracket, from 0.
         bracket: u32,
-        /// The step at which it will be judged for going on; `None`: none.
+        /// How far it runs now: its process is told to stop after this many steps, and it pauses
+        /// there or, at the full length, is complete. `None`: to its own end.
         target: Option<u64>,
     },
     /// A paused trial goes on.
     Resume {
         /// Which.
         trial: TrialId,
-        /// Up to which step.
+        /// How far it runs now, as in [`Next::Start`].
         target: Option<u64>,
     },
     /// A paused trial is out.
@@ -82,7 +102,8 @@ pub enum Next {
 pub enum Verdict {
     /// It goes on.
     Continue,
-    /// It waits at its rung.
+    /// It waits at its rung. A process that heeds its target is about to end by itself, having saved
+    /// its state: better give it the time.
     Pause,
     /// It is out.
     Stop {

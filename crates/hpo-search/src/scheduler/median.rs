@@ -1,0 +1,371 @@
+//! The median stopping rule of Golovin et al., "Google Vizier: a service for black-box optimization",
+//! KDD 2017, section 3.2.2.
+
+use std::collections::BTreeMap;
+
+use hpo_study::{Event, EventKind, Goal, History, Trial, TrialId};
+
+use super::{Waiting, comparable, process_is_over, short, speaker};
+use crate::{Next, Scheduler, Verdict};
+
+/// Stops trial `t` at step `s` when
+///
+/// > loss(t, s) > median { loss(o, s) : o ≠ t has come to step s },
+///
+/// with `loss(o, s)` the last one measured not after `s`, worst when not finite. Never before step
+/// `min_iter`, never with fewer than `min_trials` (or no) others at that step, and never at the full
+/// length of a trial, when nothing is left to be saved.
+///
+/// Vizier compares a trial's best value so far against running averages of completed trials; here the
+/// latest value is compared with the others' values at the same step, so that a run that was good and
+/// has turned bad is seen, and the others count as soon as they have come that far, whatever became of
+/// them later.
+pub(crate) struct Median {
+    min_iter: u64,
+    min_trials: usize,
+    /// For every step at which some trial measured the objective: the loss there of every trial that
+    /// has come so far, best first.
+    columns: BTreeMap<u64, Vec<Entry>>,
+    /// The last step at which each trial measured the objective. A trial is in the columns from its
+    /// first measurement to this one.
+    reached: Vec<Option<u64>>,
+    waiting: Waiting,
+}
+
+/// A trial's loss at a step.
+type Entry = (f64, TrialId);
+
+impl Median {
+    pub(crate) fn new(min_iter: u64, min_trials: u32) -> Self {
+        Self {
+            min_iter,
+            min_trials: min_trials as usize,
+            columns: BTreeMap::new(),
+            reached: Vec::new(),
+            waiting: Waiting::default(),
+        }
+    }
+
+    fn reported(&mut self, history: &History, trial: &Trial, step: u64, measured: bool) {
+        let goal = history.spec().metric.goal;
+        if self.reached.len() <= trial.id.index() {
+            self.reached.resize(trial.id.index() + 1, None);
+        }
+        let mut reached = self.reached[trial.id.index()];
+        if !measured && reached.is_none_or(|last| last <= step) {
+            return;
+        }
+        if reached.is_some_and(|last| step <= last) {
+            // The process went back to its checkpoint, or corrects this step.
+            reached = trial
+                .curve
+                .objectives()
+                .rev()
+                .map(|(s, _)| s)
+                .find(|s| *s < step);
+            let first_gone = reached.map_or(0, |last| last + 1);
+            for (_, column) in self.columns.range_mut(first_gone..) {
+                column.retain(|(_, id)| *id != trial.id);
+            }
+            self.reached[trial.id.index()] = reached;
+        }
+        if measured {
+            if let Some(last) = reached {
+                for (between, column) in self.columns.range_mut(last + 1..step) {
+                    enter(column, goal, trial, *between);
+                }
+            }
+            if !self.columns.contains_key(&step) {
+                let column = self.column_of_those_beyond(history, step);
+                self.columns.insert(step, column);
+            }
+            if let Some(column) = self.columns.get_mut(&step) {
+                enter(column, goal, trial, step);
+            }
+            self.reached[trial.id.index()] = Some(step);
+        }
+    }
+
+    /// A new column: trials that never measured at this very step, but went past it.
+    fn column_of_those_beyond(&self, history: &History, step: u64) -> Vec<Entry> {
+        let goal = history.spec().metric.goal;
+        let mut column = Vec::new();
+        for (trial, reached) in history.trials().iter().zip(&self.reached) {
+            if reached.is_some_and(|last| last > step) {
+                enter(&mut column, goal, trial, step);
+            }
+        }
+        column
+    }
+}
+
+/// Puts a trial into its place in a column, unless it has measured nothing up to there.
+fn enter(column: &mut Vec<Entry>, goal: Goal, trial: &Trial, step: u64) {
+    if let Some(value) = trial.curve.at(step) {
+        let entry = (comparable(goal, value), trial.id);
+        column.insert(place(column, entry), entry);
+    }
+}
+
+fn place(column: &[Entry], (loss, id): Entry) -> usize {
+    column.partition_point(|(l, i)| l.total_cmp(&loss).then(i.cmp(&id)).is_lt())
+}
+
+/// The median of a column without the entry at `left_out`; `None` when nothing is left.
+fn median_without(column: &[Entry], left_out: usize) -> Option<f64> {
+    let others = column.len().checked_sub(1).filter(|n| *n > 0)?;
+    let nth = |n: usize| column[if n < left_out { n } else { n + 1 }].0;
+    let (low, high) = (nth((others - 1) / 2), nth(others / 2));
+    // Not half their sum, which may overflow.
+    Some(if low == high {
+        low
+    } else {
+        low + (high - low) / 2.0
+    })
+}
+
+impl Scheduler for Median {
+    fn next(&self, _history: &History, can_start: bool) -> Next {
+        self.waiting.resume_or_start(can_start, None)
+    }
+
+    fn judge(&self, history: &History, trial: TrialId) -> Verdict {
+        let spec = history.spec();
+        let Some(record) = history.trial(trial).filter(|t| !process_is_over(t)) else {
+            return Verdict::Continue;
+        };
+        let Some((step, value)) = record.curve.last() else {
+            return Verdict::Continue;
+        };
+        if step < self.min_iter || spec.max_steps().is_some_and(|full| step >= full) {
+            return Verdict::Continue;
+        }
+        let loss = comparable(spec.metric.goal, value);
+        let column = self.columns.get(&step).map_or(&[][..], Vec::as_slice);
+        let own = place(column, (loss, trial));
+        let others = column.len().saturating_sub(1);
+        match median_without(column, own) {
+            Some(median) if others >= self.min_trials && loss > median => Verdict::Stop {
+                evidence: format!(
+                    "median rule: {} {} at step {step} is worse than {}, the median of {others} \
+                     others at that step",
+                    spec.metric.name,
+                    short(value),
+                    short(spec.metric.goal.as_loss(median)),
+                ),
+            },
+            _ => Verdict::Continue,
+        }
+    }
+
+    fn observe(&mut self, history: &History, event: &Event) {
+        self.waiting.observe(history, event);
+        if let EventKind::Reported {
+            trial,
+            attempt,
+            step,
+            metrics,
+        } = &event.kind
+            && let Some(record) = speaker(history, *trial, *attempt)
+        {
+            let measured = metrics.contains_key(&history.spec().metric.name);
+            self.reported(history, record, *step, measured);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate::{Log, spec};
+    use hpo_study::{AttemptEnd, Config, EarlyTerminate, Method, Space};
+    use proptest::prelude::*;
+
+    fn log(min_iter: u64, min_trials: u32) -> Log {
+        let rule = EarlyTerminate::Median {
+            min_iter,
+            min_trials,
+        };
+        Log::new(spec(Space::default(), Method::Random, rule))
+    }
+
+    fn start(log: &mut Log) -> TrialId {
+        log.start(Config::new(), 0, None)
+    }
+
+    /// The rule straight from its definition, over all curves.
+    fn by_definition(log: &Log, trial: TrialId, min_iter: u64, min_trials: usize) -> bool {
+        let goal = log.history.spec().metric.goal;
+        let curve = &log.history.trial(trial).unwrap().curve;
+        let Some((step, value)) = curve.last() else {
+            return false;
+        };
+        let mut others: Vec<f64> = log
+            .history
+            .trials()
+            .iter()
+            .filter(|t| t.id != trial && t.curve.last().is_some_and(|(last, _)| last >= step))
+            .filter_map(|t| t.curve.at(step))
+            .map(|value| comparable(goal, value))
+            .collect();
+        if step < min_iter || others.len() < min_trials.max(1) {
+            return false;
+        }
+        others.sort_by(f64::total_cmp);
+        let n = others.len();
+        let median = if n % 2 == 1 {
+            others[n / 2]
+        } else {
+            (others[n / 2 - 1] + others[n / 2]) / 2.0
+        };
+        comparable(goal, value) > median
+    }
+
+    fn stops(log: &Log, trial: TrialId) -> bool {
+        matches!(
+            log.scheduler.judge(&log.history, trial),
+            Verdict::Stop { .. }
+        )
+    }
+
+    #[test]
+    fn it_looks_at_the_latest_value_not_the_best() {
+        let mut log = log(1, 2);
+        for loss in [0.5, 0.6] {
+            let other = start(&mut log);
+            for step in 1..=3 {
+                log.report(other, step, loss);
+            }
+        }
+        let trial = start(&mut log);
+        log.report(trial, 1, 0.1);
+        assert!(!stops(&log, trial));
+        log.report(trial, 2, 0.9);
+        let Verdict::Stop { evidence } = log.scheduler.judge(&log.history, trial) else {
+            panic!("it was the best once, and is the worst now");
+        };
+        assert_eq!(
+            evidence,
+            "median rule: loss 0.9000 at step 2 is worse than 0.5500, the median of 2 others at \
+             that step"
+        );
+        // At another step than theirs it is compared with what they had by then.
+        log.report(trial, 3, 0.55);
+        assert!(!stops(&log, trial), "equal is not worse");
+    }
+
+    #[test]
+    fn not_before_min_iter_nor_min_trials_nor_when_the_process_is_over() {
+        let mut log = log(3, 2);
+        let others = [start(&mut log), start(&mut log)];
+        let trial = start(&mut log);
+        for step in 1..=4 {
+            log.report(others[0], step, 0.1);
+        }
+        log.report(trial, 2, f64::NAN);
+        log.report(others[1], 2, 0.1);
+        assert!(!stops(&log, trial), "before min_iter");
+        log.report(trial, 3, f64::NAN);
+        assert!(!stops(&log, trial), "one other is not enough");
+        log.report(others[1], 4, 0.2);
+        assert!(
+            stops(&log, trial),
+            "the second one went past step 3, with 0.1"
+        );
+        log.end(
+            trial,
+            AttemptEnd::Exited {
+                code: 0,
+                stderr: String::new(),
+            },
+        );
+        assert!(!stops(&log, trial), "nothing would be saved");
+    }
+
+    #[test]
+    fn a_process_that_goes_back_to_a_step_of_its_own_is_there_once() {
+        let mut log = log(1, 1);
+        let trial = start(&mut log);
+        log.report(trial, 1, 0.1);
+        log.report(trial, 3, 0.1);
+        log.lose(trial);
+        log.report(trial, 2, 0.9);
+        assert!(!stops(&log, trial), "it is not one of the others");
+    }
+
+    #[derive(Debug, Clone)]
+    enum Action {
+        Report {
+            trial: usize,
+            forward: u64,
+            value: f64,
+        },
+        Unmeasured {
+            trial: usize,
+            forward: u64,
+        },
+        Restart {
+            trial: usize,
+            back: u64,
+        },
+    }
+
+    fn action() -> impl Strategy<Value = Action> {
+        let value = prop_oneof![
+            8 => (0_u32..20).prop_map(f64::from),
+            1 => Just(f64::NAN),
+            1 => Just(f64::INFINITY),
+            1 => Just(f64::NEG_INFINITY),
+        ];
+        prop_oneof![
+            10 => (0_usize..6, 0_u64..3, value)
+                .prop_map(|(trial, forward, value)| Action::Report { trial, forward, value }),
+            2 => (0_usize..6, 0_u64..3)
+                .prop_map(|(trial, forward)| Action::Unmeasured { trial, forward }),
+            1 => (0_usize..6, 0_u64..6).prop_map(|(trial, back)| Action::Restart { trial, back }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_columns_give_what_the_definition_gives(
+            actions in prop::collection::vec(action(), 1..120),
+            maximize in any::<bool>(),
+            min_trials in 0_u32..4,
+        ) {
+            let rule = EarlyTerminate::Median { min_iter: 2, min_trials };
+            let mut study = spec(Space::default(), Method::Random, rule);
+            if maximize {
+                study.metric.goal = Goal::Maximize;
+            }
+            let mut log = Log::new(study);
+            let trials: Vec<_> = (0..6).map(|_| start(&mut log)).collect();
+            let mut at = [0_u64; 6];
+            for action in actions {
+                match action {
+                    Action::Report { trial, forward, value } => {
+                        at[trial] += forward;
+                        log.report(trials[trial], at[trial], value);
+                    }
+                    Action::Unmeasured { trial, forward } => {
+                        at[trial] += forward;
+                        log.report_metrics(trials[trial], at[trial], [("lr", 0.1)]);
+                    }
+                    Action::Restart { trial, back } => {
+                        log.lose(trials[trial]);
+                        at[trial] = at[trial].saturating_sub(back);
+                    }
+                }
+                for trial in &trials {
+                    let expected = by_definition(&log, *trial, 2, min_trials as usize);
+                    prop_assert_eq!(stops(&log, *trial), expected);
+                }
+            }
+            let (_, rebuilt) = log.rebuilt();
+            for trial in &trials {
+                let now = log.scheduler.judge(&log.history, *trial);
+                prop_assert_eq!(rebuilt.judge(&log.history, *trial), now);
+            }
+        }
+    }
+}
