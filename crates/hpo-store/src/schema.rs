@@ -51,24 +51,34 @@ SELECT body ->> '$.spec.name' AS name,
   FROM events WHERE event IN ('study_opened', 'spec_changed') ORDER BY seq DESC LIMIT 1;
 
 CREATE VIEW valid_reports AS
-SELECT seq, at, trial, attempt, step, metrics FROM (
-  SELECT r.*, min(step) OVER (
-           PARTITION BY trial ORDER BY seq DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-         ) AS step_again
+WITH unfenced AS (
+  SELECT r.*, lag(r.step) OVER (PARTITION BY trial ORDER BY seq) IS NOT r.step AS new_row
     FROM reports r
    WHERE NOT EXISTS (
      SELECT 1 FROM events e
       WHERE e.trial = r.trial AND e.seq < r.seq
         AND (e.event = 'attempt_launching' AND e.attempt > r.attempt
              OR e.event = 'attempt_ended' AND e.attempt = r.attempt))
-) WHERE step_again IS NULL OR step_again > step;
+), numbered AS (
+  SELECT *, sum(new_row) OVER (PARTITION BY trial ORDER BY seq) AS line FROM unfenced
+)
+SELECT seq, at, trial, attempt, step, metrics FROM (
+  SELECT *, min(step) OVER (
+           PARTITION BY trial ORDER BY line DESC GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+         ) AS step_later
+    FROM numbered
+) WHERE step_later IS NULL OR step_later > step;
 
 CREATE VIEW metrics AS
-SELECT r.trial, r.attempt, r.step, m.key AS name,
-       CASE m.value WHEN 'NaN' THEN NULL WHEN 'Infinity' THEN 9e999 WHEN '-Infinity' THEN -9e999
-            ELSE m.value END AS value,
-       strftime('%FT%H:%M:%fZ', r.at / 1000.0, 'unixepoch') AS at
-  FROM valid_reports r, json_each(r.metrics) m;
+SELECT trial, attempt, step, name,
+       CASE value WHEN 'NaN' THEN NULL WHEN 'Infinity' THEN 9e999 WHEN '-Infinity' THEN -9e999
+            ELSE value END AS value,
+       strftime('%FT%H:%M:%fZ', at / 1000.0, 'unixepoch') AS at
+  FROM (
+    SELECT r.trial, r.attempt, r.step, m.key AS name, m.value AS value, r.at, max(r.seq)
+      FROM valid_reports r, json_each(r.metrics) m
+     GROUP BY r.trial, r.step, m.key
+  );
 
 CREATE VIEW trials AS
 WITH standing AS (
@@ -78,8 +88,11 @@ WITH standing AS (
          max(attempt) FILTER (WHERE event = 'attempt_launching') AS attempts,
          min(at) FILTER (WHERE event = 'attempt_started') AS started
     FROM events WHERE trial IS NOT NULL GROUP BY trial
-), final AS (
-  SELECT trial, max(seq) AS seq FROM valid_reports GROUP BY trial
+), curve AS (
+  SELECT trial, max(step) AS step,
+         max(seq) FILTER (WHERE instr(metrics, (SELECT json_quote(metric) || ':' FROM study)))
+           AS measured
+    FROM valid_reports GROUP BY trial
 )
 SELECT s.trial,
        CASE n.event
@@ -93,7 +106,7 @@ SELECT s.trial,
        (SELECT CASE m.value WHEN 'NaN' THEN NULL WHEN 'Infinity' THEN 9e999
                  WHEN '-Infinity' THEN -9e999 ELSE m.value END
           FROM json_each(r.metrics) m WHERE m.key = (SELECT metric FROM study)) AS value,
-       r.step AS step,
+       c.step AS step,
        b.body -> '$.config' AS params,
        coalesce(s.attempts, 0) AS attempts,
        b.body ->> '$.bracket' AS bracket,
@@ -104,8 +117,8 @@ SELECT s.trial,
   FROM standing s
   JOIN events n ON n.seq = s.newest
   JOIN events b ON b.trial = s.trial AND b.event = 'trial_suggested'
-  LEFT JOIN final f ON f.trial = s.trial
-  LEFT JOIN reports r ON r.seq = f.seq
+  LEFT JOIN curve c ON c.trial = s.trial
+  LEFT JOIN reports r ON r.seq = c.measured
  ORDER BY s.trial;
 
 CREATE VIEW best AS

@@ -65,10 +65,15 @@ fn turn(history: &History, choice: usize) -> Vec<EventKind> {
         Some(trial) if !trial.state.is_final() => vec![next_of(trial, choice % 8, choice)],
         Some(trial) => {
             // Late words of a process that is fenced off: nothing of them may count.
-            vec![report(trial, trial.attempts.len().max(1) as u32, 1, -1e9)]
-                .into_iter()
-                .filter(|_| !trial.attempts.is_empty())
-                .collect()
+            vec![report(
+                trial,
+                trial.attempts.len().max(1) as u32,
+                1,
+                Some(-1e9),
+            )]
+            .into_iter()
+            .filter(|_| !trial.attempts.is_empty())
+            .collect()
         }
         None => match choice % 8 {
             0 => vec![EventKind::SpecChanged {
@@ -105,12 +110,9 @@ fn config(choice: usize) -> Config {
     config
 }
 
-fn report(trial: &Trial, attempt: u32, step: u64, objective: f64) -> EventKind {
-    let metrics = [
-        ("val.loss \"q\"".to_owned(), objective),
-        ("lr".to_owned(), 0.1),
-    ]
-    .into();
+fn report(trial: &Trial, attempt: u32, step: u64, objective: Option<f64>) -> EventKind {
+    let mut metrics = BTreeMap::from([("lr".to_owned(), 0.1)]);
+    metrics.extend(objective.map(|x| ("val.loss \"q\"".to_owned(), x)));
     EventKind::Reported {
         trial: trial.id,
         attempt: AttemptNumber(attempt),
@@ -142,7 +144,8 @@ fn next_of(record: &Trial, choice: usize, noise: usize) -> EventKind {
             pid: 42,
         },
         (_, 0..4) if !ended => {
-            let x = [0.5, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e-300][noise % 5];
+            let bad = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+            let x = [None, Some(0.5), Some(bad[noise % 3]), Some(1e-300)][noise / 3 % 4];
             report(record, count, noise as u64 % 6, x)
         }
         (_, 4) if !ended => EventKind::StopRequested {
@@ -190,7 +193,7 @@ fn same(a: &[Event], b: &[Event]) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn logs_come_back_and_views_agree_with_history(
@@ -283,11 +286,8 @@ fn metrics_seen(store: &Store) -> Vec<(u32, u64, Option<f64>)> {
 fn metrics_meant(history: &History) -> Vec<(u32, u64, Option<f64>)> {
     let rows = |t: &Trial| {
         let id = t.id.0;
-        let values: Vec<_> = t.curve.steps.iter().zip(&t.curve.objective).collect();
-        values
-            .into_iter()
-            .map(|(s, v)| (id, *s, (!v.is_nan()).then_some(*v)))
-            .collect::<Vec<_>>()
+        let row = |(step, value): (u64, f64)| (id, step, (!value.is_nan()).then_some(value));
+        t.curve.objectives().map(row).collect::<Vec<_>>()
     };
     history.trials().iter().flat_map(rows).collect()
 }
