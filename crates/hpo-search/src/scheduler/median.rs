@@ -52,7 +52,7 @@ impl Median {
             self.reached.resize(trial.id.index() + 1, None);
         }
         let mut reached = self.reached[trial.id.index()];
-        if !measured && reached.is_none_or(|last| last <= step) {
+        if !measured && trial.curve.last().map(|(last, _)| last) == reached {
             return;
         }
         if reached.is_some_and(|last| step <= last) {
@@ -291,6 +291,23 @@ mod tests {
         log.lose(trial);
         log.report(trial, 2, 0.9);
         assert!(!stops(&log, trial), "it is not one of the others");
+    }
+
+    #[test]
+    fn a_measurement_that_a_restart_takes_back_does_not_count() {
+        let mut log = log(1, 1);
+        let (trial, other) = (start(&mut log), start(&mut log));
+        log.report(other, 1, 0.2);
+        log.report(other, 2, 0.1);
+        log.report_metrics(other, 3, [("lr", 0.1)]);
+        log.report(trial, 2, 0.3);
+        assert!(stops(&log, trial));
+        log.lose(other);
+        log.report_metrics(other, 2, [("lr", 0.1)]);
+        assert!(
+            !stops(&log, trial),
+            "nobody else has measured at step 2 now"
+        );
     }
 
     #[derive(Debug, Clone)]
