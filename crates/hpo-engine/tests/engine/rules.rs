@@ -236,132 +236,40 @@ fn what_becomes_of_a_trial_that_ends_by_itself() {
     );
     let go: fn(&Trial) -> Verdict = |_| Verdict::Continue;
     let wait: fn(&Trial) -> Verdict = |_| Verdict::Pause;
-    // Judged hopeless only once the process has ended, as a rung's rule may do.
-    let out: fn(&Trial) -> Verdict = |t| match t.attempt().and_then(|a| a.end.as_ref()) {
+    // These speak only once the process has ended.
+    let late_out: fn(&Trial) -> Verdict = |t| match t.attempt().and_then(|a| a.end.as_ref()) {
         Some(_) => pruned(),
         None => Verdict::Continue,
     };
-    let lost = AttemptEnd::Lost;
-    let missing = AttemptEnd::NotStarted {
-        error: "no such file".into(),
+    let late_wait: fn(&Trial) -> Verdict = |t| match t.attempt().and_then(|a| a.end.as_ref()) {
+        Some(_) => Verdict::Pause,
+        None => Verdict::Continue,
     };
-    let rows: [Row; 18] = [
+    let lost = AttemptEnd::Lost;
+    let error = "no such file".into();
+    let missing = AttemptEnd::NotStarted { error };
+    #[rustfmt::skip]
+    let rows: [Row; 20] = [
         ("done", None, go, &[(1, 0.5)], exit(0), "trial_completed 0"),
-        (
-            "done at its target",
-            Some(1),
-            go,
-            &[(1, 0.5)],
-            exit(0),
-            "trial_completed 0",
-        ),
-        (
-            "waits at its target",
-            Some(1),
-            wait,
-            &[(1, 0.5)],
-            exit(0),
-            "trial_paused 0",
-        ),
-        (
-            "has no more to do",
-            Some(9),
-            go,
-            &[(1, 0.5)],
-            exit(0),
-            "trial_completed 0",
-        ),
-        (
-            "judged hopeless",
-            None,
-            out,
-            &[(1, 0.5)],
-            exit(0),
-            "trial_stopped 0 (pruned)",
-        ),
-        (
-            "NaN at the end",
-            None,
-            go,
-            &[(1, 0.5), (2, NAN)],
-            exit(0),
-            "trial_stopped 0 (diverged)",
-        ),
-        (
-            "NaN on the way",
-            None,
-            go,
-            &[(1, NAN), (2, 0.5)],
-            exit(0),
-            "trial_completed 0",
-        ),
-        (
-            "never reported",
-            None,
-            go,
-            &[],
-            exit(0),
-            "trial_failed 0 (no_metric)",
-        ),
+        ("done at its target", Some(1), go, &[(1, 0.5)], exit(0), "trial_completed 0"),
+        ("waits at its target", Some(1), wait, &[(1, 0.5)], exit(0), "trial_paused 0"),
+        ("has no more to do", Some(9), go, &[(1, 0.5)], exit(0), "trial_completed 0"),
+        ("cannot go on to its rung", Some(9), late_wait, &[(1, 0.5)], exit(0), "trial_completed 0"),
+        ("has no rung", None, late_wait, &[(1, 0.5)], exit(0), "trial_completed 0"),
+        ("judged hopeless", None, late_out, &[(1, 0.5)], exit(0), "trial_stopped 0 (pruned)"),
+        ("NaN at the end", None, go, &[(1, 0.5), (2, NAN)], exit(0), "trial_stopped 0 (diverged)"),
+        ("NaN on the way", None, go, &[(1, NAN), (2, 0.5)], exit(0), "trial_completed 0"),
+        ("never reported", None, go, &[], exit(0), "trial_failed 0 (no_metric)"),
         ("crash", None, go, &[(1, 0.5)], exit(1), "trial_requeued 0"),
-        (
-            "crash before any word",
-            None,
-            go,
-            &[],
-            exit(1),
-            "trial_requeued 0",
-        ),
-        (
-            "signal",
-            None,
-            go,
-            &[(1, 0.5)],
-            signal(11),
-            "trial_requeued 0",
-        ),
-        (
-            "crash after NaN",
-            None,
-            go,
-            &[(1, NAN)],
-            exit(1),
-            "trial_stopped 0 (diverged)",
-        ),
-        (
-            "signal after NaN",
-            None,
-            go,
-            &[(1, NAN)],
-            signal(6),
-            "trial_stopped 0 (diverged)",
-        ),
-        (
-            "crash after an old NaN",
-            None,
-            go,
-            &[(1, NAN), (2, 0.1)],
-            exit(1),
-            "trial_requeued 0",
-        ),
+        ("crash before any word", None, go, &[], exit(1), "trial_requeued 0"),
+        ("signal", None, go, &[(1, 0.5)], signal(11), "trial_requeued 0"),
+        ("crash after NaN", None, go, &[(1, NAN)], exit(1), "trial_stopped 0 (diverged)"),
+        ("signal after NaN", None, go, &[(1, NAN)], signal(6), "trial_stopped 0 (diverged)"),
+        ("crash after an old NaN", None, go, &[(1, NAN), (2, 0.1)], exit(1), "trial_requeued 0"),
         ("retry me", None, go, &[], exit(75), "trial_requeued 0"),
-        (
-            "retry me after NaN",
-            None,
-            go,
-            &[(1, NAN)],
-            exit(75),
-            "trial_requeued 0",
-        ),
+        ("retry me after NaN", None, go, &[(1, NAN)], exit(75), "trial_requeued 0"),
         ("lost", None, go, &[(1, 0.5)], lost, "trial_requeued 0"),
-        (
-            "not started",
-            None,
-            go,
-            &[],
-            missing,
-            "trial_failed 0 (not_started)",
-        ),
+        ("not started", None, go, &[], missing, "trial_failed 0 (not_started)"),
     ];
     for (what, target, judge, reports, end, expected) in rows {
         let mut driver = running(spec(), Told::starting(target).judging(judge), reports);
