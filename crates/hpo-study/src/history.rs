@@ -467,6 +467,10 @@ impl History {
         metrics: &std::collections::BTreeMap<String, f64>,
         event: &Event,
     ) -> Result<(), HistoryError> {
+        // Before a name is added: a report that does not count leaves no trace.
+        if self.current(trial, attempt, event)?.is_none() {
+            return Ok(());
+        }
         let mut columns = Vec::with_capacity(metrics.len());
         let mut objective = None;
         for (name, value) in metrics {

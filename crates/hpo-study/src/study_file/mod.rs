@@ -13,6 +13,7 @@ mod recipe;
 mod settings;
 pub(crate) mod shape;
 mod trainer;
+pub mod write;
 mod yaml;
 
 use std::path::PathBuf;

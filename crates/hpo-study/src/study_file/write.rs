@@ -1,0 +1,148 @@
+//! A search space written out as `parameters` of a study file: the inverse of reading it.
+
+use std::fmt::Write as _;
+
+use hpo_recipe::Value;
+
+use crate::space::{Branch, Domain, Scale, Space};
+
+/// The space as the text of a `parameters` key, in the order in which it is decided. Reading it
+/// gives the same space; PyYAML reads it too.
+#[must_use]
+pub fn parameters(space: &Space) -> String {
+    let mut out = String::from("parameters:\n");
+    for parameter in &space.parameters {
+        // Writing to a string cannot fail.
+        let _ = match parameter.branches.as_slice() {
+            [branch] => writeln!(out, "  {}: {}", text(&parameter.name), map(branch)),
+            _ => writeln!(out, "  {}:", text(&parameter.name)),
+        };
+        if parameter.branches.len() > 1 {
+            for branch in &parameter.branches {
+                let _ = writeln!(out, "    - {}", map(branch));
+            }
+        }
+    }
+    out
+}
+
+fn map(branch: &Branch) -> String {
+    let mut entries = Vec::new();
+    if !branch.when.0.is_empty() {
+        let clauses = branch.when.0.iter().map(|clause| {
+            let values = match clause.any_of.as_slice() {
+                // A list by itself would read as several values.
+                [value] if !matches!(value, Value::List(_)) => scalar(value),
+                values => list(values),
+            };
+            format!("{}: {values}", text(&clause.parameter))
+        });
+        entries.push(format!(
+            "when: {{{}}}",
+            clauses.collect::<Vec<_>>().join(", ")
+        ));
+    }
+    entries.extend(content(&branch.domain));
+    format!("{{{}}}", entries.join(", "))
+}
+
+fn content(domain: &Domain) -> Vec<String> {
+    match domain {
+        Domain::Constant(value) => vec![format!("value: {}", scalar(value))],
+        Domain::Categorical { choices, weights } => {
+            let mut entries = vec![format!("values: {}", list(choices))];
+            if let Some(weights) = weights {
+                let weights: Vec<Value> = weights.iter().copied().map(Value::Float).collect();
+                entries.push(format!("probabilities: {}", list(&weights)));
+            }
+            entries
+        }
+        Domain::Int {
+            low,
+            high,
+            log,
+            step,
+        } => {
+            let mut entries = vec![format!("min: {low}"), format!("max: {high}")];
+            if *step != 1 {
+                entries.push(format!("q: {step}"));
+            }
+            match (log, step) {
+                (false, _) => {}
+                (true, 1) => entries.push("distribution: int_log_uniform".to_owned()),
+                (true, _) => entries.push("distribution: q_log_uniform_values".to_owned()),
+            }
+            entries
+        }
+        Domain::Float {
+            low,
+            high,
+            scale,
+            step,
+        } => {
+            let mut entries = vec![
+                format!("min: {}", float(*low)),
+                format!("max: {}", float(*high)),
+            ];
+            if let Some(step) = step {
+                entries.push(format!("q: {}", float(*step)));
+            }
+            match (scale, step) {
+                (Scale::Linear, None) => {}
+                (Scale::Linear, Some(_)) => entries.push("distribution: q_uniform".to_owned()),
+                (Scale::Log, None) => entries.push("distribution: log_uniform_values".to_owned()),
+                (Scale::Log, Some(_)) => {
+                    entries.push("distribution: q_log_uniform_values".to_owned());
+                }
+                (Scale::OneMinusLog, _) => entries.push("distribution: one_minus_log".to_owned()),
+            }
+            entries
+        }
+    }
+}
+
+fn list(values: &[Value]) -> String {
+    format!(
+        "[{}]",
+        values.iter().map(scalar).collect::<Vec<_>>().join(", ")
+    )
+}
+
+fn scalar(value: &Value) -> String {
+    match value {
+        Value::Float(x) => float(*x),
+        Value::Text(s) => text(s),
+        Value::List(items) => list(items),
+        other => other.to_string(),
+    }
+}
+
+/// A float that every YAML reader takes for one: PyYAML takes `1e-4` for a text, `1.0e-4` not, and
+/// wants a sign in the exponent.
+fn float(x: f64) -> String {
+    if x != 0.0 && (x.abs() < 1e-3 || x.abs() >= 1e6) {
+        let scientific = format!("{x:e}");
+        let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+        let point = if digits.contains('.') { "" } else { ".0" };
+        let sign = if exponent.starts_with('-') { "" } else { "+" };
+        return format!("{digits}{point}e{sign}{exponent}");
+    }
+    format!("{x:?}")
+}
+
+/// A text, in quotes where it would be read as something else without them.
+fn text(text: &str) -> String {
+    const WORDS: &[&str] = &[
+        "true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf",
+    ];
+    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '/'))
+        && !WORDS.contains(&text.to_lowercase().as_str());
+    if plain {
+        text.to_owned()
+    } else {
+        serde_json::Value::from(text).to_string()
+    }
+}
