@@ -249,6 +249,21 @@ impl Rungs {
         levels.reverse();
         levels
     }
+
+    /// The brackets of one round of Hyperband, from many short trials to few long ones: for each the
+    /// index of its first rung in [`Rungs::levels`], and how many trials start there.
+    ///
+    /// With S rungs, bracket s = S − 1, …, 0 starts ⌈S / (s + 1) · eta^s⌉ trials s rungs below the
+    /// full length (Li et al., JMLR 18(185), 2018; arXiv 1603.06560, algorithm 1).
+    #[must_use]
+    pub fn hyperband_brackets(self) -> Vec<(usize, u64)> {
+        let count = self.levels().len();
+        let trials = |s: usize| {
+            let power = u64::from(self.eta).saturating_pow(u32::try_from(s).unwrap_or(u32::MAX));
+            power.saturating_mul(count as u64).div_ceil(s as u64 + 1)
+        };
+        (0..count).map(|first| (first, trials(count - 1 - first))).collect()
+    }
 }
 
 /// What of the machine's processors may be used.

@@ -5,29 +5,20 @@
 
 use hpo_study::Rungs;
 
-use super::successive_halving::{Shape, power};
+use super::successive_halving::Shape;
 
-/// The brackets of one round, in order; the rounds repeat until no more trials may start.
+/// The brackets of one round, in order; the rounds repeat until no more trials may start. Their sizes
+/// are [`Rungs::hyperband_brackets`]; each goes on as in successive halving.
 ///
-/// With `s_max + 1` rungs, bracket `s = s_max, …, 0` begins with
-///
-/// > n = ⌈(s_max + 1)/(s + 1) · eta^s⌉
-///
-/// trials at the rung `max_iter/eta^s` and goes on as in successive halving. `s_max` follows from
-/// the rungs, so a `min_iter` above 1 leaves the brackets with the shortest trials out.
+/// `s_max` follows from the rungs, so a `min_iter` above 1 leaves the brackets with the shortest
+/// trials out.
 pub(super) fn cycle(rungs: Rungs) -> Vec<Shape> {
     let levels = rungs.levels();
-    let bracket = |first: usize| {
-        let s = levels.len() - 1 - first;
-        let size = power(rungs.eta, s)
-            .saturating_mul(levels.len())
-            .div_ceil(s + 1);
-        Shape {
-            size,
-            levels: levels[first..].to_vec(),
-        }
+    let shape = |(first, trials): (usize, u64)| Shape {
+        size: usize::try_from(trials).unwrap_or(usize::MAX),
+        levels: levels[first..].to_vec(),
     };
-    (0..levels.len()).map(bracket).collect()
+    rungs.hyperband_brackets().into_iter().map(shape).collect()
 }
 
 #[cfg(test)]

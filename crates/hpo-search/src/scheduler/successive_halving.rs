@@ -29,7 +29,7 @@ pub(super) fn cycle(rungs: Rungs) -> Vec<Shape> {
 }
 
 /// `base^exponent`, or the largest number there is.
-pub(super) fn power(base: u32, exponent: usize) -> usize {
+fn power(base: u32, exponent: usize) -> usize {
     (base as usize).saturating_pow(u32::try_from(exponent).unwrap_or(u32::MAX))
 }
 
