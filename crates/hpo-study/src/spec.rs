@@ -262,7 +262,9 @@ impl Rungs {
             let power = u64::from(self.eta).saturating_pow(u32::try_from(s).unwrap_or(u32::MAX));
             power.saturating_mul(count as u64).div_ceil(s as u64 + 1)
         };
-        (0..count).map(|first| (first, trials(count - 1 - first))).collect()
+        (0..count)
+            .map(|first| (first, trials(count - 1 - first)))
+            .collect()
     }
 }
 

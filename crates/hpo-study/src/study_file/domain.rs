@@ -110,6 +110,13 @@ fn infer(
             (false, true) => "q_uniform",
             (false, false) => "uniform",
         }
+    } else if node
+        .entries()
+        .iter()
+        .any(|(key, _)| key.name != "when" && !CONTENT.contains(&key.name.as_str()))
+    {
+        // It has unknown keys, which have been reported: one mistake, not two.
+        return None;
     } else {
         problems.error_with_hint(
             at,
@@ -251,6 +258,16 @@ fn number(
         Some(q) => q.number()?,
     };
     if step <= 0.0 {
+        return None;
+    }
+    // Beyond this, multiples cannot be told apart.
+    const MOST_MULTIPLES: f64 = 9e15;
+    if (low / step).abs() > MOST_MULTIPLES || (high / step).abs() > MOST_MULTIPLES {
+        problems.error_with_hint(
+            node.key_span("q"),
+            format!("`q` of `{name}` is too small beside its bounds"),
+            "leave `q` out, and choose a distribution without it",
+        );
         return None;
     }
     if (high / step).floor() < (low / step).ceil() {
