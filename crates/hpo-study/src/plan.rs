@@ -262,8 +262,7 @@ impl Counter<'_> {
 /// The brackets of a stopping rule.
 ///
 /// ASHA and successive halving have one, in which of `n` trials `n / eta^k` reach rung k.
-/// Hyperband's are those of its paper (arXiv 1603.06560, algorithm 1): bracket s of `S` starts
-/// `ceil(S / (s + 1) · eta^s)` trials on the rung s below the full length.
+/// Hyperband's are [`Rungs::hyperband_brackets`].
 fn brackets(rule: &EarlyTerminate, trials: Option<u64>) -> Vec<Bracket> {
     match rule {
         EarlyTerminate::None | EarlyTerminate::Median { .. } => Vec::new(),
@@ -274,17 +273,9 @@ fn brackets(rule: &EarlyTerminate, trials: Option<u64>) -> Vec<Bracket> {
         }
         EarlyTerminate::Hyperband(rungs) => {
             let levels = rungs.levels();
-            let count = levels.len();
-            (0..count)
-                .map(|start| {
-                    let s = count - 1 - start;
-                    let n = count as f64 / (s + 1) as f64 * f64::from(rungs.eta).powi(s as i32);
-                    ladder(
-                        levels.get(start..).unwrap_or_default(),
-                        n.ceil() as u64,
-                        rungs,
-                    )
-                })
+            let brackets = rungs.hyperband_brackets().into_iter();
+            brackets
+                .map(|(first, n)| ladder(levels.get(first..).unwrap_or_default(), n, rungs))
                 .collect()
         }
     }
