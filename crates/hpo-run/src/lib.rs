@@ -1,1 +1,23 @@
 //! Performs the engine's commands: processes, files, signals, time.
+//!
+//! One loop, [`run`], takes in everything that happens (reports, ends of processes, signals, time),
+//! hands it to the engine, writes the engine's events into the store, and only then performs what
+//! they ask for. One turn of the loop is one commit. Where processes run is behind the `Executor`
+//! trait; `executor/local.rs` runs them on this machine. Nothing of a trial that was ended survives,
+//! grandchildren included, and nothing of a session survives its coordinator (see [`warden`]).
+//!
+//! This crate must never decide anything about trials: that is the engine's room.
+
+mod coordinator;
+mod error;
+mod executor;
+mod files;
+mod job;
+mod logging;
+mod session;
+
+pub use coordinator::{Outcome, RunOptions, View, run};
+pub use error::RunError;
+pub use executor::warden::{WARDEN_COMMAND, warden};
+pub use files::{BEST, LOG};
+pub use logging::init_logging;

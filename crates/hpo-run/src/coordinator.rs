@@ -1,0 +1,493 @@
+//! The loop that runs a study.
+
+use std::collections::BTreeSet;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use hpo_engine::{ChangeError, Command, Engine, Input};
+use hpo_store::Store;
+use hpo_study::{AttemptEnd, Event, EventKind, History, StudyEnd, StudySpec, Timestamp, TrialId};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::error::RunError;
+use crate::executor::local::Local;
+use crate::executor::{Executor, LeftOver, Submitted};
+use crate::files::write_best;
+use crate::job::{Order, Workshop};
+use crate::logging::log_event;
+use crate::session::{AttemptId, Session};
+
+/// How often a live view is refreshed.
+const REFRESH: Duration = Duration::from_millis(250);
+/// How long to wait when the system has no room for another process, …
+const TRY_AGAIN: Duration = Duration::from_millis(500);
+/// … and for how long to go on trying.
+const GIVE_UP: Duration = Duration::from_secs(300);
+
+/// What to run, and where.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The study's directory; made if it is not there.
+    pub study_dir: PathBuf,
+    /// The study as its file says it now.
+    pub spec: StudySpec,
+    /// Where trials' processes run: the directory of the study file.
+    pub work_dir: PathBuf,
+    /// This program: `<it> train` is the built-in trainer, and `<it> warden` the warden.
+    pub trainer_program: PathBuf,
+    /// This program's version.
+    pub hpo_version: String,
+}
+
+/// Somebody who looks on.
+pub trait View {
+    /// Something happened; it is durable already. `history` holds it and everything of the same turn.
+    fn event(&mut self, history: &History, event: &Event);
+    /// Time passed: about four times a second while the study runs.
+    fn tick(&mut self, history: &History, now: Timestamp);
+}
+
+/// How a session came to its end.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Everything that is known of the study.
+    pub history: History,
+    /// The user stopped it before it was done; the same command goes on with it.
+    pub stopped_by_user: bool,
+}
+
+/// Runs a study, or takes up what is there of it, until it is done or the user stops it. Nothing is
+/// run when there is nothing left to do.
+///
+/// Blocks. Call it on the main thread of a process that starts no other children meanwhile: all child
+/// processes are looked after here, and so are SIGINT (once: no new trials; twice: running ones are
+/// ended and put back; thrice: at once), SIGTERM and SIGHUP (as twice).
+///
+/// # Errors
+/// When the study is being run by another process, its file was changed in a way that does not go
+/// with what was found, or the disk or the system refuses something without which no study runs.
+pub fn run(options: RunOptions, view: &mut dyn View) -> Result<Outcome, RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|source| RunError::System {
+        what: "cannot set up asynchronous I/O",
+        source,
+    })?;
+    runtime.block_on(run_session(options, view))
+}
+
+async fn run_session(options: RunOptions, view: &mut dyn View) -> Result<Outcome, RunError> {
+    let absolute = |path: &PathBuf| std::path::absolute(path).map_err(RunError::io(path));
+    let (study_dir, work_dir) = (absolute(&options.study_dir)?, absolute(&options.work_dir)?);
+    let (store, log) = open_or_create(&options, &study_dir)?;
+    let mut engine = Engine::new(&log)?;
+    if nothing_to_do(engine.history(), &options.spec) {
+        let history = engine.history().clone();
+        return Ok(Outcome {
+            history,
+            stopped_by_user: false,
+        });
+    }
+    let now = after(engine.history());
+    let mut events = engine.begin_session(now, std::process::id(), &host_name())?;
+    events.extend(
+        engine
+            .change_spec(now, options.spec)
+            .map_err(|error| match error {
+                ChangeError::Refused { changes } => RunError::SpecChanged { changes },
+                ChangeError::History(error) => RunError::History(error),
+            })?,
+    );
+
+    // Everything that can be refused comes before the first write.
+    let signals = Signals::new()?;
+    let history = engine.history();
+    let session = Session::new(&study_dir, history.opened(), history.sessions())
+        .map_err(RunError::io(&study_dir))?;
+    let program = options.trainer_program;
+    let slots = slots(history.spec());
+    let executor = Local::start(&study_dir, session.clone(), slots, program.as_os_str())?;
+    let workshop = Workshop {
+        study_dir,
+        work_dir,
+        trainer_program: program,
+        session,
+    };
+    let left = left_over(&engine, &log);
+    let mut coordinator = Coordinator {
+        workshop,
+        store,
+        engine,
+        executor: Box::new(executor),
+        view,
+        signals,
+        performed: BTreeSet::new(),
+        no_room: None,
+        best: None,
+    };
+    coordinator.take_in(&events)?;
+    drop((events, log));
+    coordinator.live(left).await
+}
+
+fn open_or_create(
+    options: &RunOptions,
+    study_dir: &std::path::Path,
+) -> Result<(Store, Vec<Event>), RunError> {
+    if hpo_store::exists(study_dir) {
+        let store = Store::open(study_dir)?;
+        let log = store.load()?;
+        return Ok((store, log));
+    }
+    let spec = Box::new(options.spec.clone());
+    let kind = EventKind::StudyOpened {
+        spec,
+        hpo_version: options.hpo_version.clone(),
+    };
+    let log = vec![Event { at: clock(), kind }];
+    Ok((Store::create(study_dir, &log)?, log))
+}
+
+/// A study that failed too often is tried again, since its program may have been mended.
+fn nothing_to_do(history: &History, spec: &StudySpec) -> bool {
+    history
+        .end()
+        .is_some_and(|end| !matches!(end, StudyEnd::Failures { .. }))
+        && history.spec() == spec
+}
+
+/// The attempts of dead sessions, with how much of what they said is known.
+fn left_over(engine: &Engine, log: &[Event]) -> Vec<LeftOver> {
+    let leftovers = engine.leftovers();
+    let mut left: Vec<LeftOver> = leftovers
+        .into_iter()
+        .map(|(trial, attempt, _)| LeftOver {
+            id: AttemptId { trial, attempt },
+            reports: 0,
+            last_step: None,
+        })
+        .collect();
+    for event in log {
+        if let EventKind::Reported {
+            trial,
+            attempt,
+            step,
+            ..
+        } = &event.kind
+        {
+            let id = AttemptId {
+                trial: *trial,
+                attempt: *attempt,
+            };
+            if let Some(left) = left.iter_mut().find(|l| l.id == id) {
+                left.reports += 1;
+                left.last_step = left.last_step.max(Some(*step));
+            }
+        }
+    }
+    left
+}
+
+fn slots(spec: &StudySpec) -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    spec.cpu
+        .max_parallel
+        .unwrap_or(u32::try_from(cores).unwrap_or(u32::MAX))
+        .max(1)
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() {
+        "unknown".to_owned()
+    } else {
+        name.to_owned()
+    }
+}
+
+fn clock() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Now, but never before the last event: clocks can be set back.
+fn after(history: &History) -> Timestamp {
+    clock().max(history.last_event())
+}
+
+/// The signals that people and systems send.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+    interrupts: u32,
+}
+
+/// What a signal asks for.
+enum Wish {
+    Drain,
+    Interrupt,
+    AtOnce,
+}
+
+impl Signals {
+    fn new() -> Result<Self, RunError> {
+        let stream = |kind| {
+            signal(kind).map_err(|source| RunError::System {
+                what: "cannot watch signals",
+                source,
+            })
+        };
+        Ok(Self {
+            interrupt: stream(SignalKind::interrupt())?,
+            terminate: stream(SignalKind::terminate())?,
+            hang_up: stream(SignalKind::hangup())?,
+            interrupts: 0,
+        })
+    }
+
+    async fn wish(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.interrupt.recv() => {
+                self.interrupts += 1;
+                match self.interrupts {
+                    1 => Wish::Drain,
+                    2 => Wish::Interrupt,
+                    _ => Wish::AtOnce,
+                }
+            }
+            _ = self.terminate.recv() => Wish::Interrupt,
+            _ = self.hang_up.recv() => Wish::Interrupt,
+        }
+    }
+}
+
+struct Coordinator<'v> {
+    workshop: Workshop,
+    store: Store,
+    engine: Engine,
+    executor: Box<dyn Executor>,
+    view: &'v mut dyn View,
+    signals: Signals,
+    /// Commands that were performed and not acknowledged yet; `true`: a stop.
+    performed: BTreeSet<(AttemptId, bool)>,
+    /// Since when the system has had no room for another process, and when to try again.
+    no_room: Option<(Instant, Instant)>,
+    best: Option<(TrialId, u64)>,
+}
+
+impl Coordinator<'_> {
+    async fn live(&mut self, left: Vec<LeftOver>) -> Result<Outcome, RunError> {
+        let mut inputs = self.executor.recover(&left);
+        inputs.push(Input::Tick);
+        let mut refreshed = Instant::now();
+        let mut wished_stop = false;
+        loop {
+            inputs.extend(self.executor.poll());
+            self.turn(std::mem::take(&mut inputs))?;
+            if self.engine.is_done() {
+                break;
+            }
+            inputs = self.perform()?;
+            if !inputs.is_empty() {
+                continue;
+            }
+            if refreshed.elapsed() >= REFRESH {
+                refreshed = Instant::now();
+                self.view
+                    .tick(self.engine.history(), after(self.engine.history()));
+            }
+            let until_refresh = REFRESH.saturating_sub(refreshed.elapsed());
+            if let Some(wish) = self.wait(until_refresh).await {
+                wished_stop = true;
+                inputs.push(self.grant(&wish));
+            }
+        }
+        self.executor.close();
+        self.view
+            .tick(self.engine.history(), after(self.engine.history()));
+        let history = self.engine.history().clone();
+        let stopped_by_user = wished_stop && history.end().is_none();
+        Ok(Outcome {
+            history,
+            stopped_by_user,
+        })
+    }
+
+    /// One turn: what happened goes in, and what is decided is written before anything is done.
+    fn turn(&mut self, inputs: Vec<Input>) -> Result<(), RunError> {
+        let now = after(self.engine.history());
+        let due = || self.engine.next_deadline(now).is_some_and(|at| at <= now);
+        if inputs.is_empty() && !due() {
+            return Ok(());
+        }
+        for input in &inputs {
+            if let Input::Ended { trial, attempt, .. } = input {
+                let id = AttemptId {
+                    trial: *trial,
+                    attempt: *attempt,
+                };
+                self.performed.remove(&(id, false));
+                self.performed.remove(&(id, true));
+            }
+        }
+        let inventory = self.executor.inventory();
+        let events = self.engine.step(now, &inventory, inputs)?;
+        self.take_in(&events)
+    }
+
+    /// Makes events durable and shows them.
+    fn take_in(&mut self, events: &[Event]) -> Result<(), RunError> {
+        self.store.append(events)?;
+        let history = self.engine.history();
+        for event in events {
+            log_event(history, event);
+            self.view.event(history, event);
+        }
+        let best = history
+            .best()
+            .and_then(|t| Some((t.id, t.value()?.to_bits())));
+        if best != self.best {
+            write_best(&self.workshop.study_dir, history)?;
+            self.best = best;
+        }
+        Ok(())
+    }
+
+    /// Performs what was decided and is not performed yet. Gives back what is known at once.
+    fn perform(&mut self) -> Result<Vec<Input>, RunError> {
+        let mut answers = Vec::new();
+        for command in self.engine.outstanding() {
+            match command {
+                Command::Launch {
+                    trial,
+                    attempt,
+                    config,
+                    seed,
+                    target,
+                    resume,
+                } => {
+                    let id = AttemptId { trial, attempt };
+                    if !self.performed.contains(&(id, false)) {
+                        let order = Order {
+                            id,
+                            config: &config,
+                            seed,
+                            target,
+                            resume,
+                        };
+                        answers.extend(self.launch(&order)?);
+                    }
+                }
+                Command::Stop { trial, attempt } => {
+                    let id = AttemptId { trial, attempt };
+                    if self.performed.insert((id, true)) {
+                        answers.extend(self.stop(id));
+                    }
+                }
+            }
+        }
+        Ok(answers)
+    }
+
+    fn launch(&mut self, order: &Order<'_>) -> Result<Option<Input>, RunError> {
+        if self
+            .no_room
+            .is_some_and(|(_, again)| Instant::now() < again)
+        {
+            return Ok(None);
+        }
+        let AttemptId { trial, attempt } = order.id;
+        let job = self.workshop.prepare(self.engine.history().spec(), order)?;
+        match self.executor.submit(&job)? {
+            Submitted::Accepted => {
+                self.no_room = None;
+                self.performed.insert((order.id, false));
+                Ok(None)
+            }
+            Submitted::Refused { error } => {
+                self.no_room = None;
+                let end = AttemptEnd::NotStarted { error };
+                Ok(Some(Input::Ended {
+                    trial,
+                    attempt,
+                    end,
+                }))
+            }
+            Submitted::Later { error } => {
+                let now = Instant::now();
+                let since = self.no_room.map_or(now, |(since, _)| since);
+                if since == now {
+                    tracing::warn!(
+                        trial = trial.0,
+                        attempt = attempt.0,
+                        error,
+                        "no process can be started at present"
+                    );
+                }
+                let waited = now.duration_since(since);
+                if waited > GIVE_UP {
+                    return Err(RunError::NoProcess {
+                        seconds: waited.as_secs(),
+                        error,
+                    });
+                }
+                self.no_room = Some((since, now + TRY_AGAIN));
+                Ok(None)
+            }
+        }
+    }
+
+    fn stop(&mut self, id: AttemptId) -> Option<Input> {
+        if self.executor.has(id) {
+            self.executor
+                .cancel(id, self.engine.history().spec().stop_grace);
+            return None;
+        }
+        // It waited for room and was never started.
+        let AttemptId { trial, attempt } = id;
+        let error = "it was to be stopped before it could be started".to_owned();
+        Some(Input::Ended {
+            trial,
+            attempt,
+            end: AttemptEnd::NotStarted { error },
+        })
+    }
+
+    /// Waits until something may have happened; gives back what a signal asks for.
+    async fn wait(&mut self, at_most: Duration) -> Option<Wish> {
+        let now = after(self.engine.history());
+        let deadline = self.engine.next_deadline(now).map(|at| at.since(now));
+        let again = self
+            .no_room
+            .map(|(_, again)| again.saturating_duration_since(Instant::now()));
+        let pause = [deadline, again]
+            .into_iter()
+            .flatten()
+            .fold(at_most, Duration::min);
+        tokio::select! {
+            wish = self.signals.wish() => Some(wish),
+            () = self.executor.changed() => None,
+            () = tokio::time::sleep(pause) => None,
+        }
+    }
+
+    fn grant(&mut self, wish: &Wish) -> Input {
+        match wish {
+            Wish::Drain => Input::Drain,
+            Wish::Interrupt => Input::Interrupt,
+            Wish::AtOnce => {
+                for (trial, attempt, _) in self.engine.leftovers() {
+                    self.executor
+                        .cancel(AttemptId { trial, attempt }, Duration::ZERO);
+                }
+                Input::Interrupt
+            }
+        }
+    }
+}

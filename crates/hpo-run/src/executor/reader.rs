@@ -1,0 +1,301 @@
+//! Reads what a trial's process reports, from files that grow.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use hpo_study::protocol::{self, Report};
+
+use crate::files::{Offsets, TrialFiles};
+use crate::session::AttemptId;
+
+/// Longer lines are no reports and are passed over.
+const LONGEST_LINE: u64 = 1 << 20;
+/// How much of one file is read at most in one go, so that one talkative trial cannot hold up others.
+const MOST_AT_ONCE: u64 = 8 << 20;
+/// How many wrong lines of an attempt are named in the log.
+const MOST_COMPLAINTS: u32 = 3;
+
+/// The reports of one attempt: lines of its metrics file, and marked lines of its stdout.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    id: AttemptId,
+    stdout: Lines,
+    metrics: Lines,
+    wrong: u32,
+}
+
+impl Reader {
+    /// Reads the attempt's words from where they begin.
+    pub(crate) fn new(id: AttemptId, files: &TrialFiles, from: Offsets) -> Self {
+        Self {
+            id,
+            stdout: Lines::new(&files.stdout, from.stdout),
+            metrics: Lines::new(&files.metrics, from.metrics),
+            wrong: 0,
+        }
+    }
+
+    /// What was reported since the last call. An unfinished last line is left for later, unless
+    /// this is the `last` call.
+    pub(crate) fn read(&mut self, last: bool) -> Vec<Report> {
+        let Self {
+            id,
+            stdout,
+            metrics,
+            wrong,
+        } = self;
+        let mut reports = Vec::new();
+        let mut take = |line: &[u8]| match protocol::parse_report(&String::from_utf8_lossy(line)) {
+            Ok(report) => reports.push(report),
+            Err(error) => {
+                *wrong += 1;
+                complain(*id, *wrong, &error, line);
+            }
+        };
+        let marked = |line: &[u8], take: &mut dyn FnMut(&[u8])| {
+            if let Some(report) = line.strip_prefix(protocol::STDOUT_PREFIX.as_bytes()) {
+                take(report);
+            }
+        };
+        let outcomes = [
+            stdout.read(last, &mut |line| marked(line, &mut take)),
+            metrics.read(last, &mut |line| {
+                if !line.trim_ascii().is_empty() {
+                    take(line);
+                }
+            }),
+        ];
+        for error in outcomes.into_iter().filter_map(Result::err) {
+            let (trial, attempt) = (id.trial.0, id.attempt.0);
+            tracing::warn!(trial, attempt, %error, "the trial's output cannot be read");
+        }
+        reports
+    }
+}
+
+fn complain(id: AttemptId, count: u32, error: &str, line: &[u8]) {
+    if count > MOST_COMPLAINTS {
+        return;
+    }
+    let more = if count == MOST_COMPLAINTS {
+        "; more of them are passed over silently"
+    } else {
+        ""
+    };
+    let start = String::from_utf8_lossy(line.get(..80).unwrap_or(line));
+    let (trial, attempt) = (id.trial.0, id.attempt.0);
+    tracing::warn!(
+        trial,
+        attempt,
+        "passed over a report line: {error}{more}: {start}"
+    );
+}
+
+/// The lines of a file that grows, each once.
+#[derive(Debug)]
+struct Lines {
+    path: PathBuf,
+    file: Option<BufReader<File>>,
+    /// Where in the file the next byte to be read is.
+    position: u64,
+    /// The beginning of an unfinished line.
+    begun: Vec<u8>,
+    /// In the middle of a line that is too long.
+    skipping: bool,
+}
+
+impl Lines {
+    fn new(path: &Path, position: u64) -> Self {
+        let path = path.to_owned();
+        Self {
+            path,
+            file: None,
+            position,
+            begun: Vec::new(),
+            skipping: false,
+        }
+    }
+
+    fn read(&mut self, last: bool, take: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        let Some(mut file) = self.open()? else {
+            return Ok(());
+        };
+        let stop = if last {
+            u64::MAX
+        } else {
+            self.position.saturating_add(MOST_AT_ONCE)
+        };
+        let result = self.read_lines(&mut file, stop, take);
+        self.file = Some(file);
+        result?;
+        if last && !self.skipping && !self.begun.is_empty() {
+            take(&std::mem::take(&mut self.begun));
+        }
+        Ok(())
+    }
+
+    fn read_lines(
+        &mut self,
+        file: &mut BufReader<File>,
+        stop: u64,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> io::Result<()> {
+        while self.position < stop {
+            let room = LONGEST_LINE - self.begun.len() as u64;
+            let read = file
+                .by_ref()
+                .take(room)
+                .read_until(b'\n', &mut self.begun)?;
+            self.position += read as u64;
+            if read == 0 {
+                if self.start_again_if_cut(file)? {
+                    continue;
+                }
+                return Ok(());
+            }
+            if self.begun.last() == Some(&b'\n') {
+                self.begun.pop();
+                if !self.skipping {
+                    take(&self.begun);
+                }
+                self.skipping = false;
+                self.begun.clear();
+            } else if self.skipping || self.begun.len() as u64 >= LONGEST_LINE {
+                self.skipping = true;
+                self.begun.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self) -> io::Result<Option<BufReader<File>>> {
+        if let Some(file) = self.file.take() {
+            return Ok(Some(file));
+        }
+        match File::open(&self.path) {
+            Ok(mut file) => {
+                file.seek(SeekFrom::Start(self.position))?;
+                Ok(Some(BufReader::new(file)))
+            }
+            // A trial writes its metrics file when it likes, or never.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// A file that is shorter than what was read of it was begun anew by the process.
+    fn start_again_if_cut(&mut self, file: &mut BufReader<File>) -> io::Result<bool> {
+        let cut = file.get_ref().metadata()?.len() < self.position;
+        if cut {
+            file.rewind()?;
+            self.position = 0;
+            self.begun.clear();
+            self.skipping = false;
+        }
+        Ok(cut)
+    }
+}
+
+/// The last lines of a file from `from` on: at most 20 lines and 4 KiB.
+pub(crate) fn last_lines(path: &Path, from: u64) -> String {
+    const LINES: usize = 20;
+    const BYTES: u64 = 4096;
+    let read = || -> io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(from.max(length.saturating_sub(BYTES))))?;
+        let mut bytes = Vec::new();
+        file.take(BYTES).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    lines
+        .get(lines.len().saturating_sub(LINES)..)
+        .unwrap_or_default()
+        .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    struct Growing {
+        dir: tempfile::TempDir,
+        lines: Lines,
+    }
+
+    impl Growing {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let lines = Lines::new(&dir.path().join("f"), 0);
+            Self { dir, lines }
+        }
+        fn path(&self) -> PathBuf {
+            self.dir.path().join("f")
+        }
+        fn write(&self, bytes: &[u8]) {
+            let file = File::options().append(true).create(true).open(self.path());
+            file.unwrap().write_all(bytes).unwrap();
+        }
+        fn read(&mut self, last: bool) -> Vec<String> {
+            let mut found = Vec::new();
+            let mut take = |line: &[u8]| found.push(String::from_utf8_lossy(line).into_owned());
+            self.lines.read(last, &mut take).unwrap();
+            found
+        }
+    }
+
+    #[test]
+    fn an_unfinished_line_waits_for_its_end() {
+        let mut file = Growing::new();
+        assert!(file.read(false).is_empty(), "there is no file yet");
+        file.write(b"one\ntw");
+        assert_eq!(file.read(false), ["one"]);
+        assert!(file.read(false).is_empty());
+        file.write(b"o\nthree");
+        assert_eq!(file.read(false), ["two"]);
+        assert_eq!(file.read(true), ["three"]);
+        assert!(file.read(true).is_empty());
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_passed_over() {
+        let mut file = Growing::new();
+        let half = vec![b'x'; LONGEST_LINE as usize - 10];
+        for _ in 0..3 {
+            file.write(&half);
+            assert!(file.read(false).is_empty());
+            assert!(file.lines.begun.len() as u64 <= LONGEST_LINE);
+        }
+        file.write(b"\nshort\n");
+        assert_eq!(file.read(false), ["short"]);
+    }
+
+    #[test]
+    fn a_file_begun_anew_is_read_from_its_beginning() {
+        let mut file = Growing::new();
+        file.write(b"a long first line\n");
+        assert_eq!(file.read(false), ["a long first line"]);
+        std::fs::write(file.path(), "b\n").unwrap();
+        assert_eq!(file.read(false), ["b"]);
+    }
+
+    #[test]
+    fn the_last_lines_are_few_and_short() {
+        let mut file = Growing::new();
+        file.write(b"old\n");
+        file.write("ü\n".repeat(30).as_bytes());
+        file.write(b"\xff\xfe\n");
+        assert_eq!(last_lines(&file.path(), 4).lines().count(), 20);
+        assert!(last_lines(&file.path(), 0).ends_with("ü\n\u{fffd}\u{fffd}"));
+        file.write(&vec![b'x'; 100_000]);
+        assert!(last_lines(&file.path(), 0).len() <= 4096);
+        assert_eq!(last_lines(&file.path(), 10_000_000), "");
+        assert!(file.read(true).len() > 30);
+    }
+}

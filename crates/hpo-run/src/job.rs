@@ -1,0 +1,133 @@
+//! From a decision to start an attempt to what a process needs: its files, arguments and
+//! environment. The contract is in `docs/protocol.md`.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hpo_study::command::{Surroundings, expand};
+use hpo_study::{Config, Job as Task, StudySpec, protocol};
+
+use crate::error::RunError;
+use crate::files::{self, TrialFiles};
+use crate::session::{AttemptId, Session};
+
+/// Longer configurations are in the file only: the system limits one variable to 128 KiB.
+const LONGEST_INLINE: usize = 64 << 10;
+
+/// An attempt, ready to be started.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    pub(crate) id: AttemptId,
+    /// Program and arguments; not empty.
+    pub(crate) argv: Vec<OsString>,
+    /// Variables to be set, and to be removed where there is no value.
+    pub(crate) environment: Vec<(&'static str, Option<OsString>)>,
+    pub(crate) directory: PathBuf,
+    pub(crate) files: TrialFiles,
+}
+
+/// What all attempts of a session have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Workshop {
+    /// Absolute.
+    pub(crate) study_dir: PathBuf,
+    /// Absolute.
+    pub(crate) work_dir: PathBuf,
+    pub(crate) trainer_program: PathBuf,
+    pub(crate) session: Session,
+}
+
+/// What the engine says about one attempt.
+#[derive(Debug)]
+pub(crate) struct Order<'a> {
+    pub(crate) id: AttemptId,
+    pub(crate) config: &'a Config,
+    pub(crate) seed: u32,
+    pub(crate) target: Option<u64>,
+    pub(crate) resume: bool,
+}
+
+impl Workshop {
+    /// Makes the attempt's directories, writes its configuration, and puts everything together.
+    pub(crate) fn prepare(&self, spec: &StudySpec, order: &Order<'_>) -> Result<Job, RunError> {
+        let files = TrialFiles::new(&self.study_dir, order.id.trial);
+        fs::create_dir_all(&files.checkpoints).map_err(RunError::io(&files.checkpoints))?;
+        let json = serde_json::to_string(order.config).map_err(std::io::Error::other);
+        let params = json.and_then(|json| {
+            files::write_atomically(&files.params, json.as_bytes(), false).map(|()| json)
+        });
+        let params = params.map_err(RunError::io(&files.params))?;
+        Ok(Job {
+            id: order.id,
+            argv: self.argv(spec, order, &files),
+            environment: self.environment(spec, order, &files, params),
+            directory: self.work_dir.clone(),
+            files,
+        })
+    }
+
+    fn argv(&self, spec: &StudySpec, order: &Order<'_>, files: &TrialFiles) -> Vec<OsString> {
+        match &spec.job {
+            Task::Trainer(_) => vec![self.trainer_program.clone().into(), "train".into()],
+            Task::Command(job) => {
+                let surroundings = Surroundings {
+                    variable: &|name| std::env::var(name).ok(),
+                    args_json_file: &files.params.to_string_lossy(),
+                };
+                expand(job, order.config, &surroundings)
+                    .into_iter()
+                    .map(OsString::from)
+                    .collect()
+            }
+        }
+    }
+
+    fn environment(
+        &self,
+        spec: &StudySpec,
+        order: &Order<'_>,
+        files: &TrialFiles,
+        params: String,
+    ) -> Vec<(&'static str, Option<OsString>)> {
+        let path = |path: &Path| Some(path.as_os_str().to_owned());
+        let text = |text: String| Some(OsString::from(text));
+        let resume = order.resume && files.has_checkpoint();
+        let mut variables = vec![
+            (protocol::STUDY, text(spec.name.clone())),
+            (protocol::TRIAL, text(order.id.trial.to_string())),
+            (protocol::ATTEMPT, text(order.id.attempt.to_string())),
+            (protocol::TRIAL_DIR, path(&files.dir)),
+            (protocol::SEED, text(order.seed.to_string())),
+            (
+                protocol::BUDGET,
+                order.target.map(|steps| steps.to_string().into()),
+            ),
+            (
+                protocol::BUDGET_MAX,
+                spec.max_steps().map(|steps| steps.to_string().into()),
+            ),
+            (protocol::PARAMS_FILE, path(&files.params)),
+            (
+                protocol::PARAMS,
+                text(params).filter(|json| json.len() < LONGEST_INLINE),
+            ),
+            (protocol::METRICS_FILE, path(&files.metrics)),
+            (protocol::CHECKPOINT_DIR, path(&files.checkpoints)),
+            (
+                protocol::RESUME_FROM,
+                path(&files.checkpoints).filter(|_| resume),
+            ),
+            (protocol::SESSION, text(self.session.word(order.id))),
+        ];
+        if let Task::Trainer(trainer) = &spec.job {
+            variables.push((
+                protocol::TRAINER,
+                serde_json::to_string(trainer).ok().map(Into::into),
+            ));
+            // Small models are slower on many threads, and trials run beside each other.
+            variables.push(("RAYON_NUM_THREADS", text("1".to_owned())));
+        }
+        variables
+    }
+}

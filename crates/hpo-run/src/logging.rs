@@ -1,0 +1,155 @@
+//! Two logs of one stream of words: for people on stderr, and as JSON lines in the study's directory.
+
+use std::fs::File;
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::sync::Mutex;
+
+use hpo_study::{Event, EventKind, History, Trial, TrialId};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt};
+
+use crate::error::RunError;
+use crate::files::LOG;
+
+/// Sets up logging for the whole program; only the first call has an effect.
+///
+/// People's words go to `words` (usually stderr, or a writer that keeps clear of a live view):
+/// warnings; from `verbosity` 1 on what happens to trials, from 2 on details, from 3 on everything.
+/// The variable `RUST_LOG` wins over `verbosity`. With a `study_dir`, JSON lines are appended to its
+/// [`LOG`] whatever the verbosity; every line about a trial has the fields `trial` and `attempt`.
+///
+/// # Errors
+/// When the log file cannot be opened.
+pub fn init_logging<W>(verbosity: u8, study_dir: Option<&Path>, words: W) -> Result<(), RunError>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let default = match verbosity {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let filter = EnvFilter::builder()
+        .with_default_directive(default.into())
+        .from_env_lossy();
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let people = fmt::layer()
+        .with_writer(words)
+        .with_ansi(colour)
+        .with_target(false)
+        .without_time()
+        .compact()
+        .with_filter(filter);
+    let machines = match study_dir {
+        Some(dir) => {
+            let path = dir.join(LOG);
+            std::fs::create_dir_all(dir).map_err(RunError::io(dir))?;
+            let file = File::options().append(true).create(true).open(&path);
+            let file = Mutex::new(file.map_err(RunError::io(&path))?);
+            let level = default.max(LevelFilter::INFO);
+            Some(
+                fmt::layer()
+                    .json()
+                    .flatten_event(true)
+                    .with_writer(file)
+                    .with_filter(level),
+            )
+        }
+        None => None,
+    };
+    // A second call finds a subscriber in place; its words are not worth failing for.
+    let _ = tracing_subscriber::registry()
+        .with(people)
+        .with(machines)
+        .try_init();
+    Ok(())
+}
+
+/// Logs what happened, with the history after it. Reports are many, and are details.
+pub(crate) fn log_event(history: &History, event: &Event) {
+    match &event.kind {
+        EventKind::StudyOpened { spec, .. } => tracing::info!(study = spec.name, "study opened"),
+        EventKind::SpecChanged { .. } => tracing::info!("the study file was changed"),
+        EventKind::SessionStarted { pid, host } => tracing::info!(pid, host, "session started"),
+        EventKind::DrainRequested => tracing::info!("no new trials are started"),
+        EventKind::StudyEnded { end } => tracing::info!(?end, "study ended"),
+        EventKind::AttemptLaunching {
+            trial,
+            attempt,
+            target,
+        } => {
+            tracing::info!(trial = trial.0, attempt = attempt.0, target, "launching");
+        }
+        EventKind::AttemptStarted {
+            trial,
+            attempt,
+            pid,
+        } => {
+            tracing::info!(trial = trial.0, attempt = attempt.0, pid, "started");
+        }
+        EventKind::Reported {
+            trial,
+            attempt,
+            step,
+            metrics,
+        } => {
+            tracing::debug!(
+                trial = trial.0,
+                attempt = attempt.0,
+                step,
+                ?metrics,
+                "reported"
+            );
+        }
+        EventKind::StopRequested {
+            trial,
+            attempt,
+            intent,
+        } => {
+            tracing::info!(trial = trial.0, attempt = attempt.0, ?intent, "to be ended");
+        }
+        EventKind::AttemptEnded {
+            trial,
+            attempt,
+            end,
+        } => {
+            tracing::info!(trial = trial.0, attempt = attempt.0, ?end, "process ended");
+        }
+        EventKind::TrialSuggested { trial, .. }
+        | EventKind::TrialPaused { trial }
+        | EventKind::TrialRequeued { trial }
+        | EventKind::TrialCompleted { trial }
+        | EventKind::TrialStopped { trial, .. }
+        | EventKind::TrialFailed { trial, .. } => log_trial(history, *trial, &event.kind),
+    }
+}
+
+/// Logs what happened to a trial as a whole; `attempt` is its latest, 0 before the first.
+fn log_trial(history: &History, trial: TrialId, kind: &EventKind) {
+    let record = history.trial(trial);
+    let attempt = record.and_then(Trial::attempt).map_or(0, |a| a.number.0);
+    let value = record.and_then(Trial::value);
+    let trial = trial.0;
+    match kind {
+        EventKind::TrialSuggested { config, .. } => {
+            tracing::info!(trial, attempt, %config, "trial suggested");
+        }
+        EventKind::TrialPaused { .. } => tracing::info!(trial, attempt, value, "trial paused"),
+        EventKind::TrialRequeued { .. } => tracing::info!(trial, attempt, "trial put back"),
+        EventKind::TrialCompleted { .. } => {
+            tracing::info!(trial, attempt, value, "trial completed")
+        }
+        EventKind::TrialStopped { reason, .. } => {
+            tracing::info!(trial, attempt, value, ?reason, "trial stopped");
+        }
+        EventKind::TrialFailed { reason, .. } => {
+            tracing::warn!(trial, attempt, ?reason, "trial failed");
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,341 @@
+//! Whole studies of real processes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
+
+mod support;
+
+use hpo_study::{AttemptEnd, FailReason, StopReason, StudyEnd, TrialId, TrialState};
+use nix::sys::signal::Signal;
+use support::{Study, lives, play_part, until};
+
+/// Not a test of its own: the coordinators and wardens of the others.
+#[test]
+fn part() {
+    play_part();
+}
+
+const REPORT: &str = r#"echo '[hpo] {"step": 1, "loss": 0.5}'"#;
+
+#[test]
+fn a_plain_command_study_runs_to_its_end() {
+    let script = r#"
+        echo "$@" > "$HPO_TRIAL_DIR/args"
+        env | grep '^HPO_' | sort > "$HPO_TRIAL_DIR/env"
+        pwd > "$HPO_TRIAL_DIR/pwd"
+        echo "to stderr" >&2
+        echo "[hpo] {\"step\": 1, \"loss\": 0.$((9 - HPO_TRIAL)), \"acc\": NaN}"
+        echo "{\"step\": 2, \"loss\": 0.$((8 - HPO_TRIAL))}" >> "$HPO_METRICS_FILE"
+    "#;
+    let study = Study::of_script(script, "run_cap: 6\ncpu: {max_parallel: 2}");
+    let (code, words) = study.run();
+    assert_eq!(code, 0, "{words}");
+    let history = study.history();
+    assert_eq!(history.end(), Some(&StudyEnd::RunCap));
+    assert_eq!(history.trials().len(), 6);
+    for trial in history.trials() {
+        assert_eq!(trial.state, TrialState::Completed);
+        assert_eq!(trial.curve.steps, [1, 2]);
+        let read =
+            |name: &str| std::fs::read_to_string(study.trial_file(trial.id.0, name)).unwrap();
+        let lr = trial.config.number("lr").unwrap();
+        assert_eq!(read("args").trim(), format!("--lr={lr}"));
+        assert_eq!(read("params.json"), format!("{{\"lr\":{lr}}}"));
+        assert_eq!(read("stderr.log"), "to stderr\n");
+        assert_eq!(
+            read("pwd").trim(),
+            study.path("").canonicalize().unwrap().to_str().unwrap()
+        );
+        let environment = read("env");
+        for line in [
+            "HPO_STUDY=test".to_owned(),
+            format!("HPO_TRIAL={}", trial.id),
+            "HPO_ATTEMPT=1".to_owned(),
+            format!("HPO_PARAMS={{\"lr\":{lr}}}"),
+        ] {
+            assert!(
+                environment.lines().any(|l| l == line),
+                "{line} is not in {environment}"
+            );
+        }
+        assert!(!environment.contains("HPO_RESUME_FROM"));
+        assert!(!environment.contains("HPO_BUDGET="));
+    }
+    assert_eq!(history.best().unwrap().id, TrialId(5));
+    let best = study.read("study/best.yaml");
+    assert!(best.contains("trial 5"), "{best}");
+    let lr = history.best().unwrap().config.number("lr").unwrap();
+    assert!(best.contains(&format!("lr: {lr}\n")), "{best}");
+    let log = study.read("study/log.jsonl");
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let completed = |l: &&serde_json::Value| l["message"] == "trial completed" && l["attempt"] == 1;
+    assert_eq!(lines.iter().filter(completed).count(), 6);
+    // There is nothing left to do, and nothing is done.
+    let before = hpo_store::read(&study.path("study")).unwrap();
+    assert_eq!(study.run().0, 0);
+    assert_eq!(
+        hpo_store::read(&study.path("study")).unwrap().len(),
+        before.len()
+    );
+    // A higher cap is taken in; another metric is not.
+    study.write("[sh, script.sh, \"${args}\"]", "run_cap: 7");
+    assert_eq!(study.run().0, 0);
+    assert_eq!(study.history().trials().len(), 7);
+    study.write("[sh, other.sh]", "run_cap: 8");
+    let (code, words) = study.run();
+    assert_eq!(code, 4);
+    assert!(words.contains("cannot take these changes"), "{words}");
+}
+
+#[test]
+fn odd_output_is_read_for_what_it_is() {
+    let script = r#"
+        echo '[hpo] this is not JSON'
+        echo '[hpo] [1, 2]'
+        head -c 3000000 /dev/zero | tr '\0' x
+        echo
+        printf '[hpo] {"step": 1, "loss": 0.7}\r\n'
+        printf 'progress \377\376 [hpo] {"step": 9, "loss": 0.1}\n'
+        printf '{"step": 2, "loss": 0.6}\n\n{"step": 3, "lo' >> "$HPO_METRICS_FILE"
+        sleep 0.1
+        printf 'ss": 0.4}' >> "$HPO_METRICS_FILE"
+        printf '[hpo] {"step": 4, "loss": 0.3}'
+    "#;
+    let study = Study::of_script(script, "run_cap: 1");
+    let (code, words) = study.run();
+    assert_eq!(code, 0, "{words}");
+    assert!(words.contains("passed over a report line"), "{words}");
+    let history = study.history();
+    let mut steps = history.trials()[0].curve.steps.clone();
+    steps.sort_unstable();
+    assert_eq!(history.trials()[0].state, TrialState::Completed);
+    // Two files have no order between them, so the last words of the one may come before the other's.
+    assert!(steps.contains(&3) && !steps.contains(&9), "{steps:?}");
+}
+
+#[test]
+fn a_diverged_trial_that_ignores_sigterm_is_killed() {
+    let script = r#"
+        trap '' TERM
+        echo $$ >> pids
+        for step in 1 2 3; do echo "[hpo] {\"step\": $step, \"loss\": NaN}"; done
+        while :; do sleep 0.05; done
+    "#;
+    let study = Study::of_script(script, "run_cap: 1\nstop_grace: 200ms");
+    let (code, words) = study.run();
+    assert_eq!(code, 0, "{words}");
+    let trial = study.history().trials()[0].clone();
+    assert!(
+        matches!(
+            trial.state,
+            TrialState::Stopped(StopReason::Diverged { .. })
+        ),
+        "{trial:?}"
+    );
+    assert!(matches!(
+        trial.attempts[0].end,
+        Some(AttemptEnd::Signaled { signal: 9, .. })
+    ));
+    assert!(!lives(study.pids("pids")[0]));
+}
+
+/// Children in the group, in a session of their own, and without a mark. The second trial goes on
+/// while the first one has ended.
+#[test]
+fn nothing_of_a_trial_survives_it() {
+    let script = format!(
+        r#"
+        sleep 1000 & echo $! >> pids
+        setsid sh -c 'echo $$ >> pids; sleep 1000 & echo $! >> pids; wait' &
+        env -i setsid sh -c 'echo $$ >> unmarked; exec sleep 1000' &
+        while [ "$(wc -l < pids)" -lt 3 ] || ! [ -s unmarked ]; do sleep 0.01; done
+        {REPORT}
+        if [ "$HPO_TRIAL" = 1 ]; then for pid in $(head -n 3 pids); do
+            if kill -0 "$pid" 2>/dev/null; then echo "$pid" >> survivors; fi
+        done; fi
+        "#
+    );
+    let study = Study::of_script(&script, "run_cap: 2\ncpu: {max_parallel: 1}");
+    let (code, words) = study.run();
+    assert_eq!(code, 0, "{words}");
+    assert_eq!(study.read("survivors"), "");
+    let pids = [study.pids("pids"), study.pids("unmarked")].concat();
+    assert_eq!(pids.len(), 8);
+    assert!(pids.iter().all(|pid| !lives(*pid)), "{pids:?}");
+}
+
+#[test]
+fn a_program_that_is_not_there_fails_the_study_with_a_reason() {
+    let study = Study::of_script("", "run_cap: 9\nfailure: {stop_after_consecutive: 2}");
+    study.write(
+        "[./no-such-program]",
+        "run_cap: 9\nfailure: {stop_after_consecutive: 2}",
+    );
+    let (code, words) = study.run();
+    assert_eq!(code, 0, "{words}");
+    let history = study.history();
+    assert!(matches!(history.end(), Some(StudyEnd::Failures { .. })));
+    let TrialState::Failed(FailReason::NotStarted { error }) = &history.trials()[0].state else {
+        panic!("{:?}", history.trials()[0]);
+    };
+    assert!(
+        error.contains("./no-such-program") && error.contains("not found"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_trial_may_ask_for_another_attempt_and_finds_its_checkpoint() {
+    let script = r#"
+        if [ "$HPO_ATTEMPT" = 1 ]; then
+            test -z "$HPO_RESUME_FROM" || exit 9
+            printf '[hpo] {"step": 1, "loss": 0.9}\nhalf a line'
+            echo saved > "$HPO_CHECKPOINT_DIR/state"
+            exit 75
+        fi
+        cat "$HPO_RESUME_FROM/state" > "$HPO_TRIAL_DIR/found"
+        echo '[hpo] {"step": 2, "loss": 0.5}'
+    "#;
+    let study = Study::of_script(script, "run_cap: 1");
+    let (code, words) = study.run();
+    assert_eq!(code, 0, "{words}");
+    let trial = study.history().trials()[0].clone();
+    assert_eq!(trial.state, TrialState::Completed);
+    assert_eq!(trial.attempts.len(), 2);
+    assert_eq!(trial.curve.steps, [1, 2]);
+    assert_eq!(
+        std::fs::read_to_string(study.trial_file(0, "found")).unwrap(),
+        "saved\n"
+    );
+}
+
+#[test]
+fn a_crash_is_reported_with_its_last_words() {
+    let script = "seq 1 50 >&2; echo 'the end' >&2; exit 3";
+    let study = Study::of_script(script, "run_cap: 1\nfailure: {crash_retries: 1}");
+    let (code, words) = study.run();
+    assert_eq!(code, 0, "{words}");
+    let trial = study.history().trials()[0].clone();
+    let TrialState::Failed(FailReason::Crash { how, stderr }) = &trial.state else {
+        panic!("{trial:?}");
+    };
+    assert_eq!(how, "exit code 3");
+    assert!(
+        stderr.ends_with("50\nthe end") && stderr.lines().count() == 20,
+        "{stderr}"
+    );
+    assert_eq!(trial.attempts.len(), 2);
+    let Some(AttemptEnd::Exited { code: 3, .. }) = trial.attempts[1].end else {
+        panic!()
+    };
+}
+
+#[test]
+fn a_second_coordinator_is_turned_away() {
+    let script = format!("echo $$ > pid; {REPORT}; while ! [ -f go ]; do sleep 0.01; done");
+    let study = Study::of_script(&script, "run_cap: 1");
+    let first = study.start();
+    until("a trial", || !study.pids("pid").is_empty());
+    let (code, words) = study.run();
+    assert_eq!(code, 4);
+    assert!(words.contains("being run by another process"), "{words}");
+    std::fs::write(study.path("go"), "").unwrap();
+    assert_eq!(first.end().0, 0);
+    assert_eq!(study.history().sessions(), 1);
+}
+
+/// The trial reports a step that nobody takes in any more; its checkpoint is behind that step.
+#[test]
+fn a_killed_coordinator_takes_its_trials_along_and_is_resumed() {
+    let script = r#"
+        if [ "$HPO_ATTEMPT" = 1 ]; then
+            echo '[hpo] {"step": 1, "loss": 0.9}'
+            setsid sh -c 'echo $$ >> pids; sleep 1000' &
+            echo $$ >> pids
+            while ! [ -f go ]; do sleep 0.01; done
+            echo '[hpo] {"step": 2, "loss": 0.5}'
+            echo saved > "$HPO_CHECKPOINT_DIR/state"
+            touch said
+            sleep 1000
+        fi
+        test -f "$HPO_RESUME_FROM/state"
+    "#;
+    let study = Study::of_script(script, "run_cap: 1");
+    let first = study.start();
+    until("both processes", || study.pids("pids").len() == 2);
+    until("the first report", || {
+        !study.history().trials()[0].curve.is_empty()
+    });
+    // Stopped, it reads nothing more.
+    first.signal(Signal::SIGSTOP);
+    std::fs::write(study.path("go"), "").unwrap();
+    until("the second report", || study.path("said").exists());
+    first.signal(Signal::SIGKILL);
+    assert_eq!(first.end().0, -1);
+    let pids = study.pids("pids");
+    until("the end of all processes", || {
+        pids.iter().all(|pid| !lives(*pid))
+    });
+    let (code, words) = study.run();
+    assert_eq!(code, 0, "{words}");
+    let trial = study.history().trials()[0].clone();
+    assert_eq!(trial.state, TrialState::Completed);
+    assert_eq!(trial.attempts[0].end, Some(AttemptEnd::Lost));
+    assert_eq!(trial.curve.steps, [1, 2]);
+    assert_eq!(trial.value(), Some(0.5));
+}
+
+#[test]
+fn ctrl_c_drains_and_twice_puts_back() {
+    let script = r#"
+        echo $$ >> pids
+        echo '[hpo] {"step": 1, "loss": 0.9}'
+        while ! [ -f go ]; do sleep 0.01; done
+    "#;
+    let study = Study::of_script(script, "run_cap: 3\ncpu: {max_parallel: 1}");
+    let first = study.start();
+    until("a trial", || study.pids("pids").len() == 1);
+    first.signal(Signal::SIGINT);
+    until("the drain", || study.history().draining());
+    std::fs::write(study.path("go"), "").unwrap();
+    assert_eq!(first.end().0, 3);
+    let history = study.history();
+    assert_eq!(history.trials().len(), 1);
+    assert_eq!(history.trials()[0].state, TrialState::Completed);
+
+    std::fs::remove_file(study.path("go")).unwrap();
+    let second = study.start();
+    until("the next trial", || study.pids("pids").len() == 2);
+    second.signal(Signal::SIGINT);
+    until("the drain", || study.history().draining());
+    second.signal(Signal::SIGINT);
+    assert_eq!(second.end().0, 3);
+    assert_eq!(study.history().trials()[1].state, TrialState::Queued);
+    assert!(study.pids("pids").iter().all(|pid| !lives(*pid)));
+
+    std::fs::write(study.path("go"), "").unwrap();
+    assert_eq!(study.run().0, 0);
+    let history = study.history();
+    assert_eq!(history.trials().len(), 3);
+    assert!(
+        history
+            .trials()
+            .iter()
+            .all(|t| t.state == TrialState::Completed)
+    );
+    assert_eq!(history.trials()[1].attempts.len(), 2);
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_named() {
+    let study = Study::of_script("true", "run_cap: 1");
+    std::fs::write(study.path("study"), "a file is in the way").unwrap();
+    let (code, words) = study.run();
+    assert_eq!(code, 4);
+    assert!(words.contains("study"), "{words}");
+}
