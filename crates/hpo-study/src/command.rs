@@ -1,7 +1,7 @@
 //! A command study's argument vector: W&B's macros, expanded for one configuration.
 //!
-//! The meaning of every macro is that of wandb 0.22 (`Agent._create_command_args` and
-//! `_command_run` of its sweep agent): a macro is a whole item of the list; only `${envvar:NAME}`
+//! The meaning of every macro is that of wandb 0.31.0 (`create_sweep_command_args` in
+//! `sdk/launch/sweeps/utils.py`, `Agent._command_run`): a macro is a whole item of the list; only `${envvar:NAME}`
 //! may stand inside a text. Values are written as Python's `str` writes them (`True`, `None`,
 //! `[128, 64]`), since that is what scripts written for W&B read.
 
