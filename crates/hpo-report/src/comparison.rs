@@ -17,9 +17,9 @@ use std::fmt::Write as _;
 use hpo_study::{Config, Domain, Goal, History, StopReason, Trial, TrialId, TrialState, Value};
 use serde::Serialize;
 
-use crate::number::short;
+use crate::number::{short, short_value};
 use crate::table::Table;
-use crate::trials::{configuration, dash};
+use crate::trials::{dash, key_configuration};
 
 /// A choice with fewer finished trials than this is not ranked.
 const FEWEST: usize = 3;
@@ -339,7 +339,7 @@ impl Comparison {
             ">best",
             ">median",
             &expected,
-            "best configuration",
+            "best trial's configuration",
         ];
         let mut table = Table::new(&headers);
         for choice in &self.choices {
@@ -347,10 +347,10 @@ impl Comparison {
             let best = choice.best_params.as_ref().map(|params| {
                 let mut params = params.clone();
                 params.remove(&self.parameter);
-                configuration(&params)
+                key_configuration(&params)
             });
             table.row([
-                choice.value.to_string(),
+                short_value(&choice.value),
                 choice.trials.to_string(),
                 choice.completed.to_string(),
                 choice.stopped.to_string(),

@@ -6,9 +6,11 @@
 //! business.
 
 pub mod comparison;
+pub mod expand;
 pub mod export;
 pub mod number;
 pub mod picture;
+pub mod plan;
 pub mod status;
 pub mod summary;
 pub mod table;

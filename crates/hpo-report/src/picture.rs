@@ -7,6 +7,12 @@ const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█
 /// of each stretch; shorter ones are drawn one column per point. What is not finite stays blank.
 #[must_use]
 pub fn curve(values: &[f64], columns: usize, rows: usize) -> Vec<String> {
+    curve_from(f64::INFINITY, values, columns, rows)
+}
+
+/// As [`curve`], with `lowest` at the bottom unless a value is lower.
+#[must_use]
+pub fn curve_from(lowest: f64, values: &[f64], columns: usize, rows: usize) -> Vec<String> {
     let columns = columns.min(values.len());
     let picked: Vec<f64> = (0..columns)
         .filter_map(|i| {
@@ -17,7 +23,7 @@ pub fn curve(values: &[f64], columns: usize, rows: usize) -> Vec<String> {
         .collect();
     let finite = || picked.iter().copied().filter(|v| v.is_finite());
     let (low, high) = (
-        finite().fold(f64::INFINITY, f64::min),
+        finite().fold(lowest, f64::min),
         finite().fold(f64::NEG_INFINITY, f64::max),
     );
     let levels = rows * BLOCKS.len();

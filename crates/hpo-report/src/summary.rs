@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use hpo_study::{History, Timestamp};
 
 use crate::comparison::{comparable, compare};
-use crate::number::{short, time};
+use crate::number::{short, short_value, time};
 use crate::status::{counts, end_sentence};
 
 /// The summary: how it went, the best configuration, and the comparison of every choice. `now` is
@@ -38,10 +38,10 @@ pub fn text(history: &History, now: Timestamp, width: Option<u16>) -> String {
         .max()
         .unwrap_or(0);
     for (name, value) in &best.config {
-        let _ = writeln!(text, "  {name:widest$}  {value}");
+        let _ = writeln!(text, "  {name:widest$}  {}", short_value(value));
     }
     let mut explained = false;
-    for parameter in comparable(history) {
+    for parameter in worth_showing(history) {
         let comparison = compare(history, parameter);
         let _ = writeln!(text, "\n{}", comparison.table(width).trim_end());
         let _ = writeln!(text, "{}", comparison.sentence());
@@ -55,6 +55,22 @@ pub fn text(history: &History, now: Timestamp, width: Option<u16>) -> String {
         }
     }
     text
+}
+
+/// The optimizer and the schedule; where a study has neither, the first choices it has.
+fn worth_showing(history: &History) -> Vec<&str> {
+    const MOST: usize = 2;
+    let all = comparable(history);
+    let ours: Vec<&str> = all
+        .iter()
+        .copied()
+        .filter(|name| ["optimizer", "schedule"].contains(name))
+        .collect();
+    if ours.is_empty() {
+        all.into_iter().take(MOST).collect()
+    } else {
+        ours
+    }
 }
 
 #[cfg(test)]

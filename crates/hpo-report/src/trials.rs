@@ -250,20 +250,34 @@ pub fn state_words(state: &str, reason: Option<&str>) -> String {
     reason.map_or_else(|| state.to_owned(), |reason| format!("{state} ({reason})"))
 }
 
-/// A configuration in one line, short: the optimizer and the schedule first, then the rest by name.
+/// A configuration in one line, short: the optimizer, its rate and the schedule first, then the
+/// rest by name.
 #[must_use]
 pub fn configuration(config: &Config) -> String {
-    let first = ["optimizer", "lr", "schedule"];
-    let leading = first
+    let rest = config
         .iter()
-        .filter_map(|name| Some((*name, config.get(name)?)));
-    let others = config.iter().map(|(name, value)| (name.as_str(), value));
-    let others = others.filter(|(name, _)| !first.contains(name));
-    let words: Vec<String> = leading
-        .chain(others)
-        .map(|(name, value)| format!("{name}={}", short_value(value)))
-        .collect();
-    words.join(" ")
+        .map(|(name, _)| name.as_str())
+        .filter(|name| !KEY.contains(name));
+    line(config, KEY.into_iter().chain(rest))
+}
+
+/// What of a configuration says most, in one line: the optimizer, its rate, the schedule, the batch
+/// size; the whole configuration when it has none of them.
+#[must_use]
+pub fn key_configuration(config: &Config) -> String {
+    let text = line(config, KEY.into_iter().chain(["batch_size"]));
+    if text.is_empty() {
+        configuration(config)
+    } else {
+        text
+    }
+}
+
+const KEY: [&str; 3] = ["optimizer", "lr", "schedule"];
+
+fn line<'a>(config: &Config, names: impl Iterator<Item = &'a str>) -> String {
+    let words = names.filter_map(|name| Some(format!("{name}={}", short_value(config.get(name)?))));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 pub(crate) fn dash() -> String {

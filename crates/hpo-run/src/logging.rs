@@ -147,8 +147,9 @@ fn log_trial(history: &History, trial: TrialId, kind: &EventKind) {
         EventKind::TrialStopped { reason, .. } => {
             tracing::info!(trial, attempt, value, ?reason, "trial stopped");
         }
+        // No warning: whoever looks on (the `View`) says it in better words.
         EventKind::TrialFailed { reason, .. } => {
-            tracing::warn!(trial, attempt, ?reason, "trial failed");
+            tracing::info!(trial, attempt, ?reason, "trial failed");
         }
         _ => {}
     }

@@ -10,7 +10,7 @@ mod keras;
 mod python;
 mod pytorch;
 mod recipe;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::fmt;
 use std::str::FromStr;

@@ -20,7 +20,7 @@ fn headline_comment(history: &History, trial: &Trial) -> String {
 }
 
 /// A value in one line, lists in brackets.
-fn scalar(value: &Value) -> String {
+pub(crate) fn scalar(value: &Value) -> String {
     match value {
         Value::Float(x) => float(*x),
         Value::Text(text) => string(text),
@@ -54,7 +54,7 @@ fn float(x: f64) -> String {
 }
 
 /// A text: as it is where no YAML reader can take it for anything else, else in quotes.
-fn string(text: &str) -> String {
+pub(crate) fn string(text: &str) -> String {
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text
             .chars()

@@ -1,0 +1,205 @@
+//! The plan of a study, for people.
+
+use std::fmt::Write as _;
+
+use hpo_study::plan::{GridSize, Plan, ScheduleCurve};
+use hpo_study::{EarlyTerminate, Job, StudySpec};
+
+use crate::number::{short, time};
+use crate::picture;
+use crate::table::Table;
+use crate::trials::dash;
+
+/// The plan as text: what is searched, how long it takes at most, the rungs, memory, and a picture
+/// of each schedule.
+#[must_use]
+pub fn text(spec: &StudySpec, plan: &Plan, width: Option<u16>) -> String {
+    let mut text = heading(spec, plan);
+    text.push('\n');
+    let mut table = Table::new(&["parameter", ">values", "domain", "when"]);
+    for dimension in &plan.dimensions {
+        table.row([
+            dimension.parameter.clone(),
+            dimension
+                .values
+                .map_or_else(|| "∞".to_owned(), |n| n.to_string()),
+            dimension.domain.clone(),
+            dimension.when.clone().unwrap_or_default(),
+        ]);
+    }
+    text += &table.render(width);
+    text += &rungs(plan);
+    text += &memory(plan, width);
+    text += &pictures(&plan.schedules, width);
+    text
+}
+
+fn heading(spec: &StudySpec, plan: &Plan) -> String {
+    let job = match &spec.job {
+        Job::Command(job) => job.command.join(" "),
+        Job::Trainer(trainer) => format!("built-in trainer, {} epochs", trainer.epochs),
+    };
+    let goal = match spec.metric.goal {
+        hpo_study::Goal::Minimize => "smaller",
+        hpo_study::Goal::Maximize => "larger",
+    };
+    let mut text = String::new();
+    let _ = writeln!(text, "study           {}", spec.name);
+    let _ = writeln!(text, "each trial      {job}");
+    let _ = writeln!(
+        text,
+        "objective       {} ({goal} is better)",
+        spec.metric.name
+    );
+    let configurations = match plan.configurations {
+        GridSize::Points(n) => n.to_string(),
+        GridSize::MoreThan(n) => format!("more than {n}"),
+        GridSize::Uncountable => "endless: there are continuous ranges".to_owned(),
+    };
+    let _ = writeln!(text, "configurations  {configurations}");
+    let mut trials = plan
+        .trials
+        .map_or_else(|| "as many as fit".to_owned(), |n| n.to_string());
+    if let Some(cap) = spec.time_cap {
+        let _ = write!(trials, ", for at most {}", time(cap));
+    }
+    let _ = writeln!(text, "trials          {trials}");
+    if let (Some(expected), Some(most), Some(full)) =
+        (plan.expected_steps, plan.most_steps, plan.full_length)
+    {
+        let steps = if expected == most {
+            format!("{most} ({full} to a trial)")
+        } else {
+            format!("about {expected} with early stopping, at most {most} ({full} to a trial)")
+        };
+        let _ = writeln!(text, "steps           {steps}");
+    }
+    let rule = match &spec.early_terminate {
+        EarlyTerminate::None => "never".to_owned(),
+        EarlyTerminate::Median {
+            min_iter,
+            min_trials,
+        } => {
+            format!("when worse than the median, from step {min_iter} and {min_trials} trials on")
+        }
+        EarlyTerminate::Asha(r) => format!(
+            "ASHA: at each rung the best 1 in {} goes on, at once",
+            r.eta
+        ),
+        EarlyTerminate::SuccessiveHalving(r) => {
+            format!(
+                "successive halving: at each rung the best 1 in {} goes on",
+                r.eta
+            )
+        }
+        EarlyTerminate::Hyperband(r) => {
+            format!("Hyperband: at each rung the best 1 in {} goes on", r.eta)
+        }
+    };
+    let _ = writeln!(text, "early stopping  {rule}");
+    text
+}
+
+fn rungs(plan: &Plan) -> String {
+    let mut text = String::new();
+    for (i, bracket) in plan.brackets.iter().enumerate() {
+        if i == 0 {
+            text.push_str("\nrungs (step: trials that reach it)\n");
+        }
+        let rungs: Vec<String> = bracket
+            .rungs
+            .iter()
+            .map(|rung| format!("{}: {}", rung.step, rung.trials))
+            .collect();
+        let _ = writeln!(
+            text,
+            "  bracket {i}   {}   (as much as {} whole trials)",
+            rungs.join("   "),
+            short(bracket.full_trainings)
+        );
+    }
+    text
+}
+
+fn memory(plan: &Plan, width: Option<u16>) -> String {
+    if plan.memory.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&["optimizer", ">state", ">weights, gradients, state"]);
+    for memory in &plan.memory {
+        table.row([
+            memory.optimizer.clone(),
+            match memory.state_copies {
+                0 => dash(),
+                n => format!("{n} × weights"),
+            },
+            bytes(memory.bytes),
+        ]);
+    }
+    format!("\n{}", table.render(width))
+}
+
+fn bytes(n: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut size = n as f64 / 1024.0;
+    let mut unit = 0;
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    format!("{size:.1} {}", UNITS.get(unit).copied().unwrap_or_default())
+}
+
+/// The learning-rate curves, as many beside each other as fit.
+fn pictures(curves: &[ScheduleCurve], width: Option<u16>) -> String {
+    const COLUMNS: usize = 30;
+    const ROWS: usize = 3;
+    const GAP: usize = 4;
+    if curves.is_empty() {
+        return String::new();
+    }
+    let beside = ((usize::from(width.unwrap_or(100)) + GAP) / (COLUMNS + GAP)).clamp(1, 4);
+    let mut text =
+        "\nlearning rate over a run (knobs at their defaults; 0 at the foot)\n".to_owned();
+    for group in curves.chunks(beside) {
+        let names = group
+            .iter()
+            .map(|curve| format!("{:width$}", curve.schedule, width = COLUMNS + GAP));
+        let _ = writeln!(text, "\n{}", names.collect::<String>().trim_end());
+        let drawn: Vec<Vec<String>> = group
+            .iter()
+            .map(|curve| picture(curve, COLUMNS, ROWS))
+            .collect();
+        for row in 0..ROWS {
+            let line = drawn.iter().map(|p| {
+                let part = p.get(row).map_or("", String::as_str);
+                format!("{part:width$}", width = COLUMNS + GAP)
+            });
+            let _ = writeln!(text, "{}", line.collect::<String>().trim_end());
+        }
+    }
+    text
+}
+
+fn picture(curve: &ScheduleCurve, columns: usize, rows: usize) -> Vec<String> {
+    let rates: Vec<f64> = curve.points.iter().map(|(_, rate)| *rate).collect();
+    picture::curve_from(0.0, &rates, columns, rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::sample;
+
+    #[test]
+    fn the_plan_for_people() {
+        let spec = sample::spec();
+        let plan = hpo_study::plan::plan(&spec);
+        insta::assert_snapshot!(super::text(&spec, &plan, Some(100)));
+    }
+
+    #[test]
+    fn bytes_have_units() {
+        assert_eq!(super::bytes(1536), "1.5 KiB");
+        assert_eq!(super::bytes(5 << 30), "5.0 GiB");
+    }
+}

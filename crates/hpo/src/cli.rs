@@ -1,0 +1,337 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use hpo_report::Format;
+
+const LONG_ABOUT: &str = "\
+Hyperparameter search that you leave running overnight: optimizer, learning rate, momentum, betas, \
+learning-rate schedule, and whatever else your study file names.
+
+It starts your training script once per trial (or its own trainer), stops hopeless trials early, \
+survives crashes of everything including itself, and hands you the best configuration as YAML, \
+arguments, or a PyTorch or Keras program.";
+
+const AFTER_HELP: &str = "\
+Examples:
+  hpo run study.yaml               run the study, or go on with it
+  hpo check study.yaml             see the plan and every mistake before anything runs
+  hpo status                       where the latest study under runs/ is
+  hpo trials --best -n 5           its five best trials
+  hpo best -f pytorch              its best configuration as a program
+
+Exit codes:
+  0  done
+  1  no trial completed
+  2  wrong usage or study file
+  3  stopped early by you; the same command goes on
+  4  trouble with the store or the machine";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "hpo", version, about = "Hyperparameter search that runs overnight", long_about = LONG_ABOUT, after_help = AFTER_HELP, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Say more on stderr: -v what is done, -vv everything (RUST_LOG goes before it)
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(RunArguments),
+    Check(CheckArguments),
+    Status(LookArguments),
+    Trials(TrialsArguments),
+    Trial(TrialArguments),
+    Logs(LogsArguments),
+    Best(BestArguments),
+    Init(InitArguments),
+    Schema(SchemaArguments),
+    #[command(hide = true)]
+    Train(TrainArguments),
+    #[command(hide = true)]
+    Warden(WardenArguments),
+}
+
+/// Run a study, or go on with it
+///
+/// Reads the study file and runs its trials until its caps are reached. Everything is kept in a
+/// directory named after the study, `runs/<name>/`. When that has been begun already, the study
+/// goes on where it was, however it ended: finished trials are never run again.
+///
+/// Ctrl-C once: no new trials are started, the running ones go on to their end. Ctrl-C twice:
+/// running trials are ended too, and go on from their checkpoints next time.
+///
+/// On a terminal there is a live view; otherwise plain lines on stderr. The summary at the end goes
+/// to stdout.
+///
+/// Example:  hpo run studies/digits.yaml
+///
+/// Exit codes: 0 done; 1 no trial completed; 2 wrong study file, or a change in it that a begun
+/// study cannot take; 3 stopped early by you; 4 the study is being run already, or the machine
+/// refused something.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct RunArguments {
+    /// The study file
+    #[arg(value_name = "STUDY.YAML")]
+    pub(crate) file: PathBuf,
+    /// Where study directories are
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub(crate) dir: PathBuf,
+    /// Plain lines even on a terminal
+    #[arg(long)]
+    pub(crate) no_live: bool,
+}
+
+/// Check a study file and print the plan
+///
+/// Shows every mistake at once, each with its line and a hint. When there is none, prints what
+/// would be done: the dimensions, how many trials, the rungs at which trials are compared, what
+/// each optimizer needs in memory, and a picture of each learning-rate schedule. Nothing is run.
+///
+/// Example:  hpo check study.yaml --expand
+///
+/// Exit codes: 0 the study can be run (there may be warnings); 2 it cannot.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct CheckArguments {
+    /// The study file
+    #[arg(value_name = "STUDY.YAML")]
+    pub(crate) file: PathBuf,
+    /// Also print the whole search space as YAML, with the recipe written out
+    #[arg(long)]
+    pub(crate) expand: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = TextFormat::Text)]
+    pub(crate) format: TextFormat,
+}
+
+/// Where a study is: counts, best so far, running trials, time to go
+///
+/// Works while the study runs, from another terminal. The JSON has `version`, `state` (`running`,
+/// `interrupted` or `ended`), `trials` by state, `best`, `running`, `elapsed_s`, `eta_s` and more.
+///
+/// Examples:  hpo status      hpo status digits -f json
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct LookArguments {
+    #[command(flatten)]
+    pub(crate) study: StudyArguments,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = TextFormat::Text)]
+    pub(crate) format: TextFormat,
+}
+
+/// All trials as a table, JSON or CSV
+///
+/// The JSON is a list of {trial, state, reason, detail, params, value, steps, attempts, started,
+/// ended, duration_s, bracket, metrics}; `state` is queued, running, paused, completed, stopped or
+/// failed. The CSV has one column per parameter and metric, named as pandas.json_normalize would.
+///
+/// Examples:
+///   hpo trials --best -n 10
+///   hpo trials -f json | jq '.[] | select(.state == "completed") | .value'
+///   hpo trials -f csv > trials.csv
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct TrialsArguments {
+    #[command(flatten)]
+    pub(crate) study: StudyArguments,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = TableFormat::Table)]
+    pub(crate) format: TableFormat,
+    /// Best value first, instead of by number
+    #[arg(long)]
+    pub(crate) best: bool,
+    /// Only trials in this state
+    #[arg(long, value_parser = ["queued", "running", "paused", "completed", "stopped", "failed"])]
+    pub(crate) state: Option<String>,
+    /// At most this many
+    #[arg(short = 'n', long, value_name = "NUMBER")]
+    pub(crate) most: Option<usize>,
+}
+
+/// Everything about one trial: configuration, curve, processes, why it ended
+///
+/// Examples:  hpo trial 7      hpo trial 7 -s digits -f json
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct TrialArguments {
+    /// The trial's number
+    #[arg(value_name = "TRIAL")]
+    pub(crate) trial: u32,
+    #[command(flatten)]
+    pub(crate) study: StudyArguments,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = TextFormat::Text)]
+    pub(crate) format: TextFormat,
+}
+
+/// What a trial's processes printed
+///
+/// Examples:  hpo logs 7      hpo logs 7 --stderr -n 20
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct LogsArguments {
+    /// The trial's number
+    #[arg(value_name = "TRIAL")]
+    pub(crate) trial: u32,
+    #[command(flatten)]
+    pub(crate) study: StudyArguments,
+    /// Only what it printed to stdout
+    #[arg(long, conflicts_with = "stderr")]
+    pub(crate) stdout: bool,
+    /// Only what it printed to stderr
+    #[arg(long)]
+    pub(crate) stderr: bool,
+    /// Only the last lines of each
+    #[arg(short = 'n', long, value_name = "NUMBER")]
+    pub(crate) lines: Option<usize>,
+}
+
+/// The best configuration, ready for your training code
+///
+/// Formats:
+///   yaml     the parameters as a map
+///   json     {version, study, trial, value, params, metrics, …}
+///   args     --lr=0.001 --optimizer=adamw …, quoted for a shell
+///   env      lr=0.001, one per line, for: set -a; eval "$(hpo best -f env)"; set +a
+///   pytorch  a PyTorch program: optimizer, schedule, training loop
+///   keras    a Keras program: optimizer, schedule, callbacks, fit
+///
+/// Examples:
+///   hpo best -f pytorch -o best.py
+///   python train.py $(hpo best -f args)
+///
+/// Exit code 1 when no trial has completed.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct BestArguments {
+    #[command(flatten)]
+    pub(crate) study: StudyArguments,
+    /// The format
+    #[arg(short, long, default_value = "yaml", value_name = "FORMAT", value_parser = format_parser())]
+    pub(crate) format: Format,
+    /// Write to this file instead of stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// This trial instead of the best one
+    #[arg(long, value_name = "TRIAL")]
+    pub(crate) trial: Option<u32>,
+}
+
+/// Write a starter study file
+///
+/// With --program it is for your training script, else for the trainer that comes with hpo.
+///
+/// Examples:  hpo init --program train.py      hpo init -o -
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct InitArguments {
+    /// Your training script
+    #[arg(long, value_name = "FILE")]
+    pub(crate) program: Option<String>,
+    /// Where to write; `-` is stdout. A file that is there is not touched
+    #[arg(short, long, value_name = "FILE", default_value = "study.yaml")]
+    pub(crate) output: PathBuf,
+}
+
+/// The JSON Schema of the study file, for completion and checks in editors
+///
+/// Example, for VS Code's YAML extension:  hpo schema > study.schema.json
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct SchemaArguments {}
+
+/// The built-in trainer; started by `hpo run`, told by its environment what to do
+#[derive(Debug, Args)]
+pub(crate) struct TrainArguments {}
+
+/// Cleans up after `hpo run`; started by it
+#[derive(Debug, Args)]
+pub(crate) struct WardenArguments {
+    /// The session's mark
+    pub(crate) session: String,
+}
+
+/// Which study.
+#[derive(Debug, Args)]
+pub(crate) struct StudyArguments {
+    /// The study: its name, its directory, or its study file. Without it: the only study under
+    /// --dir, or the one written to last
+    #[arg(value_name = "STUDY")]
+    pub(crate) positional: Option<PathBuf>,
+    /// The same as STUDY
+    #[arg(
+        short = 's',
+        long = "study",
+        value_name = "STUDY",
+        conflicts_with = "positional"
+    )]
+    pub(crate) named: Option<PathBuf>,
+    /// Where study directories are
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub(crate) dir: PathBuf,
+}
+
+/// Text or JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TextFormat {
+    /// For people
+    #[value(alias = "table")]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// A table for people or programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TableFormat {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    /// For spreadsheets
+    Csv,
+}
+
+fn format_parser() -> impl clap::builder::TypedValueParser<Value = Format> {
+    use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+    PossibleValuesParser::new(Format::ALL.iter().map(|f| f.name()))
+        .try_map(|name| name.parse::<Format>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_people_see_explains_itself() {
+        for command in Arguments::command()
+            .get_subcommands()
+            .filter(|c| !c.is_hide_set())
+        {
+            let long = command
+                .get_long_about()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                long.contains("Example"),
+                "{} has no example",
+                command.get_name()
+            );
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! `hpo check`
+
+use hpo_study::plan::{Plan, plan};
+use hpo_study::study_file::Severity;
+use serde::Serialize;
+
+use crate::cli::{CheckArguments, TextFormat};
+use crate::failure::{Exit, Failure};
+use crate::output::words;
+use crate::{output, study_file};
+
+/// What `hpo check -f json` prints. Fields are added in later versions, never changed.
+#[derive(Serialize)]
+struct Report<'a> {
+    version: u32,
+    study: &'a str,
+    plan: Plan,
+    warnings: Vec<Warning<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<String>,
+}
+
+/// A warning and its place in the file.
+#[derive(Serialize)]
+struct Warning<'a> {
+    message: &'a str,
+    line: usize,
+    column: usize,
+    hint: Option<&'a str>,
+}
+
+pub(super) fn perform(arguments: &CheckArguments) -> Result<Exit, Failure> {
+    let study = study_file::load(&arguments.file)?;
+    let plan = plan(&study.spec);
+    let expanded = arguments
+        .expand
+        .then(|| hpo_report::expand::parameters(&study.spec.space));
+    match arguments.format {
+        TextFormat::Json => {
+            let warnings = study
+                .warnings
+                .iter()
+                .filter(|p| p.severity == Severity::Warning);
+            let warnings = warnings.map(|problem| Warning {
+                message: &problem.message,
+                line: problem.line(),
+                column: problem.column(),
+                hint: problem.hint.as_deref(),
+            });
+            output::json(&Report {
+                version: 1,
+                study: &study.spec.name,
+                plan,
+                warnings: warnings.collect(),
+                parameters: expanded,
+            })?;
+        }
+        TextFormat::Text => {
+            output::data(&hpo_report::plan::text(&study.spec, &plan, output::width()))?;
+            if let Some(parameters) = expanded {
+                output::data(&format!("\n{parameters}"))?;
+            }
+            words!(
+                "\n{}",
+                output::green(format!("{} can be run", arguments.file.display()))
+            );
+        }
+    }
+    Ok(Exit::Done)
+}

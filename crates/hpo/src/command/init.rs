@@ -1,0 +1,91 @@
+//! `hpo init`
+
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
+use std::path::Path;
+
+use crate::cli::InitArguments;
+use crate::failure::{Exit, Failure};
+use crate::output;
+use crate::output::words;
+
+pub(super) fn perform(arguments: &InitArguments) -> Result<Exit, Failure> {
+    let text = starter(arguments.program.as_deref());
+    if arguments.output == Path::new("-") {
+        output::data(&text)?;
+        return Ok(Exit::Done);
+    }
+    let path = arguments.output.display();
+    let trouble = |e: std::io::Error| match e.kind() {
+        ErrorKind::AlreadyExists => Failure::usage(format!("{path} exists already"))
+            .hint("give another name with -o; it was not touched"),
+        _ => Failure::trouble(format!("{path} cannot be written: {e}")),
+    };
+    let mut file = File::create_new(&arguments.output).map_err(trouble)?;
+    file.write_all(text.as_bytes()).map_err(trouble)?;
+    words!("{path} is written; look it over, then: hpo check {path}, hpo run {path}");
+    Ok(Exit::Done)
+}
+
+/// A study file to start from: for a script, or for the built-in trainer.
+fn starter(program: Option<&str>) -> String {
+    let job = match program {
+        Some(program) => format!(
+            "# Your training script, started once per trial as: python train.py --lr=0.01 --optimizer=adamw …\n\
+             # It reports after every epoch:  print('[hpo] ' + json.dumps({{'step': epoch, 'val_loss': loss}}), flush=True)\n\
+             program: {}\n\
+             metric: {{name: val_loss, goal: minimize}}",
+            // JSON's texts are YAML's.
+            serde_json::Value::from(program)
+        ),
+        None => "# The trainer that comes with hpo, on handwritten digits.\n\
+                 trainer: {model: mlp, hidden: [64], dataset: digits, epochs: 9}\n\
+                 metric: {name: val_accuracy, goal: maximize}"
+            .to_owned(),
+    };
+    format!(
+        "name: starter\n\
+         {job}\n\
+         \n\
+         method: sobol                     # grid | random | sobol\n\
+         seed: 1\n\
+         run_cap: 40                       # trials; time_cap: 8h limits the time\n\
+         \n\
+         # Optimizers and schedules with their knobs and ranges; `hpo check --expand` writes them out.\n\
+         recipe:\n  \
+           optimizers: [sgd, momentum, adam, adamw]\n  \
+           schedules: [constant, cosine, one_cycle]\n\
+         \n\
+         # Whatever else is to be searched.\n\
+         parameters:\n  \
+           batch_size: {{values: [32, 64, 128]}}\n\
+         \n\
+         # Only the best third goes on from 1 step to 3, and from 3 to 9.\n\
+         early_terminate: {{type: asha, min_iter: 1, max_iter: 9, eta: 3}}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use hpo_study::study_file::{Source, read};
+
+    #[test]
+    fn starters_can_be_run_as_they_are() {
+        let source = Source {
+            file: "study.yaml".into(),
+            directory: PathBuf::from("/"),
+        };
+        for program in [None, Some("train.py"), Some("my \"odd\" script: #1.py")] {
+            let text = super::starter(program);
+            let checked = read(&text, &source);
+            assert!(checked.spec.is_some(), "{:?}\n{text}", checked.problems);
+            assert!(
+                checked.problems.is_empty(),
+                "{:?}\n{text}",
+                checked.problems
+            );
+        }
+    }
+}

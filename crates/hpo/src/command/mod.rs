@@ -1,0 +1,33 @@
+//! The commands, one file each.
+
+mod best;
+mod check;
+mod init;
+mod logs;
+mod run;
+mod schema;
+mod status;
+mod train;
+mod trial;
+mod trials;
+mod warden;
+
+use crate::cli::{Arguments, Command};
+use crate::failure::{Exit, Failure};
+
+/// Does what the command line asks for.
+pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Failure> {
+    match &arguments.command {
+        Command::Run(run) => run::perform(run, arguments.verbose),
+        Command::Check(check) => check::perform(check),
+        Command::Status(status) => status::perform(status),
+        Command::Trials(trials) => trials::perform(trials),
+        Command::Trial(trial) => trial::perform(trial),
+        Command::Logs(logs) => logs::perform(logs),
+        Command::Best(best) => best::perform(best),
+        Command::Init(init) => init::perform(init),
+        Command::Schema(_) => schema::perform(),
+        Command::Train(_) => train::perform(arguments.verbose),
+        Command::Warden(warden) => warden::perform(warden),
+    }
+}

@@ -1,0 +1,120 @@
+//! `hpo run`
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hpo_run::{Outcome, RunError, RunOptions, View};
+use hpo_store::StoreError;
+use hpo_study::{Event, History, Timestamp};
+
+use crate::cli::RunArguments;
+use crate::failure::{Exit, Failure};
+use crate::output::words;
+use crate::study_file::{self, Study};
+use crate::{output, view};
+
+pub(super) fn perform(arguments: &RunArguments, verbosity: u8) -> Result<Exit, Failure> {
+    let study = study_file::load(&arguments.file)?;
+    let name = study.spec.name.clone();
+    let directory = std::path::absolute(arguments.dir.join(&name))
+        .map_err(|e| Failure::trouble(format!("{}: {e}", arguments.dir.display())))?;
+    let program = std::env::current_exe()
+        .map_err(|e| Failure::trouble(format!("hpo cannot find its own program: {e}")))?;
+    let watch = view::watch(!arguments.no_live);
+    hpo_run::init_logging(verbosity, Some(&directory), watch.words.writer())
+        .map_err(|e| explain(e, &name))?;
+    let mut view = Keeper {
+        view: watch.view,
+        copy: Some((directory.join("study.yaml"), study.text.clone())),
+    };
+    let result = hpo_run::run(options(study, &directory, program), &mut view);
+    // The live view clears its lines before anything else is said.
+    drop(view);
+    finish(&result.map_err(|e| explain(e, &name))?, arguments)
+}
+
+fn options(study: Study, directory: &Path, program: PathBuf) -> RunOptions {
+    RunOptions {
+        study_dir: directory.to_owned(),
+        spec: study.spec,
+        work_dir: study.directory,
+        trainer_program: program,
+        hpo_version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// A view that keeps a copy of the study file beside the study, once it is sure that the study is
+/// ours to run.
+struct Keeper {
+    view: Box<dyn View>,
+    copy: Option<(PathBuf, String)>,
+}
+
+impl View for Keeper {
+    fn event(&mut self, history: &History, event: &Event) {
+        if let Some((path, text)) = self.copy.take()
+            && let Err(error) = fs::write(&path, text)
+        {
+            words!(
+                "{}: {} cannot be written: {error}",
+                output::yellow("warning"),
+                path.display()
+            );
+        }
+        self.view.event(history, event);
+    }
+
+    fn tick(&mut self, history: &History, now: Timestamp) {
+        self.view.tick(history, now);
+    }
+}
+
+fn finish(outcome: &Outcome, arguments: &RunArguments) -> Result<Exit, Failure> {
+    let history = &outcome.history;
+    let mut text = hpo_report::summary::text(history, history.last_event(), output::width());
+    text += &take_away(history, &arguments.dir);
+    output::data(&text)?;
+    if outcome.stopped_by_user {
+        words!("stopped by you; the same command goes on");
+        return Ok(Exit::Stopped);
+    }
+    Ok(if history.best().is_some() {
+        Exit::Done
+    } else {
+        Exit::NoResult
+    })
+}
+
+/// Where everything is, and how to get the best configuration.
+fn take_away(history: &History, runs: &Path) -> String {
+    let name = &history.spec().name;
+    let dir = match runs.to_str() {
+        Some("runs") => String::new(),
+        _ => format!(" --dir {}", runs.display()),
+    };
+    let mut text = String::new();
+    if history.best().is_some() {
+        text += &format!(
+            "\ntake it away:  hpo best -f pytorch -s {name}{dir}    (or keras, yaml, json, args, env)\n"
+        );
+    } else if let Some(trial) = history.trials().iter().find(|t| t.state.word() == "failed") {
+        text += &format!(
+            "\nwhat went wrong:  hpo trial {} -s {name}{dir}\n",
+            trial.id
+        );
+    }
+    text + &format!("everything is in {}\n", runs.join(name).display())
+}
+
+fn explain(error: RunError, name: &str) -> Failure {
+    match &error {
+        RunError::SpecChanged { .. } => Failure::usage(&error).hint(format!(
+            "undo the change, or give the study a new `name:` to begin afresh; {name} stays as it is. \
+             What can change: run_cap, time_cap, cpu, failure, stop_grace, description"
+        )),
+        RunError::Store(StoreError::Locked { .. }) => {
+            Failure::trouble(&error).hint(format!("`hpo status {name}` shows where it is"))
+        }
+        _ => Failure::trouble(&error),
+    }
+}

@@ -1,0 +1,19 @@
+//! `hpo trial N`
+
+use hpo_report::trial::{details, page};
+
+use crate::cli::{TextFormat, TrialArguments};
+use crate::failure::{Exit, Failure};
+use crate::{output, study_dir};
+
+pub(super) fn perform(arguments: &TrialArguments) -> Result<Exit, Failure> {
+    let found = study_dir::open(&arguments.study)?;
+    let trial = found.trial(arguments.trial)?;
+    match arguments.format {
+        TextFormat::Json => output::json(&details(&found.history, trial, found.now))?,
+        TextFormat::Text => {
+            output::data(&page(&found.history, trial, found.now, output::width()))?;
+        }
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,218 @@
+//! Finding a study that people name, and looking into it.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use hpo_study::{Event, History, Timestamp, Trial, TrialId};
+
+use crate::cli::StudyArguments;
+use crate::failure::Failure;
+use crate::output::words;
+
+/// A study that is looked at.
+pub(crate) struct Found {
+    pub(crate) directory: PathBuf,
+    pub(crate) history: History,
+    /// The coordinator's process id, if one is at work.
+    pub(crate) coordinator: Option<u32>,
+    /// The present while a coordinator is at work, else the moment of the last event.
+    pub(crate) now: Timestamp,
+}
+
+impl Found {
+    /// One of its trials.
+    pub(crate) fn trial(&self, number: u32) -> Result<&Trial, Failure> {
+        let count = self.history.trials().len();
+        self.history.trial(TrialId(number)).ok_or_else(|| {
+            let failure = Failure::usage(format!(
+                "there is no trial {number} in {}",
+                self.history.spec().name
+            ));
+            match count.checked_sub(1) {
+                None => failure.hint("it has no trial yet"),
+                Some(last) => failure.hint(format!("its trials are numbered 0 to {last}")),
+            }
+        })
+    }
+}
+
+/// Opens the study that was named for looking.
+pub(crate) fn open(arguments: &StudyArguments) -> Result<Found, Failure> {
+    let directory = find(arguments)?;
+    // Asked before reading, so that a coordinator that ends meanwhile has written all we read.
+    let coordinator = coordinator(&directory);
+    let events: Vec<Event> = hpo_store::read(&directory).map_err(Failure::trouble)?;
+    let history = History::replay(&events).map_err(Failure::trouble)?;
+    let now = if coordinator.is_some() {
+        present()
+    } else {
+        history.last_event()
+    };
+    Ok(Found {
+        directory,
+        history,
+        coordinator,
+        now,
+    })
+}
+
+/// The present moment.
+pub(crate) fn present() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn find(arguments: &StudyArguments) -> Result<PathBuf, Failure> {
+    let runs = &arguments.dir;
+    match arguments.positional.as_ref().or(arguments.named.as_ref()) {
+        Some(name) => named(name, runs),
+        None => latest(runs),
+    }
+}
+
+fn named(name: &Path, runs: &Path) -> Result<PathBuf, Failure> {
+    for candidate in [name.to_owned(), runs.join(name)] {
+        if hpo_store::exists(&candidate) {
+            return Ok(candidate);
+        }
+    }
+    if name.is_file() {
+        let study = crate::study_file::load(name)?;
+        let directory = runs.join(&study.spec.name);
+        if hpo_store::exists(&directory) {
+            return Ok(directory);
+        }
+        return Err(
+            Failure::usage(format!("{} has not been run yet", name.display()))
+                .hint(format!("hpo run {}", name.display())),
+        );
+    }
+    let failure = Failure::usage(format!("there is no study {}", name.display()));
+    let known: Vec<String> = studies(runs)
+        .into_iter()
+        .map(|(_, path)| short_name(&path))
+        .collect();
+    Err(match known.as_slice() {
+        [] => failure.hint(format!(
+            "there is none under {} at all; --dir says where to look",
+            runs.display()
+        )),
+        known => failure.hint(format!(
+            "under {} there are: {}",
+            runs.display(),
+            known.join(", ")
+        )),
+    })
+}
+
+fn latest(runs: &Path) -> Result<PathBuf, Failure> {
+    let mut studies = studies(runs);
+    let several = studies.len();
+    match studies.pop() {
+        Some((_, path)) => {
+            if several > 1 {
+                words!("(the latest of {several} studies: {})", short_name(&path));
+            }
+            Ok(path)
+        }
+        None => Err(
+            Failure::usage(format!("there is no study under {}", runs.display()))
+                .hint("`hpo run study.yaml` begins one; --dir says where to look"),
+        ),
+    }
+}
+
+/// The studies in a directory with the time each was last written to, the latest last.
+fn studies(runs: &Path) -> Vec<(SystemTime, PathBuf)> {
+    let entries = fs::read_dir(runs)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok);
+    let mut studies: Vec<(SystemTime, PathBuf)> = entries
+        .map(|entry| entry.path())
+        .filter(|path| hpo_store::exists(path))
+        .map(|path| (last_written(&path), path))
+        .collect();
+    studies.sort();
+    studies
+}
+
+fn last_written(directory: &Path) -> SystemTime {
+    let files = [
+        hpo_store::DATABASE.to_owned(),
+        format!("{}-wal", hpo_store::DATABASE),
+    ];
+    let times = files
+        .iter()
+        .filter_map(|f| directory.join(f).metadata().ok()?.modified().ok());
+    times.max().unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+pub(crate) fn short_name(path: &Path) -> String {
+    path.file_name().map_or_else(
+        || path.display().to_string(),
+        |n| n.to_string_lossy().into_owned(),
+    )
+}
+
+/// The process that runs the study. Looking must not take the lock, even for a moment: a
+/// coordinator that starts just then would be turned away. So the kernel's list of locks is read.
+fn coordinator(directory: &Path) -> Option<u32> {
+    let path = directory.join(hpo_store::LOCK);
+    let pid: u32 = fs::read_to_string(&path).ok()?.trim().parse().ok()?;
+    let inode = path.metadata().ok()?.ino();
+    match fs::read_to_string("/proc/locks") {
+        Ok(locks) => locks
+            .lines()
+            .any(|line| holds(line, pid, inode))
+            .then_some(pid),
+        Err(_) => Path::new("/proc")
+            .join(pid.to_string())
+            .exists()
+            .then_some(pid),
+    }
+}
+
+/// Whether a line of `/proc/locks` (`1: FLOCK  ADVISORY  WRITE 712 08:01:1234 0 EOF`) says that a
+/// process holds a file's lock.
+fn holds(line: &str, pid: u32, inode: u64) -> bool {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [_, "FLOCK", _, _, holder, file, ..] = words.as_slice() else {
+        return false;
+    };
+    holder.parse() == Ok(pid) && file.rsplit(':').next().and_then(|i| i.parse().ok()) == Some(inode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_kernels_list_are_understood() {
+        assert!(holds(
+            "1: FLOCK  ADVISORY  WRITE 712 08:01:1234 0 EOF",
+            712,
+            1234
+        ));
+        assert!(!holds(
+            "1: FLOCK  ADVISORY  WRITE 713 08:01:1234 0 EOF",
+            712,
+            1234
+        ));
+        assert!(!holds(
+            "1: -> FLOCK  ADVISORY  WRITE 712 08:01:1234 0 EOF",
+            712,
+            1234
+        ));
+        assert!(!holds(
+            "1: POSIX  ADVISORY  WRITE 712 08:01:1234 0 EOF",
+            712,
+            1234
+        ));
+        assert!(!holds("", 1, 1));
+    }
+}

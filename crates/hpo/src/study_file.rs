@@ -1,0 +1,114 @@
+//! Reading a study file and showing what is wrong with it.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::path::{Path, PathBuf};
+
+use hpo_study::StudySpec;
+use hpo_study::study_file::{self, LONGEST_FILE, Problem, Severity, Source};
+
+use crate::failure::{Exit, Failure};
+use crate::output::{self, words};
+
+/// A study file that can be run.
+pub(crate) struct Study {
+    pub(crate) spec: StudySpec,
+    /// The directory that the file is in: where trials run.
+    pub(crate) directory: PathBuf,
+    pub(crate) warnings: Vec<Problem>,
+    pub(crate) text: String,
+}
+
+/// Reads and checks a study file; every problem in it is shown on stderr.
+pub(crate) fn load(path: &Path) -> Result<Study, Failure> {
+    let text = read(path)?;
+    let directory = directory(path)?;
+    let file = path.display().to_string();
+    let source = Source {
+        file: file.clone(),
+        directory: directory.clone(),
+    };
+    let checked = study_file::read(&text, &source);
+    for problem in &checked.problems {
+        words!(
+            "{}",
+            colored(&problem.render(&file, &text), problem.severity)
+        );
+    }
+    match checked.spec {
+        Some(spec) => Ok(Study {
+            spec,
+            directory,
+            warnings: checked.problems,
+            text,
+        }),
+        None => {
+            let errors = checked
+                .problems
+                .iter()
+                .filter(|p| p.severity == Severity::Error)
+                .count();
+            let plural = if errors == 1 { "" } else { "s" };
+            words!("{file}: {errors} error{plural}; nothing was run");
+            Err(Failure::silent(Exit::Usage))
+        }
+    }
+}
+
+/// Colours the first word and the marks.
+fn colored(rendered: &str, severity: Severity) -> String {
+    let paint = |text: &str| match severity {
+        Severity::Error => output::red(text).to_string(),
+        Severity::Warning => output::yellow(text).to_string(),
+    };
+    let lines = rendered.lines().enumerate().map(|(i, line)| {
+        let word = severity.word();
+        if let (0, Some(rest)) = (i, line.strip_prefix(word)) {
+            return format!("{}{rest}", paint(word));
+        }
+        let marks = line.trim_end().len() - line.trim_end().trim_end_matches('^').len();
+        let (before, after) = line.split_at(line.trim_end().len() - marks);
+        if marks > 0 {
+            format!("{before}{}", paint(after))
+        } else {
+            line.to_owned()
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n") + "\n"
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    let shown = path.display();
+    let open = |path: &Path| -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        // One byte more than is allowed, so that too long a file is told from a long one.
+        File::open(path)?
+            .take(LONGEST_FILE as u64 + 1)
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = open(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Failure::usage(format!("there is no file {shown}"))
+            .hint("give the path of a study file; `hpo init` writes one to start from"),
+        ErrorKind::IsADirectory => Failure::usage(format!("{shown} is a directory"))
+            .hint("give the study file itself, for example study.yaml"),
+        ErrorKind::PermissionDenied => Failure::usage(format!("{shown} may not be read by you"))
+            .hint("its permissions do not allow it"),
+        _ => Failure::usage(format!("{shown} cannot be read: {error}")),
+    })?;
+    String::from_utf8(bytes).map_err(|_| {
+        Failure::usage(format!("{shown} is not UTF-8 text"))
+            .hint("study files are YAML; save it as UTF-8")
+    })
+}
+
+/// The directory that a file is in, absolute.
+fn directory(path: &Path) -> Result<PathBuf, Failure> {
+    let parent = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    parent
+        .canonicalize()
+        .map_err(|e| Failure::trouble(format!("{} cannot be read: {e}", parent.display())))
+}

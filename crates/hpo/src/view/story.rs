@@ -1,0 +1,345 @@
+//! What is worth a line of its own, and in which words.
+
+use hpo_report::number::short;
+use hpo_report::status::{counts, eta, finished};
+use hpo_report::trials::{detail, duration, key_configuration};
+use hpo_study::{
+    AttemptEnd, Event, EventKind, History, StopIntent, StopReason, Timestamp, Trial, TrialId,
+    TrialState,
+};
+
+/// How a line is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    /// Something went on.
+    Plain,
+    /// There is a new best.
+    Good,
+    /// A trial was stopped early, or tried again.
+    Mild,
+    /// A trial failed.
+    Bad,
+}
+
+/// A line for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) tone: Tone,
+    pub(crate) text: String,
+}
+
+/// Tells a study's events; remembers what it has told.
+#[derive(Debug, Default)]
+pub(crate) struct Story {
+    best: Option<TrialId>,
+    ending: bool,
+}
+
+impl Story {
+    /// The line for an event, if it is worth one.
+    pub(crate) fn tell(&mut self, history: &History, event: &Event) -> Option<Line> {
+        let trial = |id: &TrialId| history.trial(*id);
+        match &event.kind {
+            EventKind::SessionStarted { .. } => {
+                self.best = history.best().map(|best| best.id);
+                Some(plain(beginning(history)))
+            }
+            EventKind::SpecChanged { .. } => Some(plain(
+                "the study file was changed since; the change is taken over".to_owned(),
+            )),
+            EventKind::TrialCompleted { trial: id } => Some(self.completed(history, trial(id)?)),
+            EventKind::TrialStopped { trial: id, reason } => Some(Line {
+                tone: Tone::Mild,
+                text: stopped(trial(id)?, reason),
+            }),
+            EventKind::TrialFailed { trial: id, reason } => {
+                let detail = detail(&TrialState::Failed(reason.clone()));
+                let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
+                let text = format!("trial {id} failed ({}){detail}", reason.word());
+                Some(Line {
+                    tone: Tone::Bad,
+                    text,
+                })
+            }
+            EventKind::TrialRequeued { trial: id } => again(trial(id)?),
+            EventKind::DrainRequested => Some(plain(draining(history))),
+            EventKind::StopRequested {
+                intent: StopIntent::Requeue,
+                ..
+            } if !self.ending => {
+                self.ending = true;
+                Some(plain(
+                    "ending the running trials; the same command goes on with them".to_owned(),
+                ))
+            }
+            _ => None,
+        }
+    }
+
+    fn completed(&mut self, history: &History, trial: &Trial) -> Line {
+        let metric = &history.spec().metric.name;
+        let value = trial.value().map_or_else(|| "no value".to_owned(), short);
+        let is_best = history.best().is_some_and(|best| best.id == trial.id);
+        let text = format!(
+            "trial {} completed in {}: {metric} = {value}",
+            trial.id,
+            hpo_report::number::time(duration(trial, trial.ended.unwrap_or_default()))
+        );
+        if is_best && self.best != Some(trial.id) {
+            self.best = Some(trial.id);
+            let text = format!(
+                "{text}, the best so far; {}",
+                key_configuration(&trial.config)
+            );
+            return Line {
+                tone: Tone::Good,
+                text,
+            };
+        }
+        plain(text)
+    }
+}
+
+fn plain(text: String) -> Line {
+    Line {
+        tone: Tone::Plain,
+        text,
+    }
+}
+
+fn beginning(history: &History) -> String {
+    let name = &history.spec().name;
+    match finished(history) {
+        0 if history.sessions() <= 1 => {
+            format!("study {name} begins; Ctrl-C stops it, and the same command goes on")
+        }
+        done => format!("study {name} goes on: {done} trials have come to their end already"),
+    }
+}
+
+fn stopped(trial: &Trial, reason: &StopReason) -> String {
+    let step = trial
+        .curve
+        .last_step()
+        .map_or_else(String::new, |step| format!(" at step {step}"));
+    let id = trial.id;
+    match reason {
+        StopReason::Pruned { evidence } => format!("trial {id} pruned{step}: {evidence}"),
+        StopReason::Diverged { evidence } => format!("trial {id} diverged{step}: {evidence}"),
+        StopReason::User => format!("trial {id} stopped{step} by the user"),
+        StopReason::TimeCap => format!("trial {id} cut off{step}: the study's time is up"),
+    }
+}
+
+/// A trial that was put back because its process went wrong; one that was put back on purpose is
+/// not worth a line.
+fn again(trial: &Trial) -> Option<Line> {
+    let attempt = trial.attempt().filter(|a| !a.stop_requested)?;
+    let how = match attempt.end.as_ref()? {
+        AttemptEnd::Exited { code, .. } => format!("left with exit code {code}"),
+        AttemptEnd::Signaled { signal, .. } => format!("was ended by signal {signal}"),
+        AttemptEnd::NotStarted { error } => format!("could not be started: {error}"),
+        AttemptEnd::Lost => "was lost with its coordinator".to_owned(),
+    };
+    let text = format!("trial {}: its process {how}; it is started again", trial.id);
+    Some(Line {
+        tone: Tone::Mild,
+        text,
+    })
+}
+
+fn draining(history: &History) -> String {
+    let running = history
+        .trials()
+        .iter()
+        .filter(|t| t.state.is_active())
+        .count();
+    let running = match running {
+        1 => "the running one goes".to_owned(),
+        n => format!("the {n} running ones go"),
+    };
+    format!("no new trials are started; {running} on to the end (Ctrl-C again: stop now)")
+}
+
+/// Where the study is, in one line.
+pub(crate) fn where_it_is(history: &History, now: Timestamp) -> String {
+    let mut parts = vec![counts(history)];
+    if let Some((best, value)) = history.best().and_then(|b| Some((b, b.value()?))) {
+        parts.push(format!("best {} (trial {})", short(value), best.id));
+    }
+    let mut clock = hpo_report::number::time(history.running_time(now));
+    if let Some(eta) = eta(history, now) {
+        clock = format!("{clock}, about {} to go", hpo_report::number::time(eta));
+    }
+    parts.push(clock);
+    parts.join("; ")
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use hpo_study::{
+        AttemptNumber, CommandJob, Config, Cpu, EarlyTerminate, FailReason, Failure, Goal, Job,
+        Method, Metric, Rungs, Space, StudySpec,
+    };
+
+    use super::*;
+
+    fn spec() -> StudySpec {
+        StudySpec {
+            name: "night".into(),
+            description: None,
+            seed: 0,
+            job: Job::Command(CommandJob {
+                program: None,
+                command: vec!["true".into()],
+            }),
+            method: Method::Random,
+            metric: Metric {
+                name: "loss".into(),
+                goal: Goal::Minimize,
+            },
+            run_cap: Some(10),
+            time_cap: None,
+            space: Space::default(),
+            early_terminate: EarlyTerminate::Asha(Rungs {
+                min_iter: 1,
+                max_iter: 9,
+                eta: 3,
+            }),
+            cpu: Cpu { max_parallel: None },
+            failure: Failure {
+                crash_retries: 1,
+                stop_after_consecutive: 0,
+            },
+            stop_grace: Duration::from_secs(1),
+        }
+    }
+
+    /// A study with every kind of fate; twenty seconds pass with every event.
+    pub(crate) fn events() -> Vec<Event> {
+        let mut kinds = vec![
+            EventKind::StudyOpened {
+                spec: Box::new(spec()),
+                hpo_version: "0".into(),
+            },
+            EventKind::SessionStarted {
+                pid: 1,
+                host: "here".into(),
+            },
+        ];
+        let first = AttemptNumber(1);
+        let start = |kinds: &mut Vec<EventKind>, id: u32, loss: f64| {
+            let trial = TrialId(id);
+            let config = Config::from_iter([("lr", 0.1 / f64::from(id + 1))]);
+            let metrics = BTreeMap::from([("loss".to_owned(), loss)]);
+            kinds.extend([
+                EventKind::TrialSuggested {
+                    trial,
+                    config,
+                    bracket: 0,
+                    target: None,
+                },
+                EventKind::AttemptLaunching {
+                    trial,
+                    attempt: first,
+                    target: None,
+                },
+                EventKind::AttemptStarted {
+                    trial,
+                    attempt: first,
+                    pid: 9,
+                },
+                EventKind::Reported {
+                    trial,
+                    attempt: first,
+                    step: 3,
+                    metrics,
+                },
+            ]);
+        };
+        let end = |id: u32, end: AttemptEnd| EventKind::AttemptEnded {
+            trial: TrialId(id),
+            attempt: first,
+            end,
+        };
+        let exited = |code: i32| AttemptEnd::Exited {
+            code,
+            stderr: "boom\n".into(),
+        };
+        for (id, loss) in [(0, 0.5), (1, 0.4), (2, 0.6)] {
+            start(&mut kinds, id, loss);
+            kinds.extend([
+                end(id, exited(0)),
+                EventKind::TrialCompleted { trial: TrialId(id) },
+            ]);
+        }
+        start(&mut kinds, 3, 2.0);
+        let evidence = "3rd of 3 at step 3".to_owned();
+        let reason = StopReason::Pruned { evidence };
+        kinds.extend([
+            end(3, exited(0)),
+            EventKind::TrialStopped {
+                trial: TrialId(3),
+                reason,
+            },
+        ]);
+        start(&mut kinds, 4, 1.0);
+        kinds.extend([
+            end(4, exited(7)),
+            EventKind::TrialRequeued { trial: TrialId(4) },
+        ]);
+        let reason = FailReason::Crash {
+            how: "exit code 7".into(),
+            stderr: "boom\n".into(),
+        };
+        kinds.push(EventKind::TrialFailed {
+            trial: TrialId(4),
+            reason,
+        });
+        start(&mut kinds, 5, 0.9);
+        let intent = StopIntent::Requeue;
+        kinds.extend([
+            EventKind::DrainRequested,
+            EventKind::StopRequested {
+                trial: TrialId(5),
+                attempt: first,
+                intent,
+            },
+        ]);
+        let event = |(i, kind)| Event {
+            at: Timestamp(20_000 * i as u64),
+            kind,
+        };
+        kinds.into_iter().enumerate().map(event).collect()
+    }
+
+    /// The history after each event, and the event.
+    pub(crate) fn replayed(events: &[Event]) -> Vec<(History, Event)> {
+        (1..=events.len())
+            .map(|n| {
+                (
+                    History::replay(&events[..n]).unwrap(),
+                    events[n - 1].clone(),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_new_best_is_told_once_and_failures_are_told_as_such() {
+        let mut story = Story::default();
+        let told: Vec<Line> = replayed(&events())
+            .iter()
+            .filter_map(|(history, event)| story.tell(history, event))
+            .collect();
+        let tones = |tone| told.iter().filter(|line| line.tone == tone).count();
+        assert_eq!(
+            (tones(Tone::Good), tones(Tone::Mild), tones(Tone::Bad)),
+            (2, 2, 1),
+            "{told:#?}"
+        );
+    }
+}

@@ -1,0 +1,101 @@
+//! What is wrong is said, with a hint and the right exit code, and nothing is run.
+
+use crate::bench::Bench;
+
+const BROKEN: &str = "\
+name: broken
+program: train.py
+metod: random
+metric: {name: loss, goal: small}
+run_cap: 10
+parameters:
+  lr: {min: 1.0, max: 1e-3, distribution: log_uniform_values}
+  momentum: {min: 0.5, max: 0.9, when: {optimiser: sgd}}
+";
+
+#[test]
+fn all_mistakes_of_a_study_file_come_at_once_each_with_its_place() {
+    let bench = Bench::new();
+    bench.write("study.yaml", BROKEN);
+    for command in ["run", "check"] {
+        let ended = bench.run(&[command, "study.yaml"]);
+        assert_eq!(ended.code, 2, "{ended:?}");
+        assert_eq!(ended.stdout, "", "words go to stderr");
+        for place in [
+            "study.yaml:3:1",
+            "study.yaml:4:",
+            "study.yaml:7:",
+            "study.yaml:8:",
+        ] {
+            assert!(ended.stderr.contains(place), "{place}:\n{}", ended.stderr);
+        }
+        assert!(
+            ended.stderr.contains("method"),
+            "the nearest key is named: {}",
+            ended.stderr
+        );
+        assert!(
+            !ended.stderr.contains('\u{1b}'),
+            "no colours where no terminal is"
+        );
+    }
+    assert!(!bench.path().join("runs").exists(), "nothing was run");
+}
+
+#[test]
+fn files_that_are_none_are_refused_with_a_hint() {
+    let bench = Bench::new();
+    bench.write("binary.yaml", "a\0b");
+    std::fs::write(bench.path().join("latin.yaml"), [b'a', 0xe9, b'\n']).unwrap();
+    bench.write("empty.yaml", "");
+    for (file, word) in [
+        ("nosuch.yaml", "no file"),
+        (".", "directory"),
+        ("binary.yaml", "binary"),
+        ("latin.yaml", "UTF-8"),
+        ("empty.yaml", "error"),
+    ] {
+        for command in ["run", "check"] {
+            let ended = bench.run(&[command, file]);
+            assert_eq!(ended.code, 2, "{ended:?}");
+            assert!(ended.stderr.contains(word), "{ended:?}");
+        }
+    }
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    let bench = Bench::new();
+    for arguments in [
+        &["run"][..],
+        &["--nonsense"],
+        &["status", "a", "-s", "b"],
+        &["best", "-f", "toml"],
+        &["trial", "-1"],
+        &["trials"],
+        &["status", "nosuch"],
+        &["frobnicate"],
+    ] {
+        let ended = bench.run(arguments);
+        assert_eq!(ended.code, 2, "{ended:?}");
+        assert!(ended.stderr.contains("error"), "{ended:?}");
+        assert_eq!(ended.stdout, "");
+    }
+}
+
+#[test]
+fn help_and_version_are_data() {
+    let bench = Bench::new();
+    for command in [
+        "run", "check", "status", "trials", "trial", "logs", "best", "init", "schema",
+    ] {
+        let ended = bench.run(&[command, "--help"]);
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{command}");
+        assert!(
+            ended.stdout.contains("Example"),
+            "{command}: {}",
+            ended.stdout
+        );
+    }
+    assert!(bench.run(&["--version"]).stdout.starts_with("hpo "));
+}

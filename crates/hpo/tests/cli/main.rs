@@ -1,0 +1,14 @@
+//! The program itself, from outside: real processes, real files, real signals.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
+
+mod bench;
+mod broken;
+mod control;
+mod kill;
+mod look;
+mod study;
