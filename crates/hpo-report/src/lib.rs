@@ -14,6 +14,7 @@ pub mod plan;
 pub mod status;
 pub mod summary;
 pub mod table;
+pub mod text;
 pub mod trial;
 pub mod trials;
 

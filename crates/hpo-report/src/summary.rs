@@ -7,6 +7,7 @@ use hpo_study::{History, Timestamp};
 use crate::comparison::{comparable, compare};
 use crate::number::{short, short_value, time};
 use crate::status::{counts, end_sentence};
+use crate::text::printable;
 
 /// The summary: how it went, the best configuration, and the comparison of every choice. `now` is
 /// when it ended; `width` the terminal's.
@@ -38,7 +39,7 @@ pub fn text(history: &History, now: Timestamp, width: Option<u16>) -> String {
         .max()
         .unwrap_or(0);
     for (name, value) in &best.config {
-        let _ = writeln!(text, "  {name:widest$}  {}", short_value(value));
+        let _ = writeln!(text, "  {name:widest$}  {}", printable(&short_value(value)));
     }
     let mut explained = false;
     for parameter in worth_showing(history) {

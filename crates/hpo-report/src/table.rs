@@ -1,5 +1,6 @@
 //! Plain tables: aligned columns, a line under the header, nothing else.
 
+use crate::text::printable;
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Width};
 
 /// A table under construction.
@@ -79,17 +80,12 @@ impl Table {
 }
 
 fn cell(text: &str, numeric: bool) -> Cell {
-    // Control characters from outside must not reach a terminal.
-    let text: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
     let alignment = if numeric {
         CellAlignment::Right
     } else {
         CellAlignment::Left
     };
-    Cell::new(text).set_alignment(alignment)
+    Cell::new(printable(text)).set_alignment(alignment)
 }
 
 #[cfg(test)]
@@ -113,7 +109,7 @@ mod tests {
             "trial  state      parameters",
             "──────────────────────────────────────────────────────",
             "    1  completed  lr=0.1 optimizer=sgd schedule=cosine",
-            "   23   [31mred",
+            "   23  red",
         ];
         assert_eq!(example().render(None).lines().collect::<Vec<_>>(), expected);
     }

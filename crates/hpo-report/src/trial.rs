@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::number::{moment, serialize_moment, short, time};
 use crate::picture;
 use crate::table::Table;
+use crate::text::printable;
 use crate::trials::{TrialRow, dash, row, state_words};
 
 /// One trial, as `hpo trial N -f json` prints it: the fields of the list, and these.
@@ -145,7 +146,7 @@ pub fn page(history: &History, trial: &Trial, now: Timestamp, width: Option<u16>
         .max()
         .unwrap_or(0);
     for (name, value) in &trial.config {
-        let _ = writeln!(text, "  {name:widest$}  {value}");
+        let _ = writeln!(text, "  {name:widest$}  {}", printable(&value.to_string()));
     }
     draw_curve(&mut text, &details, trial);
     if !details.processes.is_empty() {
@@ -157,10 +158,7 @@ pub fn page(history: &History, trial: &Trial, now: Timestamp, width: Option<u16>
     {
         text.push_str("\nits last words on stderr\n");
         for line in stderr.lines() {
-            let line: String = line
-                .chars()
-                .filter(|c| !c.is_control() || *c == '\t')
-                .collect();
+            let line = printable(line);
             let _ = writeln!(text, "  {line}");
         }
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::number::{seconds, serialize_moment, short, short_value, time};
 use crate::table::Table;
+use crate::text::printable;
 
 /// One trial, as `hpo trials -f json` lists it. Fields are added in later versions, never changed.
 ///
@@ -104,7 +105,7 @@ pub fn detail(state: &TrialState) -> Option<String> {
         ) => Some(evidence.clone()),
         TrialState::Failed(FailReason::Crash { how, stderr }) => {
             Some(match stderr.lines().rfind(|line| !line.trim().is_empty()) {
-                Some(line) => format!("{how}: {}", line.trim()),
+                Some(line) => format!("{how}: {}", printable(line.trim())),
                 None => how.clone(),
             })
         }
@@ -277,7 +278,7 @@ const KEY: [&str; 3] = ["optimizer", "lr", "schedule"];
 
 fn line<'a>(config: &Config, names: impl Iterator<Item = &'a str>) -> String {
     let words = names.filter_map(|name| Some(format!("{name}={}", short_value(config.get(name)?))));
-    words.collect::<Vec<_>>().join(" ")
+    printable(&words.collect::<Vec<_>>().join(" "))
 }
 
 pub(crate) fn dash() -> String {

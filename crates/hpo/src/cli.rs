@@ -334,4 +334,27 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn the_page_of_commands_has_every_command_and_option() {
+        let page = include_str!("../../../docs/commands.md");
+        for command in Arguments::command()
+            .get_subcommands()
+            .filter(|c| !c.is_hide_set())
+        {
+            let name = command.get_name();
+            let section = page
+                .split("\n## ")
+                .find(|s| s.starts_with(&format!("hpo {name}")));
+            let section = section.unwrap_or_else(|| panic!("{name} has no section"));
+            let options = command.get_arguments().filter_map(|a| a.get_long());
+            let common = ["study", "dir", "verbose", "help"];
+            for option in options.filter(|option| !common.contains(option)) {
+                assert!(
+                    section.contains(&format!("--{option}")),
+                    "{name} --{option}"
+                );
+            }
+        }
+    }
 }
