@@ -110,15 +110,17 @@ kill $!
         "{expected:#?}"
     );
 
-    let bench = Bench::new();
-    shell_study(&bench, script, more);
-    // The scripts' own sleeps see to it that all moments together are shorter than the study.
     let mut moments = Moments(1);
-    let hits = torment(&bench, 20, |_| {
-        std::thread::sleep(moments.next(Duration::from_millis(400)))
-    });
-    assert_eq!(hits, 20);
-    assert_eq!(timeless_trials(&bench), expected);
+    let mut hits = 0;
+    // One study is long enough for all kills unless the machine stalls; then another one takes the rest.
+    while hits < 20 {
+        let bench = Bench::new();
+        shell_study(&bench, script, more);
+        hits += torment(&bench, 20 - hits, |_| {
+            std::thread::sleep(moments.next(Duration::from_millis(400)))
+        });
+        assert_eq!(timeless_trials(&bench), expected);
+    }
 }
 
 #[test]
