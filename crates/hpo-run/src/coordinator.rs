@@ -17,6 +17,7 @@ use crate::files::write_best;
 use crate::job::{Order, Workshop};
 use crate::logging::log_event;
 use crate::session::{AttemptId, Session};
+use crate::spares::Spares;
 
 /// How often a live view is refreshed.
 const REFRESH: Duration = Duration::from_millis(250);
@@ -110,6 +111,7 @@ async fn run_session(options: RunOptions, view: &mut dyn View) -> Result<Outcome
     let slots = slots(history.spec());
     let executor = Local::start(&study_dir, session.clone(), slots, program.as_os_str())?;
     let workshop = Workshop {
+        spares: Spares::start(&study_dir),
         study_dir,
         work_dir,
         trainer_program: program,

@@ -38,7 +38,11 @@ pub(crate) struct Offsets {
 impl TrialFiles {
     /// The files of a trial of the study in `study_dir`, which is absolute.
     pub(crate) fn new(study_dir: &Path, trial: TrialId) -> Self {
-        let dir = study_dir.join("trials").join(trial.to_string());
+        Self::at(study_dir.join("trials").join(trial.to_string()))
+    }
+
+    /// The files of a trial whose directory is `dir`.
+    pub(crate) fn at(dir: PathBuf) -> Self {
         Self {
             params: dir.join("params.json"),
             stdout: dir.join("stdout.log"),

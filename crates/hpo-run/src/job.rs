@@ -11,6 +11,7 @@ use hpo_study::{Config, Job as Task, StudySpec, protocol};
 use crate::error::RunError;
 use crate::files::{self, TrialFiles};
 use crate::session::{AttemptId, Session};
+use crate::spares::Spares;
 
 /// Longer configurations are in the file only: the system limits one variable to 128 KiB.
 const LONGEST_INLINE: usize = 64 << 10;
@@ -28,7 +29,7 @@ pub(crate) struct Job {
 }
 
 /// What all attempts of a session have in common.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Workshop {
     /// Absolute.
     pub(crate) study_dir: PathBuf,
@@ -36,6 +37,7 @@ pub(crate) struct Workshop {
     pub(crate) work_dir: PathBuf,
     pub(crate) trainer_program: PathBuf,
     pub(crate) session: Session,
+    pub(crate) spares: Spares,
 }
 
 /// What the engine says about one attempt.
@@ -52,11 +54,19 @@ impl Workshop {
     /// Makes the attempt's directories, writes its configuration, and puts everything together.
     pub(crate) fn prepare(&self, spec: &StudySpec, order: &Order<'_>) -> Result<Job, RunError> {
         let files = TrialFiles::new(&self.study_dir, order.id.trial);
-        fs::create_dir_all(&files.checkpoints).map_err(RunError::io(&files.checkpoints))?;
+        self.spares
+            .place(&files)
+            .map_err(RunError::io(&files.dir))?;
+        // Before the first attempt nobody reads it yet; later an old process's child might.
+        let write = |json: &str| {
+            if order.resume {
+                files::write_atomically(&files.params, json.as_bytes(), false)
+            } else {
+                fs::write(&files.params, json)
+            }
+        };
         let json = serde_json::to_string(order.config).map_err(std::io::Error::other);
-        let params = json.and_then(|json| {
-            files::write_atomically(&files.params, json.as_bytes(), false).map(|()| json)
-        });
+        let params = json.and_then(|json| write(&json).map(|()| json));
         let params = params.map_err(RunError::io(&files.params))?;
         Ok(Job {
             id: order.id,

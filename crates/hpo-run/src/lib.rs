@@ -15,6 +15,7 @@ mod files;
 mod job;
 mod logging;
 mod session;
+mod spares;
 
 pub use coordinator::{Outcome, RunOptions, View, run};
 pub use error::RunError;
