@@ -21,7 +21,7 @@ use crate::checkpoint::{Checkpoint, Identity};
 use crate::data::split::{Part, Split, Truth};
 use crate::data::{self, Dataset};
 use crate::error::TrainError;
-use crate::nn::loss::{cross_entropy, judge_row, squared_error};
+use crate::nn::loss::{accuracy, cross_entropy, squared_error};
 use crate::nn::model::Model;
 use crate::optimizer::{self, Optimizer, clip};
 use crate::report::EpochReport;
@@ -288,26 +288,21 @@ impl Trainer {
 #[derive(Default)]
 struct Judged {
     loss: f64,
-    right: usize,
+    right: f64,
 }
 
 impl Judged {
     fn add(&mut self, outputs: &candle_core::Tensor, part: &Part) -> candle_core::Result<()> {
-        let outputs = outputs.to_vec2::<f32>()?;
-        match &part.truth {
-            Truth::Classes(labels) => {
-                for (row, &label) in outputs.iter().zip(labels) {
-                    let (loss, right) = judge_row(row, label);
-                    self.loss += loss;
-                    self.right += usize::from(right);
-                }
-            }
-            Truth::Numbers(targets) => {
-                let targets = targets.flatten_all()?.to_vec1::<f32>()?;
-                for (y, t) in outputs.iter().flatten().zip(targets) {
-                    self.loss += (f64::from(*y) - f64::from(t)).powi(2);
-                }
-            }
+        let rows = part.rows() as f64;
+        let loss = match &part.truth {
+            Truth::Classes(labels) => cross_entropy(outputs, labels, 0.0)?,
+            Truth::Numbers(targets) => squared_error(outputs, targets)?,
+        };
+        let loss = f64::from(loss.to_scalar::<f32>()?);
+        self.loss += loss * rows;
+        // The largest of broken logits says nothing: none of them is right.
+        if let (Truth::Classes(labels), true) = (&part.truth, loss.is_finite()) {
+            self.right += accuracy(outputs, labels)? * rows;
         }
         Ok(())
     }
@@ -316,10 +311,7 @@ impl Judged {
         let loss = self.loss / rows;
         match truth {
             Truth::Classes(_) => {
-                vec![
-                    ("val_loss", loss),
-                    ("val_accuracy", self.right as f64 / rows),
-                ]
+                vec![("val_loss", loss), ("val_accuracy", self.right / rows)]
             }
             Truth::Numbers(targets) => {
                 let mut metrics = vec![("val_loss", loss), ("val_rmse", loss.sqrt() * scale)];

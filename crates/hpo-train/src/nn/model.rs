@@ -1,15 +1,13 @@
 //! The models: a multilayer perceptron and a small convolutional network.
 
 use candle_core::{Device, Result, Tensor, Var};
+use candle_nn::{Linear, Module as _};
 use hpo_study::spec::Activation;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::activation::activate;
-use super::convolution::{Size, max_pool, neighbourhoods};
-use super::dense::dense;
-use super::dropout::dropout;
+use super::layers::{Grid, activate, dropout};
 
 /// Everything that decides which variables a model has and what it computes with them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,7 +32,7 @@ impl Architecture {
         let count = |(_, outputs, fan_in): (_, usize, usize)| {
             outputs.saturating_mul(fan_in).saturating_add(outputs)
         };
-        layers(self)
+        layers_of(self)
             .into_iter()
             .map(count)
             .fold(0, usize::saturating_add)
@@ -62,10 +60,14 @@ pub enum Body {
     },
 }
 
-/// A model: an architecture and its variables.
+/// A model: its variables and the layers that share them.
 pub struct Model {
     architecture: Architecture,
     variables: Vec<(String, Var)>,
+    /// The image before each convolution.
+    grids: Vec<Grid>,
+    /// All layers with weights, the convolutions first.
+    layers: Vec<Linear>,
 }
 
 impl Model {
@@ -76,22 +78,39 @@ impl Model {
     /// # Errors
     /// Only if a tensor cannot be made.
     pub fn new(architecture: Architecture, rng: &mut ChaCha8Rng) -> Result<Self> {
-        let mut variables = Vec::new();
-        for (name, outputs, fan_in) in layers(&architecture) {
+        let device = &Device::Cpu;
+        let (mut variables, mut layers) = (Vec::new(), Vec::new());
+        for (name, outputs, fan_in) in layers_of(&architecture) {
             let bound = 1.0 / (fan_in.max(1) as f32).sqrt();
             let mut draw = |count: usize| -> Vec<f32> {
                 (0..count)
                     .map(|_| (2.0 * rng.random::<f32>() - 1.0) * bound)
                     .collect()
             };
-            let weight = Var::from_vec(draw(outputs * fan_in), (outputs, fan_in), &Device::Cpu)?;
-            let bias = Var::from_vec(draw(outputs), outputs, &Device::Cpu)?;
+            let weight = Var::from_vec(draw(outputs * fan_in), (outputs, fan_in), device)?;
+            let bias = Var::from_vec(draw(outputs), outputs, device)?;
+            layers.push(Linear::new(
+                weight.as_tensor().clone(),
+                Some(bias.as_tensor().clone()),
+            ));
             variables.push((format!("{name}.weight"), weight));
             variables.push((format!("{name}.bias"), bias));
         }
+        let grids = match &architecture.body {
+            Body::Dense { .. } => Vec::new(),
+            Body::Convolution {
+                height,
+                width,
+                channels,
+            } => (0..channels.len())
+                .map(|index| Grid::new(height >> index, width >> index, device))
+                .collect::<Result<_>>()?,
+        };
         Ok(Self {
             architecture,
             variables,
+            grids,
+            layers,
         })
     }
 
@@ -107,58 +126,34 @@ impl Model {
     /// # Errors
     /// Inputs of another width.
     pub fn forward(&self, inputs: &Tensor, mut rng: Option<&mut ChaCha8Rng>) -> Result<Tensor> {
+        let function = self.architecture.activation;
         let mut drop = |x: Tensor| match (&mut rng, self.architecture.dropout) {
             (Some(rng), rate) if rate > 0.0 => dropout(&x, rate, rng),
             _ => Ok(x),
         };
-        let mut layers = self.variables.chunks_exact(2).enumerate().peekable();
+        let rows = inputs.dim(0)?;
         let mut x = inputs.clone();
-        while let Some((index, pair)) = layers.next() {
-            let [(_, weight), (_, bias)] = pair else {
-                continue;
-            };
-            let is_last = layers.peek().is_none();
-            x = match &self.architecture.body {
-                Body::Convolution { height, width, .. } if !is_last => {
-                    let size = Size {
-                        height: height >> index,
-                        width: width >> index,
-                    };
-                    self.convolve(&x, size, weight, bias, index > 0)?
-                }
-                _ => dense(&x.flatten_from(1)?, weight, bias, index > 0)?,
-            };
-            if is_last {
-                break;
+        let (convolutions, dense) = self.layers.split_at(self.grids.len());
+        for (grid, layer) in self.grids.iter().zip(convolutions) {
+            x = grid.neighbourhoods(&x.reshape((rows, grid.pixels(), ()))?)?;
+            x = activate(&layer.forward(&x)?, function)?;
+            x = grid.max_pool(&x.reshape((rows, grid.pixels(), ()))?)?;
+        }
+        if !convolutions.is_empty() {
+            x = drop(x.flatten_from(1)?)?;
+        }
+        for (index, layer) in dense.iter().enumerate() {
+            if index > 0 {
+                x = drop(activate(&x, function)?)?;
             }
-            x = match &self.architecture.body {
-                Body::Dense { .. } => drop(activate(&x, self.architecture.activation)?)?,
-                Body::Convolution { channels, .. } if index + 1 == channels.len() => drop(x)?,
-                Body::Convolution { .. } => x,
-            };
+            x = layer.forward(&x)?;
         }
         Ok(x)
-    }
-
-    fn convolve(
-        &self,
-        x: &Tensor,
-        size: Size,
-        weight: &Var,
-        bias: &Var,
-        input_needs_gradient: bool,
-    ) -> Result<Tensor> {
-        let rows = x.dim(0)?;
-        let images = x.reshape((rows, size.pixels(), ()))?;
-        let neighbourhoods = neighbourhoods(&images, size)?;
-        let outputs = dense(&neighbourhoods, weight, bias, input_needs_gradient)?;
-        let images = outputs.reshape((rows, size.pixels(), ()))?;
-        max_pool(&activate(&images, self.architecture.activation)?, size)
     }
 }
 
 /// Name, outputs and fan-in of each layer with weights, from input to output.
-fn layers(architecture: &Architecture) -> Vec<(String, usize, usize)> {
+fn layers_of(architecture: &Architecture) -> Vec<(String, usize, usize)> {
     let mut layers = Vec::new();
     let mut width = architecture.inputs;
     match &architecture.body {
@@ -173,16 +168,13 @@ fn layers(architecture: &Architecture) -> Vec<(String, usize, usize)> {
             width: columns,
             channels,
         } => {
-            let mut size = Size {
-                height: *height,
-                width: *columns,
-            };
             let mut depth = 1;
             for (index, &units) in channels.iter().enumerate() {
                 layers.push((format!("convolution.{index}"), units, 9 * depth));
-                (size, depth) = (size.halved(), units);
+                depth = units;
             }
-            width = size.pixels() * depth;
+            // Every convolution is followed by a pooling that halves the image.
+            width = (height >> channels.len()) * (columns >> channels.len()) * depth;
         }
     }
     layers.push(("output".to_owned(), architecture.outputs, width));
