@@ -270,10 +270,11 @@ impl Signals {
 }
 
 struct Coordinator<'v> {
+    // First, so that whatever happens all processes are gone before the store's lock is.
+    executor: Box<dyn Executor>,
     workshop: Workshop,
     store: Store,
     engine: Engine,
-    executor: Box<dyn Executor>,
     view: &'v mut dyn View,
     signals: Signals,
     /// Commands that were performed and not acknowledged yet; `true`: a stop.

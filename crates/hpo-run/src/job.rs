@@ -15,6 +15,8 @@ use crate::spares::Spares;
 
 /// Longer configurations are in the file only: the system limits one variable to 128 KiB.
 const LONGEST_INLINE: usize = 64 << 10;
+/// How many threads the built-in trainer's arithmetic uses.
+const THREADS: &str = "RAYON_NUM_THREADS";
 
 /// An attempt, ready to be started.
 #[derive(Debug, Clone)]
@@ -136,7 +138,9 @@ impl Workshop {
                 serde_json::to_string(trainer).ok().map(Into::into),
             ));
             // Small models are slower on many threads, and trials run beside each other.
-            variables.push(("RAYON_NUM_THREADS", text("1".to_owned())));
+            if std::env::var_os(THREADS).is_none() {
+                variables.push((THREADS, text("1".to_owned())));
+            }
         }
         variables
     }

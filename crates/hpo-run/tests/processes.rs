@@ -332,6 +332,56 @@ fn ctrl_c_drains_and_twice_puts_back() {
 }
 
 #[test]
+fn ctrl_c_thrice_waits_for_nobody() {
+    let script = r#"
+        trap '' TERM
+        echo $$ >> pids
+        while :; do sleep 0.05; done
+    "#;
+    let study = Study::of_script(script, "run_cap: 1\nstop_grace: 1h");
+    let coordinator = study.start();
+    until("a trial", || study.pids("pids").len() == 1);
+    coordinator.signal(Signal::SIGINT);
+    until("the drain", || study.history().draining());
+    coordinator.signal(Signal::SIGINT);
+    until("the stop", || {
+        matches!(study.history().trials()[0].state, TrialState::Stopping(_))
+    });
+    coordinator.signal(Signal::SIGINT);
+    assert_eq!(coordinator.end().0, 3);
+    assert_eq!(study.history().trials()[0].state, TrialState::Queued);
+    assert!(!lives(study.pids("pids")[0]));
+}
+
+/// A disk that refuses to be written to while the study runs: everything stops, with a reason, and
+/// the study is taken up again once the trouble is gone.
+#[test]
+fn trouble_with_the_disk_ends_the_session_and_not_the_study() {
+    let script = format!("echo $$ >> pids; {REPORT}; while ! [ -f go ]; do sleep 0.01; done");
+    let study = Study::of_script(&script, "run_cap: 2\ncpu: {max_parallel: 1}");
+    let first = study.start();
+    until("a trial", || study.pids("pids").len() == 1);
+    // Where the next trial's directory belongs there is a file.
+    std::fs::write(study.path("study/trials/1"), "").unwrap();
+    std::fs::write(study.path("go"), "").unwrap();
+    let (code, words) = first.end();
+    assert_eq!(code, 4, "{words}");
+    assert!(words.contains("trials/1"), "{words}");
+    std::fs::remove_file(study.path("study/trials/1")).unwrap();
+    let (code, words) = study.run();
+    assert_eq!(code, 0, "{words}");
+    let history = study.history();
+    assert_eq!(history.trials().len(), 2);
+    assert!(
+        history
+            .trials()
+            .iter()
+            .all(|t| t.state == TrialState::Completed)
+    );
+    assert_eq!(history.trials()[0].attempts.len(), 1);
+}
+
+#[test]
 fn a_directory_that_cannot_be_made_is_named() {
     let study = Study::of_script("true", "run_cap: 1");
     std::fs::write(study.path("study"), "a file is in the way").unwrap();

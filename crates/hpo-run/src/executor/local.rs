@@ -46,6 +46,7 @@ pub(crate) struct Local {
     warden: Option<Warden>,
     child_ended: SignalStream,
     pause: Duration,
+    closed: bool,
 }
 
 /// An attempt whose end was not given yet.
@@ -143,6 +144,7 @@ impl Local {
             warden,
             child_ended,
             pause: SOON,
+            closed: false,
         })
     }
 
@@ -378,9 +380,11 @@ impl Executor for Local {
     }
 
     fn close(&mut self) {
-        for running in self.running.values_mut() {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
+        for running in self.running.values() {
             signal_group(running.pid(), Signal::SIGKILL);
-            let _ = running.child.wait();
         }
         self.running.clear();
         let start = Instant::now();

@@ -18,8 +18,6 @@ const ALL_CLEAN: u8 = b'.';
 /// Waits until standard input ends, which is when the coordinator has, and kills every process of
 /// its session. The whole of the hidden command [`WARDEN_COMMAND`].
 pub fn warden(session: &str) {
-    // Ctrl-C and a terminal that is closed are the coordinator's to act upon.
-    let _ = nix::unistd::setsid();
     let mut said = Vec::new();
     let _ = std::io::stdin().read_to_end(&mut said);
     if !said.contains(&ALL_CLEAN) && !session.is_empty() {
@@ -42,6 +40,7 @@ impl Warden {
         let child = Command::new(program)
             .arg(WARDEN_COMMAND)
             .arg(session)
+            // Ctrl-C and a terminal that is closed are the coordinator's to act upon.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
