@@ -281,7 +281,8 @@ struct Coordinator<'v> {
     performed: BTreeSet<(AttemptId, bool)>,
     /// Since when the system has had no room for another process, and when to try again.
     no_room: Option<(Instant, Instant)>,
-    best: Option<(TrialId, u64)>,
+    /// The trial whose configuration stands in the file of the best.
+    best: Option<TrialId>,
 }
 
 impl Coordinator<'_> {
@@ -352,9 +353,11 @@ impl Coordinator<'_> {
             log_event(history, event);
             self.view.event(history, event);
         }
-        let best = history
-            .best()
-            .and_then(|t| Some((t.id, t.value()?.to_bits())));
+        let completed = |event: &Event| matches!(event.kind, EventKind::TrialCompleted { .. });
+        if self.best.is_some() && !events.iter().any(completed) {
+            return Ok(());
+        }
+        let best = history.best().map(|t| t.id);
         if best != self.best {
             write_best(&self.workshop.study_dir, history)?;
             self.best = best;
