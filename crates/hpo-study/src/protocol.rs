@@ -97,8 +97,9 @@ fn number(value: &Json) -> Option<f64> {
     }
 }
 
-/// Puts quotes around bare `NaN`, `Infinity` and `-Infinity` outside of texts.
-fn quote_non_finite(line: &str) -> String {
+/// Puts quotes around bare `NaN`, `Infinity` and `-Infinity` outside of texts, so that what Python's
+/// `json` writes can be read as JSON.
+pub fn quote_non_finite(line: &str) -> String {
     let mut out = String::with_capacity(line.len() + 8);
     let mut rest = line;
     let (mut in_text, mut escaped) = (false, false);
