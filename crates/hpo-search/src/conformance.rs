@@ -13,7 +13,10 @@ use crate::simulate::{
 };
 use crate::{Next, Verdict};
 
-const METHODS: [Method; 3] = [Method::Grid, Method::Random, Method::Sobol];
+const METHODS: [Method; 4] = [Method::Grid, Method::Random, Method::Sobol, Method::Tpe];
+
+/// Those that do not learn.
+const BLIND: [Method; 3] = [Method::Grid, Method::Random, Method::Sobol];
 
 fn schedulers() -> Vec<EarlyTerminate> {
     let rungs = Rungs {
@@ -144,7 +147,7 @@ fn every_sampler_stays_in_every_space_with_every_scheduler() {
 
 #[test]
 fn all_choices_and_branches_come_up() {
-    for method in [Method::Random, Method::Sobol] {
+    for method in METHODS.into_iter().filter(|m| *m != Method::Grid) {
         let log = Simulation::new(
             study(rich(), method, EarlyTerminate::None, 400),
             Worker::default(),
@@ -198,7 +201,7 @@ fn the_same_seed_gives_the_same_study_and_another_seed_another() {
 
 #[test]
 fn configurations_do_not_depend_on_how_many_trials_run_at_once() {
-    for method in METHODS {
+    for method in BLIND {
         for space in spaces() {
             let run = |parallel: usize| {
                 let worker = Worker {
@@ -251,11 +254,13 @@ fn losses_that_are_not_finite_harm_nobody() {
             _ => f64::MIN,
         }
     }
-    for rule in schedulers() {
+    let with_rules = schedulers().into_iter().map(|rule| (Method::Random, rule));
+    let with_methods = METHODS.map(|method| (method, EarlyTerminate::None));
+    for (method, rule) in with_rules.chain(with_methods) {
         for goal in [Goal::Minimize, Goal::Maximize] {
             for objective in [all_nan, mixed] {
                 for parallel in [1, 64] {
-                    let mut study = study(rich(), Method::Random, rule, 90);
+                    let mut study = study(rich(), method, rule, 90);
                     study.metric.goal = goal;
                     let worker = Worker {
                         parallel,

@@ -6,6 +6,7 @@
 
 mod sampler;
 mod scheduler;
+pub mod stdio;
 
 #[cfg(test)]
 mod conformance;

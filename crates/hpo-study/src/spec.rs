@@ -162,6 +162,8 @@ pub enum Method {
     Random,
     /// A scrambled Sobol sequence.
     Sobol,
+    /// The tree-structured Parzen estimator.
+    Tpe,
 }
 
 /// What is optimized.

@@ -1,9 +1,13 @@
 //! Samplers: which configuration is tried next. A new one is a file here and a row in
 //! [`build_sampler`].
 
+mod encoding;
 mod grid;
+mod observations;
+mod parzen;
 mod random;
 mod sobol;
+mod tpe;
 
 use hpo_study::{Config, Domain, Method, Space, StudySpec};
 
@@ -18,6 +22,7 @@ pub fn build_sampler(spec: &StudySpec) -> Box<dyn Sampler> {
         Method::Grid => Box::new(grid::Grid::new(&spec.space)),
         Method::Random => Box::new(random::Random::new(&spec.space)),
         Method::Sobol => Box::new(sobol::Sobol::new(spec)),
+        Method::Tpe => Box::new(tpe::Tpe::new(spec)),
     }
 }
 

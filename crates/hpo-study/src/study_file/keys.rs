@@ -125,8 +125,11 @@ const METHODS: &[Word] = &[
         "sobol",
         "a scrambled Sobol sequence: random, but evenly spread",
     ),
+    word(
+        "tpe",
+        "learns: where good trials are dense (tree-structured Parzen estimator)",
+    ),
     refused("bayes", NOT_YET),
-    refused("tpe", NOT_YET),
     refused("gp", NOT_YET),
     refused("cmaes", NOT_YET),
     refused("bohb", NOT_YET),

@@ -152,6 +152,7 @@ fn read_study(root: &Node, source: &Source, problems: &mut Problems) -> Option<S
             "grid" => Some(Method::Grid),
             "random" => Some(Method::Random),
             "sobol" => Some(Method::Sobol),
+            "tpe" => Some(Method::Tpe),
             _ => None,
         });
     let time_cap = root

@@ -98,7 +98,7 @@ fn check_word(word: &str, span: Span, has_program: bool, problems: &mut Problems
 /// Checks that the study comes to an end.
 pub(super) fn check_end(root: &Node, method: Option<Method>, problems: &mut Problems) {
     let capped = root.get("run_cap").is_some() || root.get("time_cap").is_some();
-    if !capped && matches!(method, Some(Method::Random | Method::Sobol)) {
+    if !capped && method.is_some_and(|method| method != Method::Grid) {
         problems.error_with_hint(
             root.key_span("method"),
             "the study would never end: it has neither `run_cap` nor `time_cap`",

@@ -1,0 +1,371 @@
+//! What the trials of a study have told so far, in an order from best to worst: shared by all
+//! samplers that learn.
+//!
+//! Trials that came to different steps are compared where it is fair: at equal step. Trials that
+//! could not be brought to an end for a reason of their own (diverged, crashed) are infeasible: worse
+//! than all others, and never forgotten.
+
+use std::collections::{BTreeSet, HashSet};
+
+use hpo_study::{
+    Event, EventKind, FailReason, Goal, History, Space, StopReason, Trial, TrialId, TrialState,
+};
+
+use super::encoding::{Encoding, Point, fingerprint};
+
+/// What became of a trial.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Outcome {
+    /// It came to its end with this loss.
+    Complete { loss: f64 },
+    /// It came to this step, with this loss, and was stopped or waits there.
+    Partial { step: u64, loss: f64 },
+    /// It diverged or crashed.
+    Infeasible,
+}
+
+impl Outcome {
+    /// The loss, unless infeasible.
+    pub(crate) fn loss(self) -> Option<f64> {
+        match self {
+            Self::Complete { loss } | Self::Partial { loss, .. } => Some(loss),
+            Self::Infeasible => None,
+        }
+    }
+
+    fn reach(self) -> u64 {
+        match self {
+            Self::Complete { .. } => u64::MAX,
+            Self::Partial { step, .. } => step,
+            Self::Infeasible => 0,
+        }
+    }
+}
+
+/// A trial that has told something.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Told {
+    pub(crate) trial: TrialId,
+    pub(crate) outcome: Outcome,
+    /// How many others were better at its own last step (complete trials: in the end).
+    better: u32,
+}
+
+/// All that trials have told.
+///
+/// A trial counts as told from its end on, or from its first pause on (with the value it has there).
+/// One that ended for reasons that say nothing of its configuration (its process was lost or could not
+/// be started) is forgotten, but not proposed again.
+pub(crate) struct Observations {
+    pub(crate) encoding: Encoding,
+    /// For each trial its point.
+    points: Vec<Point>,
+    seen: HashSet<Vec<u64>>,
+    /// In the order in which they told something first.
+    told: Vec<Told>,
+    /// For each trial its index in `told`.
+    index: Vec<Option<usize>>,
+    /// Indices into `told`, best first; infeasible ones last.
+    order: Vec<usize>,
+    feasible: usize,
+    pending: BTreeSet<TrialId>,
+}
+
+impl Observations {
+    pub(crate) fn new(space: &Space) -> Self {
+        Self {
+            encoding: Encoding::new(space),
+            points: Vec::new(),
+            seen: HashSet::new(),
+            told: Vec::new(),
+            index: Vec::new(),
+            order: Vec::new(),
+            feasible: 0,
+            pending: BTreeSet::new(),
+        }
+    }
+
+    /// Who has told something, in the order in which they did so first.
+    pub(crate) fn told(&self) -> &[Told] {
+        &self.told
+    }
+
+    /// Indices into [`Observations::told`] of the feasible ones, best first.
+    pub(crate) fn ranking(&self) -> &[usize] {
+        &self.order[..self.feasible]
+    }
+
+    /// Trials that have told nothing yet and still may.
+    pub(crate) fn pending(&self) -> impl ExactSizeIterator<Item = TrialId> + '_ {
+        self.pending.iter().copied()
+    }
+
+    /// The point of a trial.
+    pub(crate) fn point(&self, trial: TrialId) -> &Point {
+        &self.points[trial.index()]
+    }
+
+    /// The points of all trials.
+    pub(crate) fn points(&self) -> &[Point] {
+        &self.points
+    }
+
+    /// Whether some trial has had this configuration.
+    pub(crate) fn is_seen(&self, point: &Point) -> bool {
+        self.seen.contains(&fingerprint(point))
+    }
+
+    /// Sees an event that the history has taken in. Says whether anything has changed.
+    pub(crate) fn observe(&mut self, history: &History, event: &Event) -> bool {
+        match &event.kind {
+            EventKind::TrialSuggested { trial, config, .. } => {
+                let point = self.encoding.point(&history.spec().space, config);
+                self.seen.insert(fingerprint(&point));
+                self.points.push(point);
+                self.index.push(None);
+                self.pending.insert(*trial);
+                true
+            }
+            EventKind::TrialPaused { trial }
+            | EventKind::TrialCompleted { trial }
+            | EventKind::TrialStopped { trial, .. }
+            | EventKind::TrialFailed { trial, .. } => {
+                let Some(record) = history.trial(*trial) else {
+                    return false;
+                };
+                let outcome = outcome(record, history.spec().metric.goal);
+                if record.state.is_final() || outcome.is_some() {
+                    self.pending.remove(trial);
+                }
+                if let Some(outcome) = outcome {
+                    self.tell(history, *trial, outcome);
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn tell(&mut self, history: &History, trial: TrialId, outcome: Outcome) {
+        let goal = history.spec().metric.goal;
+        let (trials, index) = (history.trials(), self.index[trial.index()]);
+        let index = match index {
+            Some(index) => {
+                let earlier = self.told[index];
+                for (i, other) in self.told.iter_mut().enumerate() {
+                    if i != index && is_better(trials, goal, &earlier, other) {
+                        other.better = other.better.saturating_sub(1);
+                    }
+                }
+                index
+            }
+            None => {
+                self.told.push(Told {
+                    trial,
+                    outcome,
+                    better: 0,
+                });
+                self.index[trial.index()] = Some(self.told.len() - 1);
+                self.told.len() - 1
+            }
+        };
+        let mut own = Told {
+            trial,
+            outcome,
+            better: 0,
+        };
+        for (i, other) in self.told.iter_mut().enumerate() {
+            if i != index {
+                own.better += u32::from(is_better(trials, goal, other, &own));
+                other.better += u32::from(is_better(trials, goal, &own, other));
+            }
+        }
+        self.told[index] = own;
+        self.sort();
+    }
+
+    fn sort(&mut self) {
+        let told = &self.told;
+        for i in self.order.len()..told.len() {
+            self.order.push(i);
+        }
+        self.order.sort_by(|a, b| {
+            let (a, b) = (&told[*a], &told[*b]);
+            let loss = |t: &Told| t.outcome.loss().unwrap_or(f64::INFINITY);
+            let infeasible = |t: &Told| t.outcome == Outcome::Infeasible;
+            (infeasible(a), a.better)
+                .cmp(&(infeasible(b), b.better))
+                .then(b.outcome.reach().cmp(&a.outcome.reach()))
+                .then(loss(a).total_cmp(&loss(b)))
+                .then(a.trial.cmp(&b.trial))
+        });
+        let is_feasible = |t: &&Told| t.outcome != Outcome::Infeasible;
+        self.feasible = told.iter().filter(is_feasible).count();
+    }
+}
+
+/// What a trial tells at its end or while it waits; `None`: nothing about its configuration.
+fn outcome(trial: &Trial, goal: Goal) -> Option<Outcome> {
+    let last = || {
+        let (step, value) = trial.curve.last()?;
+        let loss = goal.as_loss(value);
+        Some(if loss.is_finite() {
+            Outcome::Partial { step, loss }
+        } else {
+            Outcome::Infeasible
+        })
+    };
+    match &trial.state {
+        TrialState::Completed => Some(match last()? {
+            Outcome::Partial { loss, .. } => Outcome::Complete { loss },
+            other => other,
+        }),
+        TrialState::Stopped(StopReason::Diverged { .. })
+        | TrialState::Failed(FailReason::Crash { .. } | FailReason::NoMetric) => {
+            Some(Outcome::Infeasible)
+        }
+        TrialState::Stopped(_) | TrialState::Paused => last(),
+        _ => None,
+    }
+}
+
+/// Whether `a` has come as far as `b` and was better there.
+fn is_better(trials: &[Trial], goal: Goal, a: &Told, b: &Told) -> bool {
+    match (a.outcome, b.outcome) {
+        (Outcome::Complete { loss: a }, Outcome::Complete { loss: b }) => a < b,
+        (Outcome::Complete { .. }, Outcome::Partial { step, loss }) => {
+            at(trials, goal, a.trial, step).is_some_and(|a| a < loss)
+        }
+        (Outcome::Partial { step: reached, .. }, Outcome::Partial { step, loss }) => {
+            reached >= step && at(trials, goal, a.trial, step).is_some_and(|a| a < loss)
+        }
+        _ => false,
+    }
+}
+
+fn at(trials: &[Trial], goal: Goal, trial: TrialId, step: u64) -> Option<f64> {
+    trials
+        .get(trial.index())?
+        .curve
+        .at(step)
+        .map(|v| goal.as_loss(v))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate::{Log, always, float, space, spec};
+    use hpo_study::{AttemptEnd, Config, EarlyTerminate, Method};
+
+    fn log() -> Log {
+        let space = space([always("x", float(0.0, 1.0))]);
+        Log::new(spec(space, Method::Random, EarlyTerminate::None))
+    }
+
+    fn observed(log: &Log) -> Observations {
+        let mut observations = Observations::new(&log.history.spec().space);
+        let mut history = History::open(&log.events[0]).unwrap();
+        for event in &log.events[1..] {
+            history.apply(event).unwrap();
+            observations.observe(&history, event);
+        }
+        observations
+    }
+
+    fn start(log: &mut Log, x: f64) -> TrialId {
+        log.start([("x", x)].into_iter().collect::<Config>(), 0, None)
+    }
+
+    fn exited() -> AttemptEnd {
+        AttemptEnd::Exited {
+            code: 0,
+            stderr: String::new(),
+        }
+    }
+
+    fn run(log: &mut Log, x: f64, losses: &[f64]) -> TrialId {
+        let trial = start(log, x);
+        for (step, loss) in losses.iter().enumerate() {
+            log.report(trial, step as u64 + 1, *loss);
+        }
+        trial
+    }
+
+    fn complete(log: &mut Log, x: f64, losses: &[f64]) {
+        let trial = run(log, x, losses);
+        log.end(trial, exited());
+        log.complete(trial);
+    }
+
+    fn prune(log: &mut Log, x: f64, losses: &[f64]) {
+        let trial = run(log, x, losses);
+        let evidence = String::new();
+        log.stop(trial, StopReason::Pruned { evidence });
+    }
+
+    fn ranking(observations: &Observations) -> Vec<u32> {
+        let of = |i: &usize| observations.told()[*i].trial.0;
+        observations.ranking().iter().map(of).collect()
+    }
+
+    #[test]
+    fn a_pruned_trial_stands_where_it_stood_at_its_last_step() {
+        let mut log = log();
+        complete(&mut log, 0.1, &[9.0, 5.0, 1.0]);
+        complete(&mut log, 0.2, &[7.0, 6.0, 2.0]);
+        complete(&mut log, 0.3, &[8.0, 7.0, 3.0]);
+        // At step 2 better than the third only, though its loss is above all final ones.
+        prune(&mut log, 0.4, &[9.0, 6.5]);
+        // At step 1 better than nobody.
+        prune(&mut log, 0.5, &[9.5]);
+        assert_eq!(ranking(&observed(&log)), [0, 1, 2, 3, 4]);
+        // A complete one goes by its end, whatever it was on the way.
+        complete(&mut log, 0.6, &[9.9, 9.9, 0.5]);
+        assert_eq!(ranking(&observed(&log))[0], 5);
+    }
+
+    #[test]
+    fn infeasible_trials_are_told_and_rank_nowhere_and_lost_ones_are_forgotten() {
+        let mut log = log();
+        complete(&mut log, 0.1, &[1.0]);
+        let trial = run(&mut log, 0.2, &[0.1]);
+        let evidence = String::new();
+        log.stop(trial, StopReason::Diverged { evidence });
+        complete(&mut log, 0.3, &[f64::NAN]);
+        let crashed = start(&mut log, 0.4);
+        log.fail(crashed);
+        let lost = start(&mut log, 0.5);
+        log.end(lost, AttemptEnd::Lost);
+        log.push(EventKind::TrialFailed {
+            trial: lost,
+            reason: FailReason::Lost,
+        });
+        let running = start(&mut log, 0.6);
+        let observations = observed(&log);
+        assert_eq!(ranking(&observations), [0]);
+        let outcomes: Vec<Outcome> = observations.told().iter().map(|t| t.outcome).collect();
+        assert_eq!(outcomes[1..], [Outcome::Infeasible; 3]);
+        assert_eq!(observations.told().len(), 4);
+        assert_eq!(observations.pending().collect::<Vec<_>>(), [running]);
+        assert!(observations.is_seen(observations.point(lost)));
+    }
+
+    #[test]
+    fn a_trial_that_waits_counts_with_what_it_has_and_later_with_what_it_got() {
+        let mut log = log();
+        complete(&mut log, 0.1, &[5.0, 4.0]);
+        let waiting = run(&mut log, 0.2, &[6.0]);
+        log.pause(waiting);
+        complete(&mut log, 0.3, &[5.5, 4.5]);
+        assert_eq!(ranking(&observed(&log)), [0, 2, 1]);
+        log.launch(waiting, None);
+        log.report(waiting, 2, 1.0);
+        log.end(waiting, exited());
+        log.complete(waiting);
+        let observations = observed(&log);
+        assert_eq!(ranking(&observations), [1, 0, 2]);
+        assert_eq!(observations.told().len(), 3);
+        let better: Vec<u32> = observations.told().iter().map(|t| t.better).collect();
+        assert_eq!(better, [1, 0, 2]);
+    }
+}

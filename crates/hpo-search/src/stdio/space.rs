@@ -1,0 +1,228 @@
+//! The space file: parameters as a JSON list, read into the space that a study has.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+use hpo_study::{
+    Branch, Clause, CommandJob, Condition, Cpu, Domain, EarlyTerminate, Failure, Goal, Job, Method,
+    Metric, Parameter, Scale, Space, StudySpec, Value,
+};
+
+use super::Refusal;
+
+/// The name under which values are kept.
+pub const METRIC: &str = "value";
+
+/// What a space file says.
+pub(super) struct SpaceFile {
+    pub(super) space: Space,
+    goal: Goal,
+    pub(super) max_steps: Option<u64>,
+    pub(super) eta: u32,
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+struct File {
+    params: Vec<Entry>,
+    #[serde(default)]
+    direction: Option<String>,
+    #[serde(default)]
+    max_steps: Option<u64>,
+    #[serde(default)]
+    eta: Option<u32>,
+}
+
+/// One parameter as it is written.
+#[derive(Deserialize)]
+struct Entry {
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    low: Option<Json>,
+    #[serde(default)]
+    high: Option<Json>,
+    #[serde(default)]
+    log: bool,
+    #[serde(default)]
+    step: Option<Json>,
+    #[serde(default)]
+    choices: Option<Vec<Value>>,
+    #[serde(default)]
+    when: std::collections::BTreeMap<String, Vec<Value>>,
+}
+
+pub(super) fn read(text: &str) -> Result<SpaceFile, Refusal> {
+    let file: File = serde_json::from_str(text).map_err(|e| format!("the space file: {e}"))?;
+    let goal = match file.direction.as_deref() {
+        None | Some("minimize") => Goal::Minimize,
+        Some("maximize") => Goal::Maximize,
+        Some(other) => {
+            return Err(format!(
+                "`direction` is `minimize` or `maximize`, not `{other}`"
+            ));
+        }
+    };
+    let eta = file.eta.unwrap_or(3);
+    if eta < 2 || file.max_steps == Some(0) {
+        return Err("`eta` must be at least 2, and `max_steps` at least 1".to_owned());
+    }
+    let mut parameters: Vec<Parameter> = Vec::new();
+    for entry in &file.params {
+        let branch = branch(entry).map_err(|why| format!("parameter `{}`: {why}", entry.name))?;
+        match parameters.iter_mut().find(|p| p.name == entry.name) {
+            Some(parameter) => parameter.branches.push(branch),
+            None => parameters.push(Parameter {
+                name: entry.name.clone(),
+                branches: vec![branch],
+            }),
+        }
+    }
+    let space = Space {
+        parameters: in_order(parameters)?,
+    };
+    Ok(SpaceFile {
+        space,
+        goal,
+        max_steps: file.max_steps,
+        eta,
+    })
+}
+
+fn branch(entry: &Entry) -> Result<Branch, Refusal> {
+    let clause = |(parameter, any_of): (&String, &Vec<Value>)| Clause {
+        parameter: parameter.clone(),
+        any_of: any_of.clone(),
+    };
+    Ok(Branch {
+        when: Condition(entry.when.iter().map(clause).collect()),
+        domain: domain(entry)?,
+    })
+}
+
+fn domain(entry: &Entry) -> Result<Domain, Refusal> {
+    let of = |key: &str, value: &Option<Json>| match value {
+        None => Err(format!("`{key}` is missing")),
+        Some(json) => Ok(json.clone()),
+    };
+    match entry.kind.as_str() {
+        "float" => {
+            let number = |key: &str, json: Json| {
+                let number = json.as_f64().filter(|x| x.is_finite());
+                number.ok_or_else(|| format!("`{key}` must be a number, not {json}"))
+            };
+            let low = number("low", of("low", &entry.low)?)?;
+            let high = number("high", of("high", &entry.high)?)?;
+            let step = entry.step.clone().map(|s| number("step", s)).transpose()?;
+            if low > high || (entry.log && low <= 0.0) || step.is_some_and(|s| s <= 0.0) {
+                return Err(
+                    "`low` must not be above `high`, must be above 0 where `log` is true, \
+                            and `step` must be above 0"
+                        .to_owned(),
+                );
+            }
+            let scale = if entry.log { Scale::Log } else { Scale::Linear };
+            Ok(Domain::Float {
+                low,
+                high,
+                scale,
+                step,
+            })
+        }
+        "int" => {
+            let whole = |key: &str, json: Json| {
+                let number = json.as_i64().filter(|x| x.unsigned_abs() < 1 << 53);
+                number.ok_or_else(|| format!("`{key}` must be a whole number, not {json}"))
+            };
+            let low = whole("low", of("low", &entry.low)?)?;
+            let high = whole("high", of("high", &entry.high)?)?;
+            let step = entry.step.clone().map_or(Ok(1), |s| whole("step", s))?;
+            if low > high || (entry.log && low <= 0) || step < 1 {
+                return Err(
+                    "`low` must not be above `high`, must be above 0 where `log` is true, \
+                            and `step` must be at least 1"
+                        .to_owned(),
+                );
+            }
+            Ok(Domain::Int {
+                low,
+                high,
+                log: entry.log,
+                step,
+            })
+        }
+        "cat" => {
+            let choices = entry.choices.clone().ok_or("`choices` is missing")?;
+            let is_double = |i: usize| choices[..i].iter().any(|c| c.same(&choices[i]));
+            if choices.is_empty() || (0..choices.len()).any(is_double) {
+                return Err("`choices` must be a list of different values".to_owned());
+            }
+            Ok(Domain::Categorical {
+                choices,
+                weights: None,
+            })
+        }
+        other => Err(format!("`type` is `float`, `int` or `cat`, not `{other}`")),
+    }
+}
+
+/// The parameters with every one after those its conditions look at.
+fn in_order(mut parameters: Vec<Parameter>) -> Result<Vec<Parameter>, Refusal> {
+    let names: Vec<String> = parameters.iter().map(|p| p.name.clone()).collect();
+    let mut ordered: Vec<Parameter> = Vec::new();
+    while !parameters.is_empty() {
+        let is_ready = |p: &Parameter| {
+            let mut clauses = p.branches.iter().flat_map(|b| &b.when.0);
+            clauses.all(|c| ordered.iter().any(|earlier| earlier.name == c.parameter))
+        };
+        let Some(next) = parameters.iter().position(is_ready) else {
+            let left: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
+            let mut clauses = parameters
+                .iter()
+                .flat_map(|p| &p.branches)
+                .flat_map(|b| &b.when.0);
+            return Err(match clauses.find(|c| !names.contains(&c.parameter)) {
+                Some(clause) => format!("`when` names no parameter: `{}`", clause.parameter),
+                None => format!("the conditions of {} go in a circle", left.join(", ")),
+            });
+        };
+        ordered.push(parameters.remove(next));
+    }
+    Ok(ordered)
+}
+
+/// The study that such a search is.
+pub(super) fn spec(
+    file: SpaceFile,
+    seed: u64,
+    method: Method,
+    early_terminate: EarlyTerminate,
+) -> StudySpec {
+    StudySpec {
+        name: "stdio".to_owned(),
+        description: None,
+        seed,
+        job: Job::Command(CommandJob {
+            program: None,
+            command: vec!["stdio".to_owned()],
+        }),
+        method,
+        metric: Metric {
+            name: METRIC.to_owned(),
+            goal: file.goal,
+        },
+        run_cap: None,
+        time_cap: None,
+        space: file.space,
+        early_terminate,
+        cpu: Cpu { max_parallel: None },
+        failure: Failure {
+            crash_retries: 0,
+            stop_after_consecutive: 0,
+        },
+        stop_grace: Duration::ZERO,
+    }
+}
