@@ -29,6 +29,15 @@ venv:
     test -x target/venv/bin/python || python3 -m venv target/venv
     target/venv/bin/python -m pip install --quiet -r .ci/requirements.txt
 
+# What orchestration costs: 500 trivial trials against a bare loop that spawns the same program.
+bench-spawn:
+    cargo run --release --package hpo-run --example spawn_rate
+
+# Milliseconds per update of the built-in trainer and its optimizers.
+bench-train:
+    cargo run --release --package hpo-train --example train_speed
+    cargo bench --package hpo-train --bench optimizer_step
+
 # What CI runs.
 ci:
     .ci/run
