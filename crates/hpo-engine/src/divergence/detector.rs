@@ -35,6 +35,8 @@ const UNKNOWN_REPORTS: f64 = 500.0;
 const UNKNOWN_SHARE: f64 = 1.5;
 /// Most of what was learned.
 const MOST: f64 = 0.75;
+/// With less than this share of the run left, a run that is better than chance is let through.
+const LATE: f64 = 0.05;
 /// A spike: this share of what was learned is lost. It is over when half of that is back.
 const SPIKE: f64 = 1.0 / 3.0;
 /// This many reports in a row that are not finite end a run; one less when it has 30 in all.
@@ -307,8 +309,9 @@ impl Detector {
     fn lost(&self) -> Option<Found> {
         let since = self.lost_since?;
         let trend = Trend::through(later_half(self.since(since)?))?;
-        // Above chance, the other rules have the say.
-        if trend.level > 0.0 {
+        // Above chance, the other rules have the say. At the end there is nothing left to save, and
+        // what is there may be of use.
+        if trend.level > 0.0 || self.remaining() < LATE * self.length() {
             return None;
         }
         let back = self.best * (1.0 - MOST);

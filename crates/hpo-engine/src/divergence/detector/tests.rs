@@ -477,7 +477,7 @@ proptest! {
     }
 
     #[test]
-    fn how_often_is_reported_hardly_matters(every in 2u64..10, level in 4.0..20.0, at in 0.0..600.0) {
+    fn how_often_is_reported_hardly_matters(every in 2u64..10, level in 4.0..20.0, at in 100.0..600.0) {
         let curve = |step: f64| if step > at { level + 0.1 * noise(step) } else { learning(step) };
         let all = end(settings(), 1, curve).unwrap();
         let some = end(settings(), every, curve).unwrap();
