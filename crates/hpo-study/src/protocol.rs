@@ -29,6 +29,14 @@ pub const METRICS_FILE: &str = "HPO_METRICS_FILE";
 pub const CHECKPOINT_DIR: &str = "HPO_CHECKPOINT_DIR";
 /// Directory of checkpoints to go on from; absent when there is none.
 pub const RESUME_FROM: &str = "HPO_RESUME_FROM";
+/// The step to go back to when a trial is rescued from divergence: go on from the newest checkpoint
+/// that is not after it, with the learning rate that the configuration now has (all else in it is
+/// as it was). Set only together with [`RESUME_FROM`]; absent: go on from the newest there is.
+pub const RESUME_STEP: &str = "HPO_RESUME_STEP";
+/// How many of the last checkpoints to keep, one per reported step, so that a trial can be taken
+/// back to one before it diverged. Set only for studies with rescue; absent or 0: only the newest is
+/// ever asked for.
+pub const KEEP_CHECKPOINTS: &str = "HPO_KEEP_CHECKPOINTS";
 /// The built-in trainer's task, JSON of [`crate::TrainerSpec`].
 pub const TRAINER: &str = "HPO_TRAINER";
 /// A word that marks every process of one study run, so that none is left behind.
