@@ -186,7 +186,7 @@ fn compare_spaces(old: &Space, new: &Space, refuse: &mut impl FnMut(String)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::study_file::{Source, read};
+    use crate::study_file::{Source, read, read_begun};
 
     const STUDY: &str = "\
 name: s
@@ -242,6 +242,26 @@ parameters:
             "name: s\ndescription: x\nfailure: {crash_retries: 0}\nstop_grace: 2s",
         );
         assert_eq!((more.allowed.len(), more.refused.len()), (3, 0), "{more:?}");
+    }
+
+    #[test]
+    fn more_trials_do_not_give_a_begun_study_more_knobs() {
+        let source = Source {
+            file: "s.yaml".into(),
+            directory: "/".into(),
+        };
+        let text = |cap: u32| {
+            format!(
+                "trainer: {{model: mlp, dataset: digits, epochs: 9}}\nmethod: sobol\n\
+                 metric: {{name: val_loss}}\nrun_cap: {cap}\nrecipe: {{optimizers: [adam]}}\n"
+            )
+        };
+        let old = spec(&text(20));
+        assert_ne!(old.space, spec(&text(80)).space, "80 trials pay for more");
+        let new = read_begun(&text(80), &source, old.run_cap).spec.unwrap();
+        let found = differences(&old, &new);
+        assert_eq!(found.allowed, ["`run_cap`: 20 → 80"]);
+        assert!(found.refused.is_empty(), "{found:?}");
     }
 
     #[test]

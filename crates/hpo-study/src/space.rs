@@ -248,35 +248,51 @@ fn int_cells(low: i64, high: i64, step: i64) -> i64 {
     high.saturating_sub(low) / step.max(1) + 1
 }
 
-fn to_multiple(x: f64, q: f64, low: f64, high: f64) -> f64 {
-    let multiple = (x / q).round() * q;
-    if multiple < low {
-        // The first multiple inside, or the bound itself when there is none.
-        let up = (low / q).ceil() * q;
-        if up <= high { up } else { low }
-    } else if multiple > high {
-        let down = (high / q).floor() * q;
-        if down >= low { down } else { high }
+/// Numbers of the first and the last multiple of `q` between two bounds; the first is more than the
+/// last when there is none. A bound that is a multiple but for rounding counts as one: 0.3 / 0.1 is
+/// 2.9999999999999996 in floating point.
+pub(crate) fn multiples(low: f64, high: f64, q: f64) -> (f64, f64) {
+    const ROUNDING: f64 = 1e-12;
+    let slack = |n: f64| ROUNDING * n.abs().max(1.0);
+    let (first, last) = (low / q, high / q);
+    ((first - slack(first)).ceil(), (last + slack(last)).floor())
+}
+
+/// The `n`-th multiple of `q`, as people write it: 3 × 0.1 is 0.3, not 0.30000000000000004.
+fn multiple(n: f64, q: f64) -> f64 {
+    let parts = (1.0 / q).round();
+    if parts.is_finite() && parts >= 1.0 && 1.0 / parts == q {
+        n / parts
     } else {
-        multiple
+        n * q
     }
+}
+
+/// The multiple of `q` that is nearest to `x` among those inside; the bound itself where there is none.
+fn to_multiple(x: f64, q: f64, low: f64, high: f64) -> f64 {
+    let (first, last) = multiples(low, high, q);
+    if last < first {
+        return x.clamp(low, high);
+    }
+    let n = (x / q).round().max(first).min(last);
+    multiple(n, q).clamp(low, high)
 }
 
 /// How many values a stepped float can take.
 fn float_cells(low: f64, high: f64, q: f64) -> u64 {
-    let cells = (high / q).floor() - (low / q).ceil() + 1.0;
+    let (first, last) = multiples(low, high, q);
     // Where no multiple lies inside, the bound itself stands in.
-    (cells as u64).max(1)
+    ((last - first + 1.0) as u64).max(1)
 }
 
 /// All values a stepped float can take; a tiny step makes astronomically many.
 fn float_multiples(low: f64, high: f64, q: f64) -> Vec<f64> {
-    let (first, last) = ((low / q).ceil(), (high / q).floor());
+    let (first, last) = multiples(low, high, q);
     if last < first {
         return vec![to_multiple(low, q, low, high)];
     }
     (0..float_cells(low, high, q))
-        .map(|i| ((first + i as f64) * q).clamp(low, high))
+        .map(|i| multiple(first + i as f64, q).clamp(low, high))
         .collect()
 }
 
@@ -510,6 +526,26 @@ mod tests {
                 assert!(values.iter().all(|v| domain.contains(v)), "{domain:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_bound_that_is_a_multiple_but_for_rounding_is_reached() {
+        let tenths = |low, high| Domain::Float {
+            low,
+            high,
+            scale: Scale::Linear,
+            step: Some(0.1),
+        };
+        let floats = |xs: &[f64]| xs.iter().map(|x| Value::Float(*x)).collect::<Vec<_>>();
+        // 0.3 / 0.1 is a little less than 3, and 1.1 / 0.1 a little more than 11.
+        assert_eq!(
+            tenths(0.0, 0.3).values(10),
+            Some(floats(&[0.0, 0.1, 0.2, 0.3]))
+        );
+        assert_eq!(tenths(1.1, 1.3).values(10), Some(floats(&[1.1, 1.2, 1.3])));
+        assert_eq!(tenths(0.0, 0.3).at(1.0), Value::Float(0.3));
+        assert_eq!(tenths(0.0, 0.5).at(0.6), Value::Float(0.3));
+        assert_eq!(tenths(0.11, 0.39).values(10), Some(floats(&[0.2, 0.3])));
     }
 
     #[test]

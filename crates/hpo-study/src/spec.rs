@@ -164,6 +164,10 @@ pub enum Method {
     Sobol,
     /// The tree-structured Parzen estimator.
     Tpe,
+    /// A Gaussian process.
+    Gp,
+    /// The default: what was best over many kinds of spaces, early and late.
+    Bayes,
 }
 
 /// What is optimized.

@@ -43,6 +43,9 @@ macro_rules! broken {
 }
 
 broken! {
+    names_that_are_none: "program: train.py\nmethod: random\nname: ''\nmetric: {name: step}\nrun_cap: 3\nparameters: {\"a\\nb\": {value: 1}}\n",
+    characters_no_program_gets: "command: [\"a\\0b\"]\nmethod: random\nmetric: {name: \"val\\tloss\"}\nrun_cap: 3\nparameters: {lr: {values: [\"x\\0\"]}}\n",
+    whole_numbers_beyond_all: "+parameters:\n  n: {min: 0, max: 9223372036854775807}\n",
     empty_file: "# nothing but a comment\n\n",
     not_a_map: "- just\n- a list\n",
     binary_garbage: "\u{1}\u{2}name: \0\u{7f}ELF\u{3}",

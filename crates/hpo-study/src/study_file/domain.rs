@@ -5,7 +5,7 @@ use hpo_recipe::Value;
 use super::problem::{Problems, Span};
 use super::shape::one_of;
 use super::yaml::Node;
-use crate::space::{Domain, Scale};
+use crate::space::{self, Domain, Scale};
 
 /// A distribution, by the keys it needs and those it may have beside them.
 struct Distribution {
@@ -270,7 +270,8 @@ fn number(
         );
         return None;
     }
-    if (high / step).floor() < (low / step).ceil() {
+    let (first, last) = space::multiples(low, high, step);
+    if last < first {
         return no_multiple(node, name, problems);
     }
     Some(Domain::Float {
@@ -296,7 +297,8 @@ fn multiples(
         return None;
     }
     let step = q as f64;
-    let (first, last) = ((low / step).ceil() * step, (high / step).floor() * step);
+    let (first, last) = space::multiples(low, high, step);
+    let (first, last) = (first * step, last * step);
     if first.abs() > LARGEST || last.abs() > LARGEST {
         problems.error(
             node.key_span("max"),
@@ -334,6 +336,13 @@ fn whole(node: &Node, name: &str, log: bool, problems: &mut Problems) -> Option<
                 .whole()
                 .is_none_or(|i| !(-LARGEST..=LARGEST).contains(&i))
         {
+            if value.number().is_some_and(|x| x.abs() > LARGEST as f64) {
+                problems.error(
+                    value.span,
+                    format!("`{key}` of `{name}` is too large: whole numbers go up to {LARGEST}"),
+                );
+                return None;
+            }
             problems.error_with_hint(
                 value.span,
                 format!(

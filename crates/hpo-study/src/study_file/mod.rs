@@ -52,8 +52,19 @@ pub struct Checked {
 /// Reads a study file's text. Never panics, whatever the text.
 #[must_use]
 pub fn read(text: &str, source: &Source) -> Checked {
+    check(text, source, None)
+}
+
+/// As [`read`], for a study that has begun with this `run_cap`. Which knobs a recipe searches depends
+/// on the number of trials; a study that is given more of them later keeps the knobs it has.
+#[must_use]
+pub fn read_begun(text: &str, source: &Source, run_cap: Option<u32>) -> Checked {
+    check(text, source, Some(run_cap))
+}
+
+fn check(text: &str, source: &Source, begun: Option<Option<u32>>) -> Checked {
     let mut problems = Problems::default();
-    let spec = read_text(text, source, &mut problems);
+    let spec = read_text(text, source, begun, &mut problems);
     let spec = if problems.has_errors() { None } else { spec };
     Checked {
         spec,
@@ -61,7 +72,12 @@ pub fn read(text: &str, source: &Source) -> Checked {
     }
 }
 
-fn read_text(text: &str, source: &Source, problems: &mut Problems) -> Option<StudySpec> {
+fn read_text(
+    text: &str,
+    source: &Source,
+    begun: Option<Option<u32>>,
+    problems: &mut Problems,
+) -> Option<StudySpec> {
     let start = Span {
         line: 1,
         column: 1,
@@ -109,10 +125,34 @@ fn read_text(text: &str, source: &Source, problems: &mut Problems) -> Option<Stu
         start,
         problems,
     );
-    read_study(&root, source, problems)
+    check_characters(&root, problems);
+    read_study(&root, source, begun, problems)
 }
 
-fn read_study(root: &Node, source: &Source, problems: &mut Problems) -> Option<StudySpec> {
+/// Refuses what cannot be handed on: a NUL in any text ends it for the system, and a name with a line
+/// break is no name in an argument, an environment variable or a table.
+fn check_characters(node: &Node, problems: &mut Problems) {
+    if node.text().is_some_and(|text| text.contains('\0')) {
+        let message = "a text cannot hold the character NUL (`\\0`)";
+        problems.error(node.span, message);
+    }
+    for (key, value) in node.entries() {
+        if key.name.contains(char::is_control) {
+            problems.error(key.span, "a name cannot hold a control character");
+        }
+        check_characters(value, problems);
+    }
+    for item in node.items() {
+        check_characters(item, problems);
+    }
+}
+
+fn read_study(
+    root: &Node,
+    source: &Source,
+    begun: Option<Option<u32>>,
+    problems: &mut Problems,
+) -> Option<StudySpec> {
     let run_cap = root
         .get("run_cap")
         .and_then(Node::whole)
@@ -121,8 +161,12 @@ fn read_study(root: &Node, source: &Source, problems: &mut Problems) -> Option<S
         .get("parameters")
         .map_or_else(Vec::new, |node| parameters::read(node, problems));
     if let Some(node) = root.get("recipe") {
-        let added = recipe::expand(node, root.key_span("recipe"), run_cap, &drafts);
+        let trials = begun.unwrap_or(run_cap);
+        let added = recipe::expand(node, root.key_span("recipe"), trials, &drafts);
         drafts.splice(0..0, added);
+    }
+    if let Some(name) = root.get("metric").and_then(|metric| metric.get("name")) {
+        check_metric_name(name, problems);
     }
     let before = problems.len();
     let space = parameters::assemble(&drafts, problems);
@@ -187,6 +231,20 @@ fn read_study(root: &Node, source: &Source, problems: &mut Problems) -> Option<S
             .and_then(|node| shape::duration(node).ok())
             .unwrap_or(Duration::from_secs(10)),
     })
+}
+
+fn check_metric_name(node: &Node, problems: &mut Problems) {
+    match node.text() {
+        Some("step") => problems.error_with_hint(
+            node.span,
+            "`step` says how far a trial is, and is no metric",
+            "name what the trials report beside it, such as `val_loss`",
+        ),
+        Some(name) if name.contains(char::is_control) => {
+            problems.error(node.span, "a name cannot hold a control character");
+        }
+        _ => {}
+    }
 }
 
 fn metric(node: &Node) -> Option<Metric> {

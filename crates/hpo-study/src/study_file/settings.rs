@@ -307,7 +307,8 @@ fn check_length(node: &Node, max_iter: u64, epochs: u64, problems: &mut Problems
 /// The study's name: the key `name`, or the file's name without its ending.
 pub(super) fn name(root: &Node, source: &Source, problems: &mut Problems) -> Option<String> {
     if let Some(node) = root.get("name") {
-        let name = node.text()?.trim();
+        // An empty one has been reported already.
+        let name = node.text().map(str::trim).filter(|name| !name.is_empty())?;
         if !is_directory_name(name) {
             problems.error_with_hint(
                 node.span,
@@ -338,10 +339,7 @@ fn is_name_char(c: char) -> bool {
 }
 
 fn is_directory_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.chars().count() <= 100
-        && name.chars().all(is_name_char)
-        && !name.starts_with(['.', '-'])
+    name.chars().count() <= 100 && name.chars().all(is_name_char) && !name.starts_with(['.', '-'])
 }
 
 /// `cpu`
