@@ -28,6 +28,13 @@ pub enum StoreError {
         /// The database that was looked for.
         path: PathBuf,
     },
+    /// The database was removed, moved away or replaced while it was open: what is written from now on
+    /// could never be found again.
+    #[error("{} was removed or replaced while the study ran: nothing more can be kept", .path.display())]
+    Gone {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// The file is something else.
     #[error("{} is not a study database: {why}", .path.display())]
     Foreign {

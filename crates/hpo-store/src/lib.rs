@@ -15,4 +15,4 @@ mod store;
 
 pub use error::StoreError;
 pub use schema::FORMAT;
-pub use store::{DATABASE, LOCK, Store, exists, read};
+pub use store::{DATABASE, LOCK, Store, exists, opening, read};

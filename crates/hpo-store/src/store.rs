@@ -30,6 +30,8 @@ const LAST_SEQ: &str = "SELECT max(coalesce((SELECT max(seq) FROM events), 0), \
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
+    /// Device and number of the open file.
+    identity: (u64, u64),
     connection: Connection,
     last: i64,
     // After the connection: fields are dropped in order, and the lock goes last.
@@ -111,8 +113,10 @@ impl Store {
             connection.query_row(LAST_SEQ, [], |row| row.get(0))
         })()
         .map_err(sqlite)?;
+        let identity = identity(&path).map_err(|e| StoreError::io(&path, e))?;
         Ok(Self {
             path,
+            identity,
             connection,
             last,
             _lock: lock,
@@ -124,6 +128,8 @@ impl Store {
     ///
     /// # Errors
     /// What the disk refuses: [`StoreError::Full`], [`StoreError::ReadOnly`] and others.
+    /// [`StoreError::Gone`] when the file is no longer where it was: the system would go on writing to
+    /// it, and forget it with this process.
     pub fn append(&mut self, events: &[Event]) -> Result<(), StoreError> {
         if events.is_empty() {
             return Ok(());
@@ -138,7 +144,12 @@ impl Store {
             Ok(last)
         };
         self.last = write().map_err(|e| StoreError::sqlite(&self.path, e))?;
-        Ok(())
+        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+            Ok(())
+        } else {
+            let path = self.path.clone();
+            Err(StoreError::Gone { path })
+        }
     }
 
     /// Reads the whole log, in order.
@@ -180,7 +191,40 @@ pub fn read(dir: &Path) -> Result<Vec<Event>, StoreError> {
     }
 }
 
+/// The first event of the study in `dir`: the study as it was begun. Without its lock, as [`read`].
+///
+/// # Errors
+/// As [`read`]; also [`StoreError::Sqlite`] when there is no event.
+pub fn opening(dir: &Path) -> Result<Event, StoreError> {
+    let path = dir.join(DATABASE);
+    if !path.exists() {
+        return Err(StoreError::Missing { path });
+    }
+    let connection = open_shared(&path)?;
+    let row = connection.query_row(
+        "SELECT seq, at, body FROM events WHERE seq = 1",
+        [],
+        |row| Ok(read_event(row)),
+    );
+    match row.map_err(|e| StoreError::sqlite(&path, e))? {
+        Ok((_, event)) => Ok(event),
+        Err(RowError::Sqlite(e)) => Err(StoreError::sqlite(&path, e)),
+        Err(RowError::Json(seq, e)) => Err(unreadable(&path, seq, &e)),
+    }
+}
+
+fn unreadable(path: &Path, seq: i64, error: &serde_json::Error) -> StoreError {
+    StoreError::Damaged {
+        path: path.to_owned(),
+        detail: format!("event {seq} cannot be read: {error}"),
+    }
+}
+
 fn read_shared(path: &Path) -> Result<Vec<Event>, StoreError> {
+    load(&open_shared(path)?, path)
+}
+
+fn open_shared(path: &Path) -> Result<Connection, StoreError> {
     let open = || {
         let connection = Connection::open_with_flags(
             path,
@@ -192,7 +236,7 @@ fn read_shared(path: &Path) -> Result<Vec<Event>, StoreError> {
     let connection = open().map_err(|e| StoreError::sqlite(path, e))?;
     schema::check(&connection, path)?;
     check_length(&connection, path)?;
-    load(&connection, path)
+    Ok(connection)
 }
 
 fn read_unchanging(path: &Path) -> Result<Vec<Event>, StoreError> {
@@ -239,6 +283,13 @@ fn check_length(connection: &Connection, path: &Path) -> Result<(), StoreError> 
         });
     }
     Ok(())
+}
+
+/// What tells a file from another that was put in its place.
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = fs::metadata(path)?;
+    Ok((found.dev(), found.ino()))
 }
 
 fn sync_directory(dir: &Path) -> Result<(), StoreError> {
@@ -314,7 +365,7 @@ fn load(connection: &Connection, path: &Path) -> Result<Vec<Event>, StoreError> 
             Some(Ok((_, event))) => events.push(event),
             Some(Err(RowError::Sqlite(e))) => return Err(sqlite(e)),
             Some(Err(RowError::Json(seq, e))) => {
-                return Err(damaged(format!("event {seq} cannot be read: {e}")));
+                return Err(unreadable(path, seq, &e));
             }
             None => return Err(damaged(format!("event {seq} is missing"))),
         }

@@ -446,6 +446,38 @@ fn a_full_disk_takes_nothing_or_all() {
 }
 
 #[test]
+fn a_database_that_is_taken_away_is_missed() {
+    let gone = |error: StoreError| matches!(error, StoreError::Gone { .. });
+    let dir = tempfile::tempdir().unwrap();
+    let tick = [Event {
+        at: Timestamp(9),
+        kind: EventKind::DrainRequested,
+    }];
+    let mut store = small_study(dir.path());
+    store.append(&tick).unwrap();
+    fs::remove_file(dir.path().join(DATABASE)).unwrap();
+    assert!(gone(store.append(&tick).unwrap_err()));
+    drop(store);
+    let other = tempfile::tempdir().unwrap();
+    let mut store = small_study(other.path());
+    let path = other.path().join(DATABASE);
+    fs::copy(&path, other.path().join("copy")).unwrap();
+    fs::rename(other.path().join("copy"), &path).unwrap();
+    assert!(gone(store.append(&tick).unwrap_err()));
+}
+
+#[test]
+fn the_study_as_it_was_begun_can_be_read_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(
+        opening(dir.path()),
+        Err(StoreError::Missing { .. })
+    ));
+    let events = small_study(dir.path()).load().unwrap();
+    assert!(same(&[opening(dir.path()).unwrap()], &events[..1]));
+}
+
+#[test]
 fn a_draft_left_by_a_crash_is_no_study() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("study.db.new"), "half of a database").unwrap();
