@@ -414,7 +414,8 @@ impl History {
                     return Ok(());
                 };
                 if let Some(last) = record.attempts.last_mut() {
-                    last.ended = Some(at);
+                    let known = last.ended.filter(|_| *end == AttemptEnd::Lost);
+                    last.ended = Some(known.unwrap_or(at));
                     last.end = Some(end.clone());
                 }
                 Ok(())
@@ -448,6 +449,13 @@ impl History {
     }
 
     fn start_session(&mut self, at: Timestamp) {
+        // Nobody knows when the processes of a coordinator that died ended; they were last known to
+        // run when it last wrote, and the time until somebody took the study up is not theirs.
+        for attempt in self.trials.iter_mut().filter_map(|t| t.attempts.last_mut()) {
+            if attempt.end.is_none() {
+                attempt.ended.get_or_insert(self.last_event);
+            }
+        }
         if let Some(started) = self.session_started {
             self.earlier_sessions += self.last_event.since(started);
         }

@@ -122,6 +122,35 @@ fn a_log_begins_with_the_study_and_has_it_once() {
 }
 
 #[test]
+fn a_process_that_was_lost_ran_until_its_coordinator_was_last_heard_of() {
+    let mut history = history("minimize");
+    let session = |pid| EventKind::SessionStarted {
+        pid,
+        host: "here".into(),
+    };
+    let lost = EventKind::AttemptEnded {
+        trial: T0,
+        attempt: AttemptNumber(1),
+        end: AttemptEnd::Lost,
+    };
+    for (seconds, kind) in [
+        (0, session(1)),
+        (1, suggested(0)),
+        (1, launching(0, 1)),
+        (2, started(0, 1)),
+        (5, reported(0, 1, 1, 0.5)),
+        // Killed here, taken up ten hours later, killed again at once, and taken up.
+        (36_000, session(2)),
+        (72_000, session(3)),
+        (72_000, lost),
+    ] {
+        history.apply(&at(seconds, kind)).unwrap();
+    }
+    let attempt = history.trial(T0).unwrap().attempt().unwrap();
+    assert_eq!(attempt.ended, Some(Timestamp(5000)));
+}
+
+#[test]
 fn a_trial_goes_through_its_states() {
     let mut history = history("minimize");
     let mut expect = |kind: EventKind, word: &str| {
