@@ -263,7 +263,11 @@ pub fn page(history: &History, now: Timestamp, pid: Option<u32>, width: Option<u
     let cap = status
         .run_cap
         .map_or_else(String::new, |cap| format!(" (of at most {cap})"));
-    let _ = writeln!(text, "trials  {}{cap}", counts(history));
+    let mut counted = counts(history);
+    if pid.is_none() {
+        counted = counted.replace(" running", " cut off while running");
+    }
+    let _ = writeln!(text, "trials  {counted}{cap}");
     let mut clock = time(history.running_time(now));
     if let Some(rate) = status.trials_per_minute {
         let _ = write!(clock, ", {} trials per minute", short(rate));

@@ -40,10 +40,11 @@ impl Table {
     }
 
     /// The table as lines that end in a newline. With a width, the last column (and it alone) is
-    /// broken to fit, unless that would leave it too narrow to read.
+    /// broken to fit; where that would leave it too narrow to read, lines are cut instead.
     #[must_use]
     pub fn render(mut self, width: Option<u16>) -> String {
         const NARROWEST: u16 = 24;
+        let mut longest = usize::MAX;
         if let (Some(width), Some(last)) = (width, self.numeric.len().checked_sub(1)) {
             let widths = self.inner.column_max_content_widths();
             let others: u16 = widths.iter().take(last).map(|w| w.saturating_add(2)).sum();
@@ -56,27 +57,47 @@ impl Table {
                 if let Some(column) = self.inner.column_mut(last) {
                     column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(rest)));
                 }
+            } else if natural.saturating_add(2) > rest {
+                longest = usize::from(width);
             }
         }
-        let mut text: String = self
+        let is_rule = |line: &String| line.starts_with('─');
+        let lines: Vec<String> = self
             .inner
             .lines()
-            .map(|line| line.trim_end().to_owned() + "\n")
+            .map(|line| line.trim_end().to_owned())
+            .map(|line| {
+                if is_rule(&line) {
+                    line
+                } else {
+                    cut(line, longest)
+                }
+            })
             .collect();
         // The header's line is as long as the padding makes it; nobody needs the tail.
-        if let Some(longest) = text
-            .lines()
-            .filter(|l| !l.starts_with('─'))
-            .map(|l| l.chars().count())
-            .max()
-        {
-            text = text
-                .lines()
-                .map(|l| if l.starts_with('─') { l.chars().take(longest).collect() } else { l.to_owned() } + "\n")
-                .collect();
+        let rows = lines.iter().filter(|line| !is_rule(line));
+        let widest = rows.map(|line| line.chars().count()).max().unwrap_or(0);
+        let mut text = String::new();
+        for line in &lines {
+            if is_rule(line) {
+                text.extend(line.chars().take(widest));
+            } else {
+                text.push_str(line);
+            }
+            text.push('\n');
         }
         text
     }
+}
+
+/// A line of at most so many characters; `…` stands for what was cut off.
+fn cut(line: String, longest: usize) -> String {
+    if line.chars().count() <= longest {
+        return line;
+    }
+    let mut short: String = line.chars().take(longest.saturating_sub(1)).collect();
+    short.push('…');
+    short
 }
 
 fn cell(text: &str, numeric: bool) -> Cell {
@@ -112,6 +133,18 @@ mod tests {
             "   23  red",
         ];
         assert_eq!(example().render(None).lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn lines_are_cut_where_the_last_column_has_no_room() {
+        let text = example().render(Some(30));
+        let expected = [
+            "trial  state      parameters",
+            "──────────────────────────────",
+            "    1  completed  lr=0.1 opti…",
+            "   23  red",
+        ];
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -110,6 +110,12 @@ pub fn detail(state: &TrialState) -> Option<String> {
             })
         }
         TrialState::Failed(FailReason::NotStarted { error }) => Some(error.clone()),
+        TrialState::Failed(FailReason::NoMetric) => {
+            Some("its process ended well, but never reported the objective".to_owned())
+        }
+        TrialState::Failed(FailReason::Lost) => {
+            Some("its process vanished, again and again".to_owned())
+        }
         _ => None,
     }
 }
@@ -263,15 +269,21 @@ pub fn configuration(config: &Config) -> String {
 }
 
 /// What of a configuration says most, in one line: the optimizer, its rate, the schedule, the batch
-/// size; the whole configuration when it has none of them.
+/// size; its first parameters when it has none of them.
 #[must_use]
 pub fn key_configuration(config: &Config) -> String {
     let text = line(config, KEY.into_iter().chain(["batch_size"]));
-    if text.is_empty() {
-        configuration(config)
-    } else {
-        text
+    if !text.is_empty() {
+        return text;
     }
+    const FIRST: usize = 4;
+    let first = config.iter().map(|(name, _)| name.as_str()).take(FIRST);
+    let more = if config.iter().nth(FIRST).is_some() {
+        " …"
+    } else {
+        ""
+    };
+    line(config, first) + more
 }
 
 const KEY: [&str; 3] = ["optimizer", "lr", "schedule"];
@@ -307,6 +319,21 @@ mod tests {
     fn the_columns_for_spreadsheets() {
         let history = sample::study();
         insta::assert_snapshot!(csv(&rows(&history, history.last_event())));
+    }
+
+    #[test]
+    fn a_trial_without_the_objective_says_so() {
+        let words = detail(&TrialState::Failed(FailReason::NoMetric)).unwrap();
+        assert!(words.contains("never reported the objective"), "{words}");
+    }
+
+    #[test]
+    fn the_key_of_a_configuration_is_short_however_large_it_is() {
+        let many = (0..300).map(|i| (format!("p{i:03}"), 0.5));
+        let key = key_configuration(&Config::from_iter(many));
+        assert_eq!(key, "p000=0.5 p001=0.5 p002=0.5 p003=0.5 …");
+        let few = Config::from_iter([("a", 1.0), ("b", 2.0)]);
+        assert_eq!(key_configuration(&few), "a=1 b=2");
     }
 
     #[test]
