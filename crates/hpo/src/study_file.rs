@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use hpo_study::StudySpec;
+use hpo_study::spec::{Dataset, Job, TrainerSpec};
 use hpo_study::study_file::{self, LONGEST_FILE, Problem, Severity, Source};
 
 use crate::failure::{Exit, Failure};
@@ -17,6 +18,54 @@ pub(crate) struct Study {
     pub(crate) directory: PathBuf,
     pub(crate) warnings: Vec<Problem>,
     pub(crate) text: String,
+    file: String,
+}
+
+impl Study {
+    /// Looks for the files that every trial needs, so that a slip in a path is found before the first
+    /// trial and not after the fifth has failed.
+    ///
+    /// A data set that cannot be read is an error. A program that is not there is a warning: a command
+    /// may find it in a way of its own.
+    pub(crate) fn check_files(&self) -> Result<(), Failure> {
+        match &self.spec.job {
+            Job::Trainer(TrainerSpec {
+                dataset: Dataset::Csv { path, .. },
+                ..
+            }) => File::open(path).map(drop).map_err(|error| {
+                Failure::usage(format!(
+                    "the data set {} cannot be read: {error}",
+                    path.display()
+                ))
+                .hint("a relative path starts from the study file's directory")
+            }),
+            Job::Trainer(_) => Ok(()),
+            Job::Command(job) => {
+                let named = job.program.iter().filter(|name| name.contains(['.', '/']));
+                for program in named.filter(|name| !self.directory.join(name).exists()) {
+                    words!(
+                        "{}: there is no {program} in {}",
+                        output::yellow("warning"),
+                        self.directory.display()
+                    );
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The study as it goes on after it was begun with this `run_cap`: a recipe keeps the knobs it
+    /// had then, though it would have more of them for more trials.
+    pub(crate) fn begun_with(self, run_cap: Option<u32>) -> Self {
+        let source = Source {
+            file: self.file.clone(),
+            directory: self.directory.clone(),
+        };
+        match study_file::read_begun(&self.text, &source, run_cap).spec {
+            Some(spec) => Self { spec, ..self },
+            None => self,
+        }
+    }
 }
 
 /// Reads and checks a study file; every problem in it is shown on stderr.
@@ -41,6 +90,7 @@ pub(crate) fn load(path: &Path) -> Result<Study, Failure> {
             directory,
             warnings: checked.problems,
             text,
+            file,
         }),
         None => {
             let errors = checked

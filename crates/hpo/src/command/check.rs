@@ -31,6 +31,7 @@ struct Warning<'a> {
 
 pub(super) fn perform(arguments: &CheckArguments) -> Result<Exit, Failure> {
     let study = study_file::load(&arguments.file)?;
+    study.check_files()?;
     let plan = plan(&study.spec);
     let expanded = arguments
         .expand

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hpo_run::{Outcome, RunError, RunOptions, View};
 use hpo_store::StoreError;
-use hpo_study::{Event, History, Timestamp};
+use hpo_study::{Event, EventKind, History, Timestamp};
 
 use crate::cli::RunArguments;
 use crate::failure::{Exit, Failure};
@@ -15,14 +15,19 @@ use crate::{output, view};
 
 pub(super) fn perform(arguments: &RunArguments, verbosity: u8) -> Result<Exit, Failure> {
     let study = study_file::load(&arguments.file)?;
+    study.check_files()?;
     let name = study.spec.name.clone();
     let directory = std::path::absolute(arguments.dir.join(&name))
         .map_err(|e| Failure::trouble(format!("{}: {e}", arguments.dir.display())))?;
+    let study = match begun_with(&directory) {
+        Some(run_cap) => study.begun_with(run_cap),
+        None => study,
+    };
     let program = std::env::current_exe()
         .map_err(|e| Failure::trouble(format!("hpo cannot find its own program: {e}")))?;
     let watch = view::watch(!arguments.no_live);
     hpo_run::init_logging(verbosity, Some(&directory), watch.words.writer())
-        .map_err(|e| explain(e, &name))?;
+        .map_err(|e| explain(e, &name, &arguments.dir))?;
     let mut view = Keeper {
         view: watch.view,
         copy: Some((directory.join("study.yaml"), study.text.clone())),
@@ -30,7 +35,18 @@ pub(super) fn perform(arguments: &RunArguments, verbosity: u8) -> Result<Exit, F
     let result = hpo_run::run(options(study, &directory, program), &mut view);
     // The live view clears its lines before anything else is said.
     drop(view);
-    finish(&result.map_err(|e| explain(e, &name))?, arguments)
+    finish(
+        &result.map_err(|e| explain(e, &name, &arguments.dir))?,
+        arguments,
+    )
+}
+
+/// The `run_cap` of a study that has begun. What is wrong with its database is said when it is opened.
+fn begun_with(directory: &Path) -> Option<Option<u32>> {
+    match hpo_store::opening(directory).ok()?.kind {
+        EventKind::StudyOpened { spec, .. } => Some(spec.run_cap),
+        _ => None,
+    }
 }
 
 fn options(study: Study, directory: &Path, program: PathBuf) -> RunOptions {
@@ -88,32 +104,54 @@ fn finish(outcome: &Outcome, arguments: &RunArguments) -> Result<Exit, Failure> 
 /// Where everything is, and how to get the best configuration.
 fn take_away(history: &History, runs: &Path) -> String {
     let name = &history.spec().name;
-    let dir = match runs.to_str() {
-        Some("runs") => String::new(),
-        _ => format!(" --dir {}", runs.display()),
-    };
+    let study = quoted(name);
+    let dir = elsewhere(runs);
     let mut text = String::new();
-    if history.best().is_some() {
-        text += &format!(
-            "\ntake it away:  hpo best -f pytorch -s {name}{dir}    (or keras, yaml, json, args, env)\n"
-        );
+    if let Some(best) = history.best() {
+        // The programs need to know the optimizer.
+        let program = hpo_report::export(history, best, hpo_report::Format::Pytorch).is_ok();
+        let (format, others) = if program {
+            ("pytorch", "keras, yaml, json, args, env")
+        } else {
+            ("args", "yaml, json, env")
+        };
+        text +=
+            &format!("\ntake it away:  hpo best -f {format} -s {study}{dir}    (or {others})\n");
     } else if let Some(trial) = history.trials().iter().find(|t| t.state.word() == "failed") {
         text += &format!(
-            "\nwhat went wrong:  hpo trial {} -s {name}{dir}\n",
+            "\nwhat went wrong:  hpo trial {} -s {study}{dir}\n",
             trial.id
         );
     }
     text + &format!("everything is in {}\n", runs.join(name).display())
 }
 
-fn explain(error: RunError, name: &str) -> Failure {
+/// ` --dir DIR`, for commands that shall find a study that is not under `runs/`.
+fn elsewhere(runs: &Path) -> String {
+    match runs.to_str() {
+        Some("runs") => String::new(),
+        _ => format!(" --dir {}", quoted(&runs.display().to_string())),
+    }
+}
+
+/// A word that a shell takes for one.
+fn quoted(word: &str) -> String {
+    if word.contains(char::is_whitespace) {
+        format!("'{word}'")
+    } else {
+        word.to_owned()
+    }
+}
+
+fn explain(error: RunError, name: &str, runs: &Path) -> Failure {
     match &error {
         RunError::SpecChanged { .. } => Failure::usage(&error).hint(format!(
             "undo the change, or give the study a new `name:` to begin afresh; {name} stays as it is. \
              What can change: run_cap, time_cap, cpu, failure, stop_grace, description"
         )),
         RunError::Store(StoreError::Locked { .. }) => {
-            Failure::trouble(&error).hint(format!("`hpo status {name}` shows where it is"))
+            let (name, dir) = (quoted(name), elsewhere(runs));
+            Failure::trouble(&error).hint(format!("`hpo status {name}{dir}` shows where it is"))
         }
         _ => Failure::trouble(&error),
     }

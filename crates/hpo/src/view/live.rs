@@ -91,11 +91,11 @@ fn foot(history: &History, now: Timestamp) -> Vec<String> {
         );
     }
     head += &format!("  {}", time(history.running_time(now)));
-    if let Some(eta) = eta(history, now) {
-        head += &format!(", about {} to go", time(eta));
-    }
+    // While a study is drained the end is near, and not the one that is reckoned with.
     if history.draining() {
         head += "  (no new trials)";
+    } else if let Some(eta) = eta(history, now) {
+        head += &format!(", about {} to go", time(eta));
     }
     let best = history
         .best()

@@ -113,6 +113,7 @@ fn beginning(history: &History) -> String {
         0 if history.sessions() <= 1 => {
             format!("study {name} begins; Ctrl-C stops it, and the same command goes on")
         }
+        1 => format!("study {name} goes on: 1 trial has come to its end already"),
         done => format!("study {name} goes on: {done} trials have come to their end already"),
     }
 }
@@ -132,9 +133,11 @@ fn stopped(trial: &Trial, reason: &StopReason) -> String {
 }
 
 /// A trial that was put back because its process went wrong; one that was put back on purpose is
-/// not worth a line.
+/// not worth a line. In the same turn the next process may be on its way already, so the one meant is
+/// the last that has ended.
 fn again(trial: &Trial) -> Option<Line> {
-    let attempt = trial.attempt().filter(|a| !a.stop_requested)?;
+    let ended = trial.attempts.iter().rfind(|a| a.end.is_some());
+    let attempt = ended.filter(|a| !a.stop_requested)?;
     let how = match attempt.end.as_ref()? {
         AttemptEnd::Exited { code, .. } => format!("left with exit code {code}"),
         AttemptEnd::Signaled { signal, .. } => format!("was ended by signal {signal}"),
@@ -326,6 +329,32 @@ pub(crate) mod tests {
                 )
             })
             .collect()
+    }
+
+    #[test]
+    fn a_process_that_is_started_again_at_once_is_told_of() {
+        let mut log = events();
+        let requeued = log
+            .iter()
+            .position(|e| matches!(e.kind, EventKind::TrialRequeued { .. }))
+            .unwrap();
+        let put_back = log[requeued].clone();
+        log.truncate(requeued + 1);
+        log.push(Event {
+            at: put_back.at,
+            kind: EventKind::AttemptLaunching {
+                trial: TrialId(4),
+                attempt: AttemptNumber(2),
+                target: None,
+            },
+        });
+        // A view sees an event with everything of the same turn in the history.
+        let history = History::replay(&log).unwrap();
+        let line = Story::default().tell(&history, &put_back).unwrap();
+        assert_eq!(
+            line.text,
+            "trial 4: its process left with exit code 7; it is started again"
+        );
     }
 
     #[test]

@@ -99,3 +99,31 @@ fn help_and_version_are_data() {
     }
     assert!(bench.run(&["--version"]).stdout.starts_with("hpo "));
 }
+
+#[test]
+fn files_that_trials_need_are_looked_for_before_any_trial() {
+    let bench = Bench::new();
+    let table = "trainer: {model: mlp, dataset: {csv: no/such.csv, target: y}, epochs: 2}\n\
+                 method: random\nmetric: {name: val_loss}\nrun_cap: 2\nrecipe: {optimizers: [sgd]}\n";
+    bench.write("table.yaml", table);
+    for command in ["check", "run"] {
+        let ended = bench.run(&[command, "table.yaml"]);
+        assert_eq!(ended.code, 2, "{ended:?}");
+        assert!(
+            ended.stderr.contains("no/such.csv cannot be read"),
+            "{ended:?}"
+        );
+    }
+    assert!(!bench.path().join("runs").exists(), "nothing was begun");
+    let script = "program: no-such-train.py\nmethod: random\nmetric: {name: loss}\nrun_cap: 2\n\
+                  parameters: {lr: {values: [1, 2]}}\n";
+    bench.write("script.yaml", script);
+    let ended = bench.run(&["check", "script.yaml"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(
+        ended
+            .stderr
+            .contains("warning: there is no no-such-train.py"),
+        "{ended:?}"
+    );
+}

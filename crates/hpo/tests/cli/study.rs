@@ -193,3 +193,52 @@ fn a_study_without_a_completed_trial_is_exit_code_1() {
     assert!(page.stdout.contains("its last words on stderr"), "{page:?}");
     assert_eq!(bench.run(&["best"]).code, 1);
 }
+
+#[test]
+fn a_study_with_a_recipe_can_be_given_more_trials() {
+    let bench = Bench::new();
+    bench.write("study.yaml", DIGITS);
+    assert_eq!(bench.run(&["run", "study.yaml"]).code, 0);
+    // From 10 trials on the recipe would search momentum too; this study goes on as it began.
+    bench.write("study.yaml", &DIGITS.replace("run_cap: 8", "run_cap: 12"));
+    let ended = bench.run(&["run", "study.yaml"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let trials = bench.trials();
+    assert_eq!(trials.len(), 12);
+    assert!(
+        trials.iter().all(|t| t["params"].get("momentum").is_none()),
+        "{trials:#?}"
+    );
+}
+
+#[test]
+fn a_study_whose_directory_is_removed_meanwhile_ends_with_an_error() {
+    let bench = Bench::new();
+    shell_study(
+        &bench,
+        "rm -rf runs; echo '[hpo] {\"step\": 1, \"loss\": 1}'\n",
+        "run_cap: 3",
+    );
+    let ended = bench.run(&["run", "study.yaml"]);
+    assert_eq!(ended.code, 4, "{ended:?}");
+    assert!(ended.stderr.contains("was removed"), "{ended:?}");
+}
+
+#[test]
+fn what_is_suggested_at_the_end_works() {
+    let bench = Bench::new();
+    shell_study(
+        &bench,
+        "echo '[hpo] {\"step\": 1, \"loss\": 1}'\n",
+        "run_cap: 1",
+    );
+    let ended = bench.run(&["run", "study.yaml", "--dir", "my runs"]);
+    assert!(
+        ended
+            .stdout
+            .contains("hpo best -f args -s shell --dir 'my runs'"),
+        "{ended:?}"
+    );
+    let best = bench.run(&["best", "-f", "args", "-s", "shell", "--dir", "my runs"]);
+    assert_eq!(best.code, 0, "{best:?}");
+}
