@@ -23,6 +23,7 @@ use crate::data::{self, Dataset};
 use crate::error::TrainError;
 use crate::nn::loss::{accuracy, cross_entropy, squared_error};
 use crate::nn::model::Model;
+use crate::optimizer::signals::{self, Signals};
 use crate::optimizer::{self, Optimizer, clip};
 use crate::report::EpochReport;
 use crate::rng::{Purpose, permutation, stream};
@@ -55,6 +56,19 @@ struct Sums {
     loss: f64,
     gradient_norm: f64,
     lr: f64,
+    /// Of the last update.
+    signals: Option<Signals>,
+}
+
+/// One update, as [`Trainer::train_epoch_watched`] tells of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Update {
+    /// The batch's loss before the update, dropout and label smoothing included.
+    pub loss: f64,
+    /// The global norm of its gradients, before clipping.
+    pub grad_norm: f64,
+    /// The learning rate.
+    pub lr: f64,
 }
 
 impl Trainer {
@@ -137,15 +151,30 @@ impl Trainer {
     ///
     /// The report has `train_loss` (mean over the epoch's rows, dropout and label smoothing
     /// included), `val_loss` (nats, without smoothing; or mean squared error of the standardized
-    /// target), `val_accuracy` or `val_rmse` (in the data's units) and `val_r2`, `lr` (of the
-    /// epoch's last update), `grad_norm` (mean over the updates, before clipping) and
-    /// `epoch_seconds` (wall time, the only number that differs between two equal runs).
+    /// target), `val_accuracy` and `logit_norm`, or `val_rmse` (in the data's units) and `val_r2`,
+    /// `lr` (of the epoch's last update), `grad_norm` (mean over the updates, before clipping),
+    /// with Adam and AdamW `update_rms` and `rms_t` (of the last update, see [`Signals`]),
+    /// `weight_norm` (Euclidean norm of all variables, after the last update) and `epoch_seconds`
+    /// (wall time, the only number that differs between two equal runs). `logit_norm` is the root
+    /// mean square of all logits of the validation rows, what grows when output logits diverge
+    /// (Wortsman et al. 2023, arXiv 2309.14322).
     ///
     /// # Errors
     /// Only if a tensor operation fails.
     pub fn train_epoch(&mut self) -> Result<EpochReport, TrainError> {
+        self.train_epoch_watched(&mut |_| {})
+    }
+
+    /// As [`Trainer::train_epoch`], and tells `watch` of every update.
+    ///
+    /// # Errors
+    /// Only if a tensor operation fails.
+    pub fn train_epoch_watched(
+        &mut self,
+        watch: &mut dyn FnMut(Update),
+    ) -> Result<EpochReport, TrainError> {
         let started = Instant::now();
-        let sums = self.updates()?;
+        let sums = self.updates(watch)?;
         let train_loss = sums.loss / sums.rows.max(1) as f64;
         let judged = self.validate()?;
         let val_loss = judged.first().map_or(f64::NAN, |(_, loss)| *loss);
@@ -163,6 +192,11 @@ impl Trainer {
             "grad_norm",
             sums.gradient_norm / f64::from(sums.updates.max(1)),
         ));
+        if let Some(signals) = sums.signals {
+            metrics.push(("update_rms", signals.update_rms));
+            metrics.push(("rms_t", signals.rms_t));
+        }
+        metrics.push(("weight_norm", signals::weight_norm(self.model.variables())?));
         metrics.push(("epoch_seconds", started.elapsed().as_secs_f64()));
         Ok(EpochReport {
             step: self.epoch,
@@ -170,7 +204,7 @@ impl Trainer {
         })
     }
 
-    fn updates(&mut self) -> Result<Sums, TrainError> {
+    fn updates(&mut self, watch: &mut dyn FnMut(Update)) -> Result<Sums, TrainError> {
         let rows = self.split.training.rows();
         let training = if self.full_batch {
             self.split.training.clone()
@@ -194,9 +228,19 @@ impl Trainer {
             let gradients = loss.backward()?;
             let norm = clip::global_norm(&gradients, self.model.variables())?;
             let scale = clip::scale(norm, self.settings.clip_norm);
+            if sums.rows + count == rows {
+                let momentum = setting.momentum;
+                sums.signals = self.optimizer.signals(&gradients, momentum, scale)?;
+            }
             self.optimizer
                 .step(&gradients, setting.lr, setting.momentum, scale)?;
-            sums.loss += f64::from(loss.to_scalar::<f32>()?) * count as f64;
+            let update = Update {
+                loss: f64::from(loss.to_scalar::<f32>()?),
+                grad_norm: norm,
+                lr: setting.lr,
+            };
+            watch(update);
+            sums.loss += update.loss * count as f64;
             sums.gradient_norm += norm;
             sums.lr = setting.lr;
             sums.rows += count;
@@ -289,6 +333,9 @@ impl Trainer {
 struct Judged {
     loss: f64,
     right: f64,
+    /// The squares of all outputs, and how many there are.
+    squares: f64,
+    outputs: usize,
 }
 
 impl Judged {
@@ -300,6 +347,8 @@ impl Judged {
         };
         let loss = f64::from(loss.to_scalar::<f32>()?);
         self.loss += loss * rows;
+        self.squares += signals::norm(std::iter::once(outputs))?.powi(2);
+        self.outputs += outputs.elem_count();
         // The largest of broken logits says nothing: none of them is right.
         if let (Truth::Classes(labels), true) = (&part.truth, loss.is_finite()) {
             self.right += accuracy(outputs, labels)? * rows;
@@ -311,7 +360,12 @@ impl Judged {
         let loss = self.loss / rows;
         match truth {
             Truth::Classes(_) => {
-                vec![("val_loss", loss), ("val_accuracy", self.right / rows)]
+                let logit_norm = (self.squares / self.outputs as f64).sqrt();
+                vec![
+                    ("val_loss", loss),
+                    ("val_accuracy", self.right / rows),
+                    ("logit_norm", logit_norm),
+                ]
             }
             Truth::Numbers(targets) => {
                 let mut metrics = vec![("val_loss", loss), ("val_rmse", loss.sqrt() * scale)];

@@ -206,6 +206,86 @@ fn the_reference_has_every_optimizer_and_a_changing_rate_for_each() {
     }
 }
 
+/// Signals are asked before a step. Here they are worked out after it, in `f64`, from what the
+/// optimizer remembers and, as a second way, from what became of the parameters.
+#[test]
+fn signals_are_those_of_the_step_that_follows() -> Result<()> {
+    let reference = reference();
+    let (mut compared, mut from_parameters) = (0, 0);
+    for case in &reference.cases {
+        let mut run = Run::new(&reference, case)?;
+        let adam = ["adam", "adamw"].contains(&run.setting.kind().name());
+        for _ in 0..30 {
+            let gradients = run.gradients()?;
+            let scale = clip::scale(
+                clip::global_norm(&gradients, &run.variables)?,
+                case.max_norm,
+            );
+            let momentum = case.changing_momentum.then(|| reference.momenta[run.step]);
+            let before = run.values()?;
+            let found = run.optimizer.signals(&gradients, momentum, scale)?;
+            assert_eq!(run.values()?, before, "asking changes nothing");
+            run.advance()?;
+            assert_eq!(found.is_some(), adam, "{}", case.config);
+            let Some(found) = found else { continue };
+            let number = |name| run.setting.number(name);
+            let beta1 = momentum.unwrap_or_else(|| number("beta1"));
+            let beta2 = number("beta2");
+            let (eps, decay) = (number("eps"), number("weight_decay"));
+            let coupled = if run.setting.kind() == OptimizerKind::Adam {
+                decay
+            } else {
+                0.0
+            };
+            let state = run.optimizer.state();
+            let t = state.steps as i32;
+            let (mut updates, mut moved, mut count, mut rms_t) = (0.0, 0.0, 0.0, 0.0_f64);
+            let after = run.values()?;
+            for (i, (_, variable)) in run.variables.iter().enumerate() {
+                let g = gradients
+                    .get(variable)
+                    .unwrap()
+                    .flatten_all()?
+                    .to_vec1::<f32>()?;
+                let (m, v) = (&state.buffers[2 * i].1, &state.buffers[2 * i + 1].1);
+                let mut ratios = 0.0;
+                for j in 0..g.len() {
+                    let p = f64::from(before[i][j]);
+                    let g = f64::from(g[j]) * f64::from(scale) + coupled * p;
+                    let m = f64::from(m[j]) / (1.0 - beta1.powi(t));
+                    let v = f64::from(v[j]) / (1.0 - beta2.powi(t));
+                    updates += (m / (v.sqrt() + eps)).powi(2);
+                    ratios += g * g / v.max(eps * eps);
+                    moved += (p - f64::from(after[i][j])).powi(2);
+                    count += 1.0;
+                }
+                rms_t = rms_t.max((ratios / g.len() as f64).sqrt());
+            }
+            let near = |a: f64, b: f64, tolerance: f64| (a / b - 1.0).abs() < tolerance;
+            let text = format!("{} step {t}: {found:?}", case.config);
+            assert!(
+                near(found.update_rms, (updates / count).sqrt(), 1e-5),
+                "{text}"
+            );
+            assert!(near(found.rms_t, rms_t, 1e-5), "{text} {rms_t}");
+            compared += 1;
+            if decay == 0.0 && !case.changing_lr {
+                let by_change = (moved / count).sqrt() / number("lr");
+                assert!(
+                    near(found.update_rms, by_change, 1e-3),
+                    "{text} {by_change}"
+                );
+                from_parameters += 1;
+            }
+        }
+    }
+    assert!(
+        compared >= 60 && from_parameters >= 30,
+        "{compared} {from_parameters}"
+    );
+    Ok(())
+}
+
 /// Saved in the middle and loaded into a fresh optimizer, every run ends in the same bits.
 #[test]
 fn resumed_runs_are_bit_identical() -> Result<()> {
@@ -318,6 +398,10 @@ fn variables_and_gradients_that_do_not_fit_are_errors() -> Result<()> {
     gradients.insert(&variable, ones.to_dtype(candle_core::DType::F64)?);
     assert!(optimizer.step(&gradients, 0.1, None, 1.0).is_err());
     assert!(clip::global_norm(&gradients, &[("w".to_owned(), variable.clone())]).is_err());
+    let adam: Config = [("optimizer", "adam")].into_iter().collect();
+    let setting = OptimizerSetting::from_config(&adam).unwrap();
+    let optimizer = build(&setting, vec![("w".to_owned(), variable.clone())])?;
+    assert!(optimizer.signals(&gradients, None, 1.0).is_err());
     Ok(())
 }
 

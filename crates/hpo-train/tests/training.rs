@@ -133,6 +133,39 @@ fn a_perceptron_learns_friedman_1() {
 }
 
 #[test]
+fn an_epoch_reports_the_signals_of_its_optimizer_and_task() {
+    let reported = |spec, optimizer, lr| {
+        let mut last = None;
+        run(&job(spec, config(optimizer, lr, &[]), 3), &mut |report| {
+            last = Some(report.clone());
+            Ok(())
+        })
+        .unwrap();
+        last.unwrap()
+    };
+    let adam = reported(digits(&[32]), "adam", 1e-3);
+    let value = |name| adam.metric(name).unwrap();
+    assert!((0.05..0.9).contains(&value("update_rms")), "{adam:?}");
+    assert!((0.1..10.0).contains(&value("rms_t")), "{adam:?}");
+    // Uniform within ±1/√64 and ±1/√32: √(64·32/(3·64) + 32·10/(3·32)) = 3.7 for the weights.
+    assert!((3.5..6.0).contains(&value("weight_norm")), "{adam:?}");
+    assert!((0.1..10.0).contains(&value("logit_norm")), "{adam:?}");
+    let sgd = reported(friedman(), "sgd", 0.01);
+    let present =
+        ["weight_norm", "logit_norm", "update_rms", "rms_t"].map(|name| sgd.metric(name).is_some());
+    assert_eq!(present, [true, false, false, false]);
+    for (report, task) in [(adam, Task::Classification), (sgd, Task::Regression)] {
+        let known = hpo_study::study_file::trainer_metrics(Some(task));
+        let unknown: Vec<_> = report
+            .metrics
+            .iter()
+            .filter(|(name, _)| !known.contains(name))
+            .collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
+}
+
+#[test]
 fn the_shipped_friedman_1_follows_its_formula() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../studies/data/friedman1.csv");
     let text = std::fs::read_to_string(path).unwrap();

@@ -27,8 +27,18 @@ const OWN: &[&str] = &[
 ];
 
 /// What the built-in trainer reports of any task, of classification, and of regression.
-const METRICS: &[&str] = &["val_loss", "train_loss", "grad_norm", "lr", "epoch_seconds"];
-const OF_CLASSIFICATION: &[&str] = &["val_accuracy"];
+/// (`update_rms` and `rms_t` come only with Adam and AdamW.)
+const METRICS: &[&str] = &[
+    "val_loss",
+    "train_loss",
+    "grad_norm",
+    "weight_norm",
+    "update_rms",
+    "rms_t",
+    "lr",
+    "epoch_seconds",
+];
+const OF_CLASSIFICATION: &[&str] = &["val_accuracy", "logit_norm"];
 const OF_REGRESSION: &[&str] = &["val_rmse", "val_r2"];
 
 /// Every metric that the built-in trainer reports for a task; `None`: for some task.

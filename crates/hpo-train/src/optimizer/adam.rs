@@ -10,6 +10,7 @@ use candle_core::Result;
 use hpo_recipe::optimizer::OptimizerSetting;
 
 use super::fused::{Rule, Step, lerp, wrong_state};
+use super::signals::Sums;
 
 /// How weight decay enters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,5 +73,41 @@ impl Rule for Adam {
             *p = *p * keep - rate * (*m / (v.sqrt() / correction + eps));
         }
         Ok(())
+    }
+
+    fn signals(
+        &self,
+        step: &Step,
+        parameters: &[f32],
+        gradients: &[f32],
+        state: &[Vec<f32>],
+    ) -> Option<Sums> {
+        let [first, second] = state else {
+            return None;
+        };
+        let count = step.count as f64;
+        let (beta1, beta2) = (step.momentum.unwrap_or(self.beta1), self.beta2);
+        let debias1 = (1.0 / (1.0 - beta1.powf(count))) as f32;
+        let debias2 = (1.0 / (1.0 - beta2.powf(count))) as f32;
+        let coupled = match self.decay {
+            Decay::Coupled => self.weight_decay as f32,
+            Decay::Decoupled => 0.0,
+        };
+        let (weight1, weight2) = ((1.0 - beta1) as f32, (1.0 - beta2) as f32);
+        let (beta2, eps, scale) = (beta2 as f32, self.eps, step.gradient_scale);
+        let mut sums = Sums {
+            count: parameters.len(),
+            ..Sums::default()
+        };
+        for (((&p, &g), &m), &v) in parameters.iter().zip(gradients).zip(first).zip(second) {
+            let g = g * scale + coupled * p;
+            let m = lerp(m, g, weight1) * debias1;
+            let root = ((beta2 * v + weight2 * (g * g)) * debias2).sqrt();
+            sums.updates += f64::from(m / (root + eps)).powi(2);
+            // Not `max`, which would make ε of NaN.
+            let floored = if root < eps { eps } else { root };
+            sums.ratios += f64::from(g / floored).powi(2);
+        }
+        Some(sums)
     }
 }

@@ -5,7 +5,9 @@
 //! [`Optimizer::step`](super::Optimizer::step) multiplies each of them on the fly.
 
 use candle_core::backprop::GradStore;
-use candle_core::{CpuStorage, Result, Storage, Tensor, Var, bail};
+use candle_core::{Result, Var};
+
+use super::signals;
 
 /// The Euclidean norm of all variables' gradients taken together, before clipping.
 ///
@@ -15,13 +17,11 @@ use candle_core::{CpuStorage, Result, Storage, Tensor, Var, bail};
 /// # Errors
 /// A gradient that is not float32 on the CPU.
 pub fn global_norm(gradients: &GradStore, variables: &[(String, Var)]) -> Result<f64> {
-    let mut total = 0.0;
-    for (_, variable) in variables {
-        if let Some(gradient) = gradients.get(variable) {
-            total += squares(gradient)?;
-        }
-    }
-    Ok(total.sqrt())
+    signals::norm(
+        variables
+            .iter()
+            .filter_map(|(_, variable)| gradients.get(variable)),
+    )
 }
 
 /// The factor that brings a global norm down to `max_norm`, 1.0 if it is below or there is none:
@@ -34,54 +34,9 @@ pub fn scale(norm: f64, max_norm: Option<f64>) -> f32 {
     if factor > 1.0 { 1.0 } else { factor as f32 }
 }
 
-/// The sum of a tensor's squares.
-fn squares(gradient: &Tensor) -> Result<f64> {
-    let gradient = gradient.contiguous()?;
-    let (storage, layout) = gradient.storage_and_layout();
-    let Storage::Cpu(CpuStorage::F32(values)) = &*storage else {
-        bail!("a gradient must be f32 on the CPU to take its norm")
-    };
-    let values = layout
-        .contiguous_offsets()
-        .and_then(|(from, to)| values.get(from..to));
-    values.map_or_else(
-        || bail!("a gradient lies outside its storage"),
-        |v| Ok(sum_of_squares(v)),
-    )
-}
-
-/// Eight running sums, so that the compiler can use vector instructions.
-fn sum_of_squares(values: &[f32]) -> f64 {
-    let mut sums = [0.0_f64; 8];
-    let chunks = values.chunks_exact(sums.len());
-    let rest: f64 = chunks
-        .remainder()
-        .iter()
-        .map(|&x| f64::from(x) * f64::from(x))
-        .sum();
-    for chunk in chunks {
-        for (sum, &x) in sums.iter_mut().zip(chunk) {
-            *sum += f64::from(x) * f64::from(x);
-        }
-    }
-    sums.iter().sum::<f64>() + rest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sums_every_value_once() {
-        for count in [0_u32, 1, 7, 8, 9, 100] {
-            let values: Vec<f32> = (1..=count).map(|i| i as f32).collect();
-            let n = f64::from(count);
-            assert_eq!(
-                sum_of_squares(&values),
-                n * (n + 1.0) * (2.0 * n + 1.0) / 6.0
-            );
-        }
-    }
 
     #[test]
     fn scale_clips_only_what_is_too_large_and_hides_nothing() {

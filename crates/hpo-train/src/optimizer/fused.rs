@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Tensor, Var, bail};
 
+use super::signals::{Signals, Sums, with_values};
 use super::{Optimizer, OptimizerState, StateError};
 
 /// What holds for one whole step.
@@ -40,6 +41,18 @@ pub(super) trait Rule {
         gradients: &[f32],
         state: &mut [Vec<f32>],
     ) -> Result<()>;
+
+    /// What [`Rule::update`] would say of one variable, with the state still as before it; `None`
+    /// for rules that have nothing to say. `step.lr` does not matter.
+    fn signals(
+        &self,
+        _step: &Step,
+        _parameters: &[f32],
+        _gradients: &[f32],
+        _state: &[Vec<f32>],
+    ) -> Option<Sums> {
+        None
+    }
 }
 
 /// The error of a rule that was handed another number of buffers than it asked for.
@@ -170,6 +183,37 @@ impl Optimizer for Fused {
         Ok(())
     }
 
+    fn signals(
+        &self,
+        gradients: &GradStore,
+        momentum: Option<f64>,
+        gradient_scale: f32,
+    ) -> Result<Option<Signals>> {
+        let step = Step {
+            count: self.steps + 1,
+            lr: 0.0,
+            momentum,
+            gradient_scale,
+        };
+        let mut variables = Vec::new();
+        for slot in &self.slots {
+            let Some(gradient) = gradients.get(&slot.variable) else {
+                continue;
+            };
+            check_shape(&slot.variable, gradient)?;
+            let sums = with_values(slot.variable.as_tensor(), |parameters| {
+                with_values(gradient, |gradients| {
+                    self.rule.signals(&step, parameters, gradients, &slot.state)
+                })
+            })??;
+            let Some(sums) = sums else {
+                return Ok(None);
+            };
+            variables.push(sums);
+        }
+        Ok(Signals::of(&variables))
+    }
+
     fn state(&self) -> OptimizerState {
         let values = self
             .slots
@@ -192,12 +236,7 @@ impl Optimizer for Fused {
     }
 }
 
-/// Hands a variable's own values and its gradient, both in row-major order, to `update`.
-fn update_in_place(
-    variable: &Var,
-    gradient: &Tensor,
-    update: impl FnMut(&mut [f32], &[f32]) -> Result<()>,
-) -> Result<()> {
+fn check_shape(variable: &Var, gradient: &Tensor) -> Result<()> {
     if gradient.dims() != variable.dims() {
         bail!(
             "a gradient of shape {:?} for a variable of {:?}",
@@ -205,6 +244,16 @@ fn update_in_place(
             variable.dims()
         );
     }
+    Ok(())
+}
+
+/// Hands a variable's own values and its gradient, both in row-major order, to `update`.
+fn update_in_place(
+    variable: &Var,
+    gradient: &Tensor,
+    update: impl FnMut(&mut [f32], &[f32]) -> Result<()>,
+) -> Result<()> {
+    check_shape(variable, gradient)?;
     // `backward` sums gradients up, so they are contiguous nearly always and this copies nothing.
     let gradient = gradient.contiguous()?;
     variable

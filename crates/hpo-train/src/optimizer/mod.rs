@@ -26,12 +26,14 @@ mod fused;
 mod momentum;
 mod rmsprop;
 mod sgd;
+pub mod signals;
 
 use candle_core::backprop::GradStore;
 use candle_core::{Result, Var};
 use hpo_recipe::optimizer::{OptimizerKind, OptimizerSetting};
 
 use fused::{Fused, Rule};
+use signals::Signals;
 
 /// An optimizer that holds its variables and changes them in place.
 pub trait Optimizer {
@@ -53,6 +55,19 @@ pub trait Optimizer {
         momentum: Option<f64>,
         gradient_scale: f32,
     ) -> Result<()>;
+
+    /// What [`Optimizer::step`] with the same arguments would say of the run's health, asked just
+    /// before it; changes nothing. `None` for all but the Adam family. It takes about as long as
+    /// the step itself, so ask now and then.
+    ///
+    /// # Errors
+    /// As [`Optimizer::step`].
+    fn signals(
+        &self,
+        gradients: &GradStore,
+        momentum: Option<f64>,
+        gradient_scale: f32,
+    ) -> Result<Option<Signals>>;
 
     /// Everything but the variables themselves that the next steps depend on, for a checkpoint.
     fn state(&self) -> OptimizerState;
