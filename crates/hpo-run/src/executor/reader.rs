@@ -54,7 +54,8 @@ impl Reader {
             }
         };
         let marked = |line: &[u8], take: &mut dyn FnMut(&[u8])| {
-            if let Some(report) = line.strip_prefix(protocol::STDOUT_PREFIX.as_bytes()) {
+            let prefix = protocol::STDOUT_PREFIX.as_bytes();
+            if let Some(report) = last_written(line).strip_prefix(prefix) {
                 take(report);
             }
         };
@@ -72,6 +73,13 @@ impl Reader {
         }
         reports
     }
+}
+
+/// What a terminal would show of a line last: progress bars go back to its beginning (`\r`) to be
+/// written over, and a report may stand behind one.
+fn last_written(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    line.rsplit(|byte| *byte == b'\r').next().unwrap_or(line)
 }
 
 fn complain(id: AttemptId, count: u32, error: &str, line: &[u8]) {
@@ -248,6 +256,14 @@ mod tests {
             self.lines.read(last, &mut take).unwrap();
             found
         }
+    }
+
+    #[test]
+    fn a_report_behind_a_progress_bar_is_seen() {
+        assert_eq!(last_written(b"[hpo] {}"), b"[hpo] {}");
+        assert_eq!(last_written(b"[hpo] {}\r"), b"[hpo] {}");
+        assert_eq!(last_written(b"\r 10%\r 20%\r[hpo] {}"), b"[hpo] {}");
+        assert_eq!(last_written(b""), b"");
     }
 
     #[test]
