@@ -290,7 +290,8 @@ impl Comparison {
         let mut text = match ranked.as_slice() {
             [] => String::new(),
             [only] => format!(
-                "Only {} has enough finished trials ({}) to be judged.",
+                "Only {} {} has enough finished trials ({}) to be judged.",
+                self.parameter,
                 only.value,
                 only.counted.len()
             ),
@@ -304,8 +305,9 @@ impl Comparison {
                     _ => "too close to call",
                 };
                 format!(
-                    "With {k} trials each, {} can be expected to reach {} = {}, {} {}: {verdict} \
+                    "With {k} trials each, {} {} can be expected to reach {} = {}, {} {}: {verdict} \
                      (ahead in {:.0} % of redraws).",
+                    self.parameter,
                     first.value,
                     self.metric,
                     short(first.expected_best.unwrap_or(f64::NAN)),

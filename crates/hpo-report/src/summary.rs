@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
-use hpo_study::{History, Timestamp};
+use hpo_study::{History, Timestamp, Trial};
 
 use crate::comparison::{comparable, compare};
 use crate::number::{short, short_value, time};
 use crate::status::{counts, end_sentence};
 use crate::text::printable;
+use crate::trials::state_words;
 
 /// The summary: how it went, the best configuration, and the comparison of every choice. `now` is
 /// when it ended; `width` the terminal's.
@@ -27,6 +28,16 @@ pub fn text(history: &History, now: Timestamp, width: Option<u16>) -> String {
     );
     let Some(best) = history.best() else {
         text.push_str("\nNo trial completed, so there is no best configuration.\n");
+        if let Some((trial, value)) = furthest(history) {
+            let metric = &history.spec().metric.name;
+            let _ = writeln!(
+                text,
+                "The best value on the way was {metric} = {}, of trial {} ({}).",
+                short(value),
+                trial.id,
+                state_words(trial.state.word(), trial.state.reason())
+            );
+        }
         return text;
     };
     let metric = &history.spec().metric.name;
@@ -56,6 +67,16 @@ pub fn text(history: &History, now: Timestamp, width: Option<u16>) -> String {
         }
     }
     text
+}
+
+/// The trial with the best last value, whatever became of it, and that value.
+fn furthest(history: &History) -> Option<(&Trial, f64)> {
+    let goal = history.spec().metric.goal;
+    let valued = history.trials().iter().filter_map(|trial| {
+        let value = trial.value().filter(|value| value.is_finite())?;
+        Some((trial, value))
+    });
+    valued.min_by(|(_, a), (_, b)| goal.as_loss(*a).total_cmp(&goal.as_loss(*b)))
 }
 
 /// The optimizer and the schedule; where a study has neither, the first choices it has.
@@ -93,5 +114,12 @@ mod tests {
 
         No trial completed, so there is no best configuration.
         ");
+    }
+    #[test]
+    fn the_best_value_on_the_way_is_known_without_a_completed_trial() {
+        let history = sample::study();
+        let (trial, value) = super::furthest(&history).unwrap();
+        assert_eq!((trial.id.0, value), (3, 0.975));
+        assert!(super::furthest(&sample::empty()).is_none());
     }
 }

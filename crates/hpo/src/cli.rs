@@ -235,7 +235,7 @@ pub(crate) struct BestArguments {
 #[command(verbatim_doc_comment)]
 pub(crate) struct InitArguments {
     /// Your training script
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) program: Option<String>,
     /// Where to write; `-` is stdout. A file that is there is not touched
     #[arg(short, long, value_name = "FILE", default_value = "study.yaml")]

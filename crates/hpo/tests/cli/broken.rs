@@ -75,6 +75,7 @@ fn wrong_usage_is_exit_code_2() {
         &["trials"],
         &["status", "nosuch"],
         &["frobnicate"],
+        &["init", "--program", ""],
     ] {
         let ended = bench.run(arguments);
         assert_eq!(ended.code, 2, "{ended:?}");
