@@ -1,6 +1,6 @@
 //! The engine: takes in what happened, decides, and remembers by its history alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -16,6 +16,7 @@ use hpo_study::{
 
 use crate::fate;
 use crate::seam::{Command, Input, Inventory};
+use crate::watch::Watch;
 
 /// Runs a study: the one place through which everything goes that happens in it.
 ///
@@ -28,6 +29,8 @@ pub struct Engine {
     scheduler: Box<dyn Scheduler>,
     /// The trials that are not over: what has to be looked at in every step.
     open: BTreeSet<TrialId>,
+    /// Their detectors, where the study wants any.
+    watches: BTreeMap<TrialId, Watch>,
     /// The sampler has nothing more to propose.
     exhausted: bool,
 }
@@ -91,6 +94,7 @@ impl Engine {
             sampler,
             scheduler,
             open,
+            watches: BTreeMap::new(),
             exhausted: false,
         };
         for (i, event) in log.iter().enumerate() {
@@ -162,6 +166,9 @@ impl Engine {
                     spec: Box::new(spec),
                 },
             )?;
+            for trial in self.ids(|t| t.state.is_active()) {
+                self.look(&mut turn, trial)?;
+            }
         }
         Ok(turn.events)
     }
@@ -317,9 +324,9 @@ impl Engine {
             .last_step()
             .map_or(1, |last| last.saturating_add(1));
         let step = report.step.unwrap_or(next);
-        let measured = report
-            .metrics
-            .contains_key(&self.history.spec().metric.name);
+        let spec = self.history.spec();
+        let has = |name: &String| report.metrics.contains_key(name);
+        let (measured, watched) = (has(&spec.metric.name), has(&spec.watched().name));
         let metrics = report.metrics;
         self.emit(
             turn,
@@ -332,6 +339,8 @@ impl Engine {
         )?;
         if measured {
             self.judge(turn, trial)
+        } else if watched {
+            self.look(turn, trial)
         } else {
             Ok(())
         }
@@ -368,11 +377,41 @@ impl Engine {
 
     /// Ends the process of a running trial if there is a reason to.
     fn judge(&mut self, turn: &mut Turn, trial: TrialId) -> Result<(), HistoryError> {
+        self.look(turn, trial)?;
         let Some(record) = self.history.trial(trial).filter(|t| is_running(t)) else {
             return Ok(());
         };
         let intent = fate::while_running(&self.history, self.scheduler.as_ref(), record);
         intent.map_or(Ok(()), |intent| self.stop(turn, trial, intent))
+    }
+
+    /// Ends the process of a running trial if its reports show that going on is of no use.
+    fn look(&mut self, turn: &mut Turn, trial: TrialId) -> Result<(), HistoryError> {
+        self.tell_news(turn, trial)?;
+        let Some(record) = self.history.trial(trial).filter(|t| is_running(t)) else {
+            return Ok(());
+        };
+        let intent = fate::when_hopeless(&self.history, record);
+        intent.map_or(Ok(()), |intent| self.stop(turn, trial, intent))
+    }
+
+    /// Writes down what the detector has found in a trial's last report.
+    fn tell_news(&mut self, turn: &mut Turn, trial: TrialId) -> Result<(), HistoryError> {
+        let watched = &self.history.spec().watched().name;
+        let news = self.watches.get(&trial).and_then(|w| w.news(watched));
+        let live = self.history.trial(trial).filter(|t| t.state.is_active());
+        let attempt = live.and_then(Trial::attempt).filter(|a| a.end.is_none());
+        match (news, attempt.map(|a| a.number)) {
+            (Some(finding), Some(attempt)) => self.emit(
+                turn,
+                EventKind::Found {
+                    trial,
+                    attempt,
+                    finding,
+                },
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// Decides what becomes of a trial whose attempt has ended.
@@ -578,16 +617,48 @@ impl Engine {
         match &event.kind {
             EventKind::TrialSuggested { trial, .. } => {
                 self.open.insert(*trial);
+                self.watch(*trial);
+            }
+            EventKind::SpecChanged { .. } => {
+                for trial in self.open.clone() {
+                    self.watch(trial);
+                }
+            }
+            EventKind::Reported {
+                trial,
+                attempt,
+                step,
+                metrics,
+            } if self.live(*trial, *attempt).is_some() => {
+                let watched = metrics.get(&self.history.spec().watched().name);
+                if let Some(watch) = self.watches.get_mut(trial) {
+                    watch.see(*step, watched.copied());
+                }
+            }
+            EventKind::Found { trial, .. } => {
+                if let Some(watch) = self.watches.get_mut(trial) {
+                    watch.told();
+                }
             }
             EventKind::TrialCompleted { trial }
             | EventKind::TrialStopped { trial, .. }
             | EventKind::TrialFailed { trial, .. } => {
                 self.open.remove(trial);
+                self.watches.remove(trial);
             }
             _ => {}
         }
         self.sampler.observe(&self.history, event);
         self.scheduler.observe(&self.history, event);
+    }
+
+    /// Begins to watch a trial, or begins anew when the study's wishes have changed.
+    fn watch(&mut self, trial: TrialId) {
+        let record = self.history.trial(trial);
+        match record.and_then(|record| Watch::over(&self.history, record)) {
+            Some(watch) => self.watches.insert(trial, watch),
+            None => self.watches.remove(&trial),
+        };
     }
 
     fn stop(

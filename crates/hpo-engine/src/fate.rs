@@ -4,7 +4,8 @@
 use hpo_search::{Scheduler, Verdict};
 use hpo_study::protocol::EXIT_RETRY;
 use hpo_study::{
-    Attempt, AttemptEnd, EventKind, FailReason, History, StopIntent, StopReason, Trial, TrialState,
+    Attempt, AttemptEnd, DivergencePolicy, EventKind, FailReason, Finding, History, StopIntent,
+    StopReason, Trial, TrialState, Verdict as FindingVerdict,
 };
 
 /// A running trial is stopped as diverged when this many objectives in a row are not finite.
@@ -27,11 +28,6 @@ pub(crate) fn while_running(
     trial: &Trial,
 ) -> Option<StopIntent> {
     trial.curve.last()?;
-    if let Some(evidence) = divergence(history, trial) {
-        return Some(StopIntent::Stop {
-            reason: StopReason::Diverged { evidence },
-        });
-    }
     match scheduler.judge(history, trial.id) {
         Verdict::Continue => None,
         Verdict::Pause if trial.target.is_some() && trial.curve.last_step() == trial.target => None,
@@ -42,8 +38,33 @@ pub(crate) fn while_running(
     }
 }
 
-/// The numbers that show that a trial diverged, if it did.
+/// Whether a running trial is to be ended because its reports show that going on is of no use.
+pub(crate) fn when_hopeless(history: &History, trial: &Trial) -> Option<StopIntent> {
+    let wishes = &history.spec().divergence;
+    let found = || trial.hopeless().filter(|finding| wishes.stops(finding));
+    let reason = match divergence(history, trial) {
+        Some(evidence) => StopReason::Diverged { evidence },
+        None => given_up(found()?),
+    };
+    Some(StopIntent::Stop { reason })
+}
+
+/// Why a trial in which this was found is ended.
+fn given_up(finding: &Finding) -> StopReason {
+    let evidence = finding.detail.clone();
+    match finding.verdict {
+        FindingVerdict::Stuck => StopReason::Stuck { evidence },
+        FindingVerdict::NoProgress => StopReason::NoProgress { evidence },
+        _ => StopReason::Diverged { evidence },
+    }
+}
+
+/// The numbers that show that a trial's objective is no number any more. This is so sure a sign that
+/// it counts whatever is known of the trial, unless the study wants nobody to look.
 fn divergence(history: &History, trial: &Trial) -> Option<String> {
+    if history.spec().divergence.policy == DivergencePolicy::Off {
+        return None;
+    }
     let mut last: Vec<(u64, f64)> = trial
         .curve
         .objectives()

@@ -22,6 +22,7 @@ mod engine;
 mod fate;
 mod seam;
 pub mod sim;
+mod watch;
 
 pub use engine::{ChangeError, Engine};
 pub use fate::{MOST_LOST, MOST_ORPHANED, MOST_RETRIES, NON_FINITE_IN_A_ROW};

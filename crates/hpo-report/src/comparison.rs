@@ -55,7 +55,7 @@ pub struct Choice {
     pub completed: usize,
     /// How many were stopped early for any reason but divergence.
     pub stopped: usize,
-    /// How many diverged.
+    /// How many diverged, got stuck or made no progress.
     pub diverged: usize,
     /// How many failed.
     pub failed: usize,
@@ -165,7 +165,8 @@ fn counts_with(trial: &Trial, worst: Option<f64>) -> Option<f64> {
     let value = trial.value().filter(|v| v.is_finite());
     match &trial.state {
         TrialState::Completed | TrialState::Stopped(StopReason::Pruned { .. }) => value.or(worst),
-        TrialState::Stopped(StopReason::Diverged { .. }) | TrialState::Failed(_) => worst,
+        TrialState::Stopped(reason) if reason.is_infeasible() => worst,
+        TrialState::Failed(_) => worst,
         _ => None,
     }
 }
@@ -196,7 +197,7 @@ fn choice<'a>(
         choice.counted.extend(counts_with(trial, worst));
         match &trial.state {
             TrialState::Completed => choice.completed += 1,
-            TrialState::Stopped(StopReason::Diverged { .. }) => choice.diverged += 1,
+            TrialState::Stopped(reason) if reason.is_infeasible() => choice.diverged += 1,
             TrialState::Stopped(_) => choice.stopped += 1,
             TrialState::Failed(_) => choice.failed += 1,
             _ => {}

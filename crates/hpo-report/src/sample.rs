@@ -90,6 +90,7 @@ pub(crate) fn spec() -> StudySpec {
                 },
             ],
         },
+        divergence: hpo_study::Divergence::default(),
         early_terminate: EarlyTerminate::Asha(Rungs {
             min_iter: 1,
             max_iter: 9,

@@ -216,10 +216,12 @@ pub fn counts(history: &History) -> String {
             None => parts.push((word, 1)),
         }
     }
-    const ORDER: [&str; 9] = [
+    const ORDER: [&str; 11] = [
         "completed",
         "pruned",
         "diverged",
+        "stuck",
+        "without progress",
         "stopped by the user",
         "cut off by time",
         "failed",
@@ -244,6 +246,8 @@ fn stop_word(reason: &str) -> &'static str {
     match reason {
         "pruned" => "pruned",
         "diverged" => "diverged",
+        "stuck" => "stuck",
+        "no_progress" => "without progress",
         "time_cap" => "cut off by time",
         _ => "stopped by the user",
     }

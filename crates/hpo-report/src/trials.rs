@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use hpo_study::{
-    Config, FailReason, Goal, History, StopReason, Timestamp, Trial, TrialId, TrialState, Value,
-};
+use hpo_study::{Config, FailReason, Goal, History, Timestamp, Trial, TrialId, TrialState, Value};
 use serde::Serialize;
 
 use crate::number::{seconds, serialize_moment, short, short_value, time};
@@ -21,7 +19,7 @@ pub struct TrialRow {
     pub trial: TrialId,
     /// `queued`, `running`, `paused`, `completed`, `stopped` or `failed`.
     pub state: &'static str,
-    /// Why it was stopped or failed: `pruned`, `diverged`, `user`, `time_cap`; `crash`,
+    /// Why it was stopped or failed: `pruned`, `diverged`, `stuck`, `no_progress`, `user`, `time_cap`; `crash`,
     /// `not_started`, `no_metric`, `lost`.
     pub reason: Option<&'static str>,
     /// The reason's evidence, in words.
@@ -100,9 +98,7 @@ pub fn duration(trial: &Trial, now: Timestamp) -> Duration {
 #[must_use]
 pub fn detail(state: &TrialState) -> Option<String> {
     match state {
-        TrialState::Stopped(
-            StopReason::Pruned { evidence } | StopReason::Diverged { evidence },
-        ) => Some(evidence.clone()),
+        TrialState::Stopped(reason) => reason.evidence().map(str::to_owned),
         TrialState::Failed(FailReason::Crash { how, stderr }) => {
             Some(match stderr.lines().rfind(|line| !line.trim().is_empty()) {
                 Some(line) => format!("{how}: {}", printable(line.trim())),

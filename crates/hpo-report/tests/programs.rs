@@ -42,6 +42,7 @@ fn history(config: &Config) -> History {
         run_cap: Some(1),
         time_cap: None,
         space: Space::default(),
+        divergence: hpo_study::Divergence::default(),
         early_terminate: EarlyTerminate::Asha(Rungs {
             min_iter: 1,
             max_iter: EPOCHS,

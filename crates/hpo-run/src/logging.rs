@@ -106,6 +106,21 @@ pub(crate) fn log_event(history: &History, event: &Event) {
                 "reported"
             );
         }
+        EventKind::Found {
+            trial,
+            attempt,
+            finding,
+        } => {
+            tracing::info!(
+                trial = trial.0,
+                attempt = attempt.0,
+                verdict = finding.verdict.word(),
+                rule = finding.rule,
+                certain = finding.certain,
+                detail = finding.detail,
+                "found"
+            );
+        }
         EventKind::StopRequested {
             trial,
             attempt,

@@ -34,6 +34,7 @@ pub(crate) fn spec(space: Space, method: Method, early_terminate: EarlyTerminate
         run_cap: None,
         time_cap: None,
         space,
+        divergence: hpo_study::Divergence::default(),
         early_terminate,
         cpu: Cpu { max_parallel: None },
         failure: Failure {

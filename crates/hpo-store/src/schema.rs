@@ -6,8 +6,9 @@ use rusqlite::Connection;
 
 use crate::error::StoreError;
 
-/// The newest format of the study database that this program writes and reads.
-pub const FORMAT: u32 = 1;
+/// The newest format of the study database that this program writes and reads: 2 has findings among
+/// the events. Older ones are brought up to it when they are written to.
+pub const FORMAT: u32 = 2;
 
 /// SQLite's `application_id`: "hpo" and a zero byte, so that `file` and other tools can tell.
 const APPLICATION_ID: i32 = 0x6870_6f00;
@@ -84,7 +85,7 @@ CREATE VIEW trials AS
 WITH standing AS (
   SELECT trial,
          max(seq) FILTER (WHERE event NOT IN
-           ('attempt_started', 'attempt_ended', 'stop_requested')) AS newest,
+           ('attempt_started', 'attempt_ended', 'stop_requested', 'found')) AS newest,
          max(attempt) FILTER (WHERE event = 'attempt_launching') AS attempts,
          min(at) FILTER (WHERE event = 'attempt_started') AS started
     FROM events WHERE trial IS NOT NULL GROUP BY trial
@@ -121,6 +122,24 @@ SELECT s.trial,
   LEFT JOIN reports r ON r.seq = c.measured
  ORDER BY s.trial;
 
+CREATE VIEW findings AS
+SELECT trial, attempt,
+       body ->> '$.finding.step' AS step,
+       body ->> '$.finding.verdict' AS verdict,
+       body ->> '$.finding.rule' AS rule,
+       body ->> '$.finding.certain' AS certain,
+       body ->> '$.finding.metric' AS metric,
+       body ->> '$.finding.level' AS level,
+       body ->> '$.finding.best' AS best,
+       body ->> '$.finding.chance' AS chance,
+       body ->> '$.finding.since' AS since,
+       body ->> '$.finding.to_return' AS to_return,
+       body ->> '$.finding.remaining' AS remaining,
+       body ->> '$.finding.non_finite' AS non_finite,
+       body ->> '$.finding.detail' AS detail,
+       strftime('%FT%H:%M:%fZ', at / 1000.0, 'unixepoch') AS at
+  FROM events WHERE event = 'found' ORDER BY seq;
+
 CREATE VIEW best AS
 SELECT t.* FROM trials t, study s
  WHERE t.state = 'completed' AND abs(t.value) < 9e999
@@ -139,8 +158,28 @@ pub(crate) fn create(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Checks that the file is a study database of a format this program knows.
-pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+/// Brings a database of an older format up to date. The log is the same in all of them; what people
+/// read is made anew from it.
+pub(crate) fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    let names = "SELECT name FROM sqlite_schema WHERE type = 'view' ORDER BY rowid DESC";
+    let views: Vec<String> = transaction
+        .prepare(names)?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for view in views {
+        transaction.execute_batch(&format!("DROP VIEW \"{}\"", view.replace('"', "\"\"")))?;
+    }
+    transaction.execute_batch(VIEWS)?;
+    transaction.execute(
+        "UPDATE meta SET value = ?1 WHERE key = 'format'",
+        [FORMAT.to_string()],
+    )?;
+    transaction.commit()
+}
+
+/// Checks that the file is a study database of a format this program knows; gives back which.
+pub(crate) fn check(connection: &Connection, path: &Path) -> Result<u32, StoreError> {
     let sqlite = |e| StoreError::sqlite(path, e);
     let id: i32 = connection
         .pragma_query_value(None, "application_id", |row| row.get(0))
@@ -169,5 +208,5 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), StoreErr
             known: FORMAT,
         });
     }
-    Ok(())
+    Ok(found)
 }

@@ -103,9 +103,12 @@ impl Store {
             Ok(connection)
         };
         let sqlite = |e| StoreError::sqlite(&path, e);
-        let connection = open().map_err(sqlite)?;
-        schema::check(&connection, &path)?;
+        let mut connection = open().map_err(sqlite)?;
+        let format = schema::check(&connection, &path)?;
         check_length(&connection, &path)?;
+        if format < schema::FORMAT {
+            schema::bring_up(&mut connection).map_err(sqlite)?;
+        }
         let last = (|| {
             // With a write-ahead log, FULL makes every commit wait until it is on the disk.
             connection.pragma_update(None, "journal_mode", "wal")?;

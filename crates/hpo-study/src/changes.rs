@@ -29,7 +29,7 @@ impl Differences {
 
 /// Compares the study as it was opened with what its file says now.
 ///
-/// Allowed: `description`, `run_cap`, `time_cap`, `cpu`, `failure`, `stop_grace`. Refused:
+/// Allowed: `description`, `run_cap`, `time_cap`, `cpu`, `failure`, `stop_grace`, `divergence`. Refused:
 /// everything else.
 #[must_use]
 pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
@@ -45,6 +45,7 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
         time_cap,
         space,
         early_terminate,
+        divergence,
         cpu,
         failure,
         stop_grace,
@@ -80,6 +81,7 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
         time(Some(*stop_grace)),
         time(Some(new.stop_grace)),
     );
+    allow("divergence", word(divergence), word(&new.divergence));
     if *description != new.description {
         found.allowed.push("`description`".to_owned());
     }
@@ -242,6 +244,15 @@ parameters:
             "name: s\ndescription: x\nfailure: {crash_retries: 0}\nstop_grace: 2s",
         );
         assert_eq!((more.allowed.len(), more.refused.len()), (3, 0), "{more:?}");
+        for file in [
+            "name: s\ndivergence: {policy: \"off\"}",
+            "name: s\ndivergence: {chance: 2.3}",
+        ] {
+            let found = changed("name: s", file);
+            assert_eq!((found.allowed.len(), found.refused.len()), (1, 0));
+        }
+        let chance = changed("{name: val_loss}", "{name: val_loss, num_classes: 10}");
+        assert_eq!((chance.allowed.len(), chance.refused.len()), (1, 0));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use hpo_recipe::Config;
 
+use crate::divergence::Finding;
 use crate::id::{AttemptNumber, Timestamp, TrialId};
 use crate::spec::StudySpec;
 
@@ -86,6 +87,15 @@ pub enum EventKind {
         /// What was measured, the objective among it or not. May be NaN or infinite.
         #[serde(with = "crate::protocol::metrics")]
         metrics: BTreeMap<String, f64>,
+    },
+    /// Something was found in what the trial reported so far.
+    Found {
+        /// The trial.
+        trial: TrialId,
+        /// The attempt.
+        attempt: AttemptNumber,
+        /// What.
+        finding: Finding,
     },
     /// It was decided to end the running process.
     StopRequested {
@@ -167,8 +177,18 @@ pub enum StopReason {
         /// The rule and the numbers, for people.
         evidence: String,
     },
-    /// Its objective was not finite.
+    /// Its metric was not finite, or worse than a model that knows nothing and not coming back.
     Diverged {
+        /// The rule and the numbers, for people.
+        evidence: String,
+    },
+    /// It stood at what a model that knows nothing gets, or had lost most of what it had learned.
+    Stuck {
+        /// The rule and the numbers, for people.
+        evidence: String,
+    },
+    /// It never left what a model that knows nothing gets.
+    NoProgress {
         /// The rule and the numbers, for people.
         evidence: String,
     },
@@ -185,8 +205,32 @@ impl StopReason {
         match self {
             Self::Pruned { .. } => "pruned",
             Self::Diverged { .. } => "diverged",
+            Self::Stuck { .. } => "stuck",
+            Self::NoProgress { .. } => "no_progress",
             Self::User => "user",
             Self::TimeCap => "time_cap",
+        }
+    }
+
+    /// Whether the configuration itself is to blame, so that the search should keep away from it:
+    /// the training diverged, got stuck or never began. The other reasons say nothing of that kind.
+    #[must_use]
+    pub fn is_infeasible(&self) -> bool {
+        match self {
+            Self::Diverged { .. } | Self::Stuck { .. } | Self::NoProgress { .. } => true,
+            Self::Pruned { .. } | Self::User | Self::TimeCap => false,
+        }
+    }
+
+    /// The numbers behind it, in words, where there are any.
+    #[must_use]
+    pub fn evidence(&self) -> Option<&str> {
+        match self {
+            Self::Pruned { evidence }
+            | Self::Diverged { evidence }
+            | Self::Stuck { evidence }
+            | Self::NoProgress { evidence } => Some(evidence),
+            Self::User | Self::TimeCap => None,
         }
     }
 }
@@ -223,6 +267,13 @@ impl FailReason {
             Self::NoMetric => "no_metric",
             Self::Lost => "lost",
         }
+    }
+
+    /// Whether the configuration is to blame, as far as one can know: it crashed, or never reported.
+    /// A process that was lost or could not be started says nothing of its configuration.
+    #[must_use]
+    pub fn is_infeasible(&self) -> bool {
+        matches!(self, Self::Crash { .. } | Self::NoMetric)
     }
 }
 

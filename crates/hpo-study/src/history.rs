@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use hpo_recipe::Config;
 
+use crate::divergence::Finding;
 use crate::event::{AttemptEnd, Event, EventKind, FailReason, StopIntent, StopReason, StudyEnd};
 use crate::id::{AttemptNumber, Timestamp, TrialId};
 use crate::spec::StudySpec;
@@ -45,6 +46,8 @@ pub struct Trial {
     pub attempts: Vec<Attempt>,
     /// What it reported.
     pub curve: Curve,
+    /// What was found in that, in order.
+    pub findings: Vec<Finding>,
     /// When it was suggested.
     pub suggested: Timestamp,
     /// When its first process started.
@@ -95,6 +98,16 @@ impl TrialState {
             Self::Completed => "completed",
             Self::Stopped(_) => "stopped",
             Self::Failed(_) => "failed",
+        }
+    }
+    /// Whether the trial was brought to its end by its own configuration, so that the search should
+    /// keep away from it; see [`StopReason::is_infeasible`] and [`FailReason::is_infeasible`].
+    #[must_use]
+    pub fn is_infeasible(&self) -> bool {
+        match self {
+            Self::Stopped(reason) => reason.is_infeasible(),
+            Self::Failed(reason) => reason.is_infeasible(),
+            _ => false,
         }
     }
     /// Why it is so, in one word, where there is a why.
@@ -230,6 +243,11 @@ impl Trial {
     pub fn value(&self) -> Option<f64> {
         self.curve.last().map(|(_, value)| value)
     }
+    /// The last finding, if it says that going on is of no use.
+    #[must_use]
+    pub fn hopeless(&self) -> Option<&Finding> {
+        self.findings.last().filter(|f| f.verdict.is_hopeless())
+    }
     /// The attempt that counts: the last one.
     #[must_use]
     pub fn attempt(&self) -> Option<&Attempt> {
@@ -331,6 +349,7 @@ impl History {
                     state: TrialState::Queued,
                     attempts: Vec::new(),
                     curve: Curve::default(),
+                    findings: Vec::new(),
                     suggested: at,
                     started: None,
                     ended: None,
@@ -388,6 +407,16 @@ impl History {
                 step,
                 metrics,
             } => self.report(*trial, *attempt, *step, metrics, event),
+            EventKind::Found {
+                trial,
+                attempt,
+                finding,
+            } => {
+                if let Some(record) = self.current(*trial, *attempt, event)? {
+                    record.findings.push(finding.clone());
+                }
+                Ok(())
+            }
             EventKind::StopRequested {
                 trial,
                 attempt,
@@ -488,9 +517,14 @@ impl History {
                 columns.push((index, *value));
             }
         }
+        let watched = metrics.contains_key(&self.spec.watched().name);
         let Some(record) = self.current(trial, attempt, event)? else {
             return Ok(());
         };
+        // What was found in reports that are taken back was not found.
+        if watched || record.curve.last_step().is_some_and(|last| step < last) {
+            record.findings.retain(|finding| finding.step < step);
+        }
         record.curve.add(step, objective, &columns);
         record.curve.last_at = event.at;
         Ok(())

@@ -5,6 +5,7 @@
 
 pub mod changes;
 pub mod command;
+pub mod divergence;
 pub mod event;
 pub mod history;
 pub mod id;
@@ -16,6 +17,7 @@ pub mod space;
 pub mod spec;
 pub mod study_file;
 
+pub use divergence::{Divergence, DivergencePolicy, Finding, NoProgress, Rescue, Verdict};
 pub use event::{AttemptEnd, Event, EventKind, FailReason, StopIntent, StopReason, StudyEnd};
 pub use history::{Attempt, Curve, History, HistoryError, Trial, TrialState};
 pub use hpo_recipe::{Config, Value};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use hpo_recipe::Value;
 
+use crate::divergence::Divergence;
 use crate::space::Space;
 
 /// A whole study, checked.
@@ -34,6 +35,9 @@ pub struct StudySpec {
     pub space: Space,
     /// When hopeless trials are stopped.
     pub early_terminate: EarlyTerminate,
+    /// What is done about runs that come to nothing.
+    #[serde(default)]
+    pub divergence: Divergence,
     /// What of the machine may be used.
     pub cpu: Cpu,
     /// What happens when trials fail.
@@ -56,6 +60,20 @@ impl StudySpec {
             (_, Job::Trainer(trainer)) => Some(trainer.epochs),
             (_, Job::Command(_)) => None,
         }
+    }
+}
+
+impl StudySpec {
+    /// The metric by which runs that come to nothing are found.
+    #[must_use]
+    pub fn watched(&self) -> &Metric {
+        self.divergence.metric.as_ref().unwrap_or(&self.metric)
+    }
+
+    /// The step with which a trial ends, where the study says it.
+    #[must_use]
+    pub fn planned_steps(&self) -> Option<u64> {
+        self.max_steps().or(self.divergence.planned_steps)
     }
 }
 

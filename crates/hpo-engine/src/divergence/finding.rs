@@ -121,17 +121,31 @@ impl fmt::Display for Finding {
             verdict,
             step,
             rule,
-            evidence,
             ..
         } = self;
-        write!(f, "{verdict} at step {step} ({rule}): ")?;
+        write!(f, "{verdict} at step {step} ({rule}): {}", self.words())
+    }
+}
+
+impl Finding {
+    /// The numbers in words: `8.03, where chance is 2.303, since step 80; not coming back, 588 left`.
+    pub fn words(&self) -> impl fmt::Display {
+        Words(*self)
+    }
+}
+
+struct Words(Finding);
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let evidence = &self.0.evidence;
         if let Some(reports) = evidence.non_finite {
             return write!(f, "{reports} reports in a row are not finite");
         }
         let number = Short(evidence.level.unwrap_or(f64::NAN));
         write!(f, "{number}")?;
         if let Some(chance) = evidence.chance {
-            let what = if self.certain {
+            let what = if self.0.certain {
                 "chance is"
             } else {
                 "chance is about"

@@ -43,6 +43,7 @@ pub(crate) fn spec() -> StudySpec {
                 branches,
             }],
         },
+        divergence: hpo_study::Divergence::default(),
         early_terminate: EarlyTerminate::None,
         cpu: Cpu { max_parallel: None },
         failure: Failure {

@@ -107,6 +107,74 @@ fn headless(start: &Start) -> Script {
     }
 }
 
+/// Trainings of 60 steps that learn; but some explode after a while, of which some recover, and some
+/// never learn anything. They write a checkpoint every seventh step only.
+fn falling(start: &Start) -> Script {
+    let full = 60;
+    let noise = |step: u64| 0.01 * ((step * 7 + u64::from(start.seed)) % 5) as f64;
+    let healthy = |step: u64| 0.3 + 2.0 / (1.0 + step as f64) + noise(step);
+    let kind = start.trial.0 % 5;
+    let script = Script::training(start, METRIC, full, |step| match (kind, step) {
+        (1, 20..) => 8.0 + noise(step),
+        (2, 20..28) => 8.0 + noise(step),
+        (3, _) => 4.0 + noise(step),
+        (4, 30..) => f64::NAN,
+        _ => healthy(step),
+    });
+    let rare = |line: &hpo_engine::sim::Line| hpo_engine::sim::Line {
+        checkpoint: line.checkpoint.filter(|step| step % 7 == 0),
+        ..line.clone()
+    };
+    Script {
+        lines: script.lines.iter().map(rare).collect(),
+        ..script
+    }
+}
+
+#[test]
+fn what_was_found_does_not_depend_on_when_the_coordinator_died() {
+    let divergence = Divergence {
+        chance: Some(2.3),
+        planned_steps: Some(60),
+        ..Divergence::default()
+    };
+    let spec = StudySpec {
+        run_cap: Some(5),
+        divergence,
+        ..spec()
+    };
+    let found = |outcome: &Outcome| {
+        let trials = outcome.history.trials().iter();
+        trials.map(|t| t.findings.clone()).collect::<Vec<_>>()
+    };
+    let calm = Sim::new(1, falling).run(spec.clone()).unwrap();
+    let words: Vec<_> = calm
+        .history
+        .trials()
+        .iter()
+        .map(|t| t.state.reason().unwrap_or(t.state.word()))
+        .collect();
+    let expected = ["completed", "diverged", "completed", "diverged", "diverged"];
+    assert_eq!(words, expected, "{:#?}", found(&calm));
+    assert!(
+        found(&calm)[2].len() >= 2,
+        "the spike and the recovery are told: {:#?}",
+        found(&calm)
+    );
+    let saved: Vec<_> = calm
+        .history
+        .trials()
+        .iter()
+        .map(|t| t.curve.last_step())
+        .collect();
+    assert!(saved[1] < Some(55) && saved[3] < Some(55), "{saved:?}");
+    for kill in deaths(&calm.log) {
+        let killed = Sim::new(1, falling).killed(kill).run(spec.clone()).unwrap();
+        assert_eq!(result(&killed), result(&calm), "{kill:?}");
+        assert_eq!(found(&killed), found(&calm), "{kill:?}");
+    }
+}
+
 /// All that must not depend on when the coordinator died: configurations, fates, values, curves.
 fn result(outcome: &Outcome) -> Vec<String> {
     let trial = |t: &Trial| {

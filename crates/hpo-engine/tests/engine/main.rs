@@ -9,6 +9,7 @@
 )]
 
 mod common;
+mod divergence;
 mod kill;
 mod properties;
 mod rules;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use hpo_engine::sim::{Script, Sim, Start};
 use hpo_study::study_file::{Source, read};
-use hpo_study::{StudyEnd, StudySpec, TrialState};
+use hpo_study::{Goal, StudyEnd, StudySpec, TrialState};
 
 fn shipped() -> Vec<(String, StudySpec)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../studies");
@@ -38,7 +38,10 @@ fn every_study_that_ships_comes_to_its_end() {
         let train = |start: &Start| {
             let quality = f64::from(start.seed % 997) / 997.0;
             let loss = |step: u64| quality + 1.0 / (1.0 + step as f64);
-            Script::training(start, &spec.metric.name, full, |s| goal.as_loss(loss(s)))
+            Script::training(start, &spec.metric.name, full, |step| match goal {
+                Goal::Minimize => loss(step),
+                Goal::Maximize => 1.0 / (1.0 + loss(step)),
+            })
         };
         for slots in [1, 2, 7] {
             let outcome = Sim::new(slots, train)

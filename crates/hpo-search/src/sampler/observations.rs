@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use hpo_study::{
-    Event, EventKind, FailReason, Goal, History, Space, StopReason, Trial, TrialId, TrialState,
+    Event, EventKind, Goal, History, Space, Trial, TrialId, TrialState,
 };
 
 use super::encoding::{Encoding, Point, fingerprint};
@@ -220,10 +220,7 @@ fn outcome(trial: &Trial, goal: Goal) -> Option<Outcome> {
             Outcome::Partial { loss, .. } => Outcome::Complete { loss },
             other => other,
         }),
-        TrialState::Stopped(StopReason::Diverged { .. })
-        | TrialState::Failed(FailReason::Crash { .. } | FailReason::NoMetric) => {
-            Some(Outcome::Infeasible)
-        }
+        state if state.is_infeasible() => Some(Outcome::Infeasible),
         TrialState::Stopped(_) | TrialState::Paused => last(),
         _ => None,
     }
@@ -255,7 +252,7 @@ fn at(trials: &[Trial], goal: Goal, trial: TrialId, step: u64) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::simulate::{Log, always, float, space, spec};
-    use hpo_study::{AttemptEnd, Config, EarlyTerminate, Method};
+    use hpo_study::{AttemptEnd, Config, EarlyTerminate, FailReason, Method, StopReason};
 
     fn log() -> Log {
         let space = space([always("x", float(0.0, 1.0))]);

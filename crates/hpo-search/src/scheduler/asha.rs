@@ -3,7 +3,7 @@
 //! Li et al., "A system for massively parallel hyperparameter tuning", MLSys 2020 (arXiv 1810.05934,
 //! 2018); the stopping variant as in Syne Tune 0.13 (`StoppingRungSystem`, `type="stopping"`).
 
-use hpo_study::{Event, EventKind, History, Rungs, StopReason, Trial, TrialId};
+use hpo_study::{Event, EventKind, History, Rungs, Trial, TrialId};
 
 use super::{Waiting, comparable, objective_at, process_is_over, short, speaker};
 use crate::{Next, Scheduler, Verdict};
@@ -150,11 +150,10 @@ impl Scheduler for Asha {
                     self.arrive(history, record);
                 }
             }
-            EventKind::TrialStopped {
-                trial,
-                reason: StopReason::Diverged { .. },
+            EventKind::TrialStopped { trial, reason } if reason.is_infeasible() => {
+                self.drop_out(*trial);
             }
-            | EventKind::TrialFailed { trial, .. } => self.drop_out(*trial),
+            EventKind::TrialFailed { trial, .. } => self.drop_out(*trial),
             _ => {}
         }
     }
@@ -163,6 +162,7 @@ impl Scheduler for Asha {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hpo_study::StopReason;
     use crate::simulate::{Log, spec};
     use hpo_study::{Config, EarlyTerminate, Goal, Method, Space};
     use proptest::prelude::*;

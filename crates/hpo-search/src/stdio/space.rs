@@ -217,6 +217,7 @@ pub(super) fn spec(
         run_cap: None,
         time_cap: None,
         space: file.space,
+        divergence: hpo_study::Divergence::default(),
         early_terminate,
         cpu: Cpu { max_parallel: None },
         failure: Failure {

@@ -1,6 +1,7 @@
 use hpo_study::{
-    AttemptEnd, CommandJob, Config, Cpu, EarlyTerminate, FailReason, Failure, Goal, History, Job,
-    Method, Metric, Space, StopIntent, StopReason, StudyEnd, StudySpec, Trial, TrialState, Value,
+    AttemptEnd, CommandJob, Config, Cpu, EarlyTerminate, FailReason, Failure, Finding, Goal,
+    History, Job, Method, Metric, Space, StopIntent, StopReason, StudyEnd, StudySpec, Trial,
+    TrialState, Value, Verdict,
 };
 use proptest::prelude::*;
 
@@ -23,6 +24,7 @@ fn spec() -> StudySpec {
         run_cap: None,
         time_cap: Some(Duration::from_millis(1500)),
         space: Space::default(),
+        divergence: hpo_study::Divergence::default(),
         early_terminate: EarlyTerminate::None,
         cpu: Cpu { max_parallel: None },
         failure: Failure {
@@ -143,6 +145,11 @@ fn next_of(record: &Trial, choice: usize, noise: usize) -> EventKind {
             attempt,
             pid: 42,
         },
+        (_, 3) if !ended => EventKind::Found {
+            trial,
+            attempt,
+            finding: finding(noise as u64),
+        },
         (_, 0..4) if !ended => {
             let bad = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
             let x = [None, Some(0.5), Some(bad[noise % 3]), Some(1e-300)][noise / 3 % 4];
@@ -184,6 +191,24 @@ fn next_of(record: &Trial, choice: usize, noise: usize) -> EventKind {
             reason: StopReason::TimeCap,
         },
         _ => EventKind::TrialCompleted { trial },
+    }
+}
+
+fn finding(step: u64) -> Finding {
+    Finding {
+        verdict: Verdict::Stuck,
+        step,
+        rule: "lost".to_owned(),
+        certain: step.is_multiple_of(2),
+        metric: "val.loss".to_owned(),
+        non_finite: None,
+        level: Some(0.1 + 0.2),
+        best: None,
+        chance: Some(2.5),
+        since: Some(3),
+        to_return: None,
+        remaining: Some(1e-9),
+        detail: "says \"why\"".to_owned(),
     }
 }
 
@@ -371,6 +396,59 @@ fn a_newer_format_is_named() {
     ));
     assert!(error.to_string().contains("use a newer hpo"));
     assert!(matches!(read(dir.path()), Err(StoreError::Newer { .. })));
+}
+
+#[test]
+fn an_older_database_gets_the_views_of_today() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = small_study(dir.path());
+    let log = store.load().unwrap();
+    store
+        .connection
+        .execute_batch("UPDATE meta SET value = '1'; DROP VIEW findings; DROP VIEW best;")
+        .unwrap();
+    drop(store);
+    // Who only looks changes nothing.
+    assert!(same(&read(dir.path()).unwrap(), &log));
+    let mut store = Store::open(dir.path()).unwrap();
+    assert!(same(&store.load().unwrap(), &log));
+    let (trial, attempt) = (TrialId(0), AttemptNumber(1));
+    let at = Timestamp(9_999);
+    let found = EventKind::Found {
+        trial,
+        attempt,
+        finding: finding(7),
+    };
+    store.append(&[Event { at, kind: found }]).unwrap();
+    let row: (u32, u64, String, String, bool, f64, Option<f64>, String) = store
+        .connection
+        .query_row(
+            "SELECT trial, step, verdict, rule, certain, level, best, detail FROM findings",
+            [],
+            |r| {
+                Ok((
+                    r.get(0)?,
+                    r.get::<_, i64>(1)?.cast_unsigned(),
+                    r.get(2)?,
+                    r.get(3)?,
+                    r.get(4)?,
+                    r.get(5)?,
+                    r.get(6)?,
+                    r.get(7)?,
+                ))
+            },
+        )
+        .unwrap();
+    let (stuck, lost) = ("stuck".to_owned(), "lost".to_owned());
+    let detail = "says \"why\"".to_owned();
+    assert_eq!(row, (0, 7, stuck, lost, false, 0.1 + 0.2, None, detail));
+    drop(store);
+    let format: String = Store::open(dir.path())
+        .unwrap()
+        .connection
+        .query_row("SELECT value FROM meta", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(format, crate::FORMAT.to_string());
 }
 
 #[test]

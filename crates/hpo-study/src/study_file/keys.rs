@@ -15,10 +15,6 @@ pub(crate) static STUDY: Table = Table {
     foreign: &[
         ("gpu", "placing trials on GPUs is not in this version"),
         (
-            "divergence",
-            "divergence rules are not in this version; NaN stops a trial already",
-        ),
-        (
             "confirm",
             "confirming the best with fresh seeds is not in this version",
         ),
@@ -103,6 +99,11 @@ const STUDY_KEYS: &[KeyFacts] = &[
         Shape::Table(&EARLY_TERMINATE),
         "when hopeless trials are stopped",
     ),
+    key(
+        "divergence",
+        Shape::Table(&DIVERGENCE),
+        "what is done about runs that come to nothing",
+    ),
     key("cpu", Shape::Table(&CPU), "what of the machine may be used"),
     key(
         "failure",
@@ -149,19 +150,21 @@ pub(crate) static METRIC: Table = Table {
             Shape::Word(GOALS),
             "which way is better; minimize if absent",
         ),
+        key(
+            "chance",
+            NUMBER,
+            "its value for a model that knows nothing: finds runs that come to nothing",
+        ),
+        key(
+            "num_classes",
+            Shape::Whole(2, 1_000_000_000),
+            "instead of `chance`: number of classes, for a cross-entropy in nats or an accuracy \
+             from 0 to 1",
+        ),
         key("target", NUMBER, "W&B's target value")
             .passed_over("the study goes on to its caps even when this value is reached"),
     ],
-    foreign: &[
-        (
-            "chance",
-            "the loss of a model that knows nothing is not used in this version",
-        ),
-        (
-            "num_classes",
-            "the number of classes is not used in this version",
-        ),
-    ],
+    foreign: &[("classes", "did you mean `num_classes`?")],
     hint: Some("write `metric: {name: val_loss, goal: minimize}`"),
 };
 
@@ -513,6 +516,66 @@ const STOPPERS: &[Word] = &[
     word("hyperband", "several brackets of successive halving"),
     refused("bohb", NOT_YET),
     refused("envelope", "is not supported"),
+];
+
+/// `divergence`
+pub(crate) static DIVERGENCE: Table = Table {
+    title: "`divergence`",
+    keys: &[
+        key("policy", Shape::Word(POLICIES), "auto if absent"),
+        key(
+            "metric",
+            Shape::Text,
+            "the metric to watch; the objective if absent",
+        ),
+        key(
+            "goal",
+            Shape::Word(GOALS),
+            "which way is better, for a metric that is not the objective; minimize if absent",
+        ),
+        key(
+            "chance",
+            NUMBER,
+            "the watched metric's value for a model that knows nothing",
+        ),
+        key(
+            "planned_steps",
+            Shape::Whole(1, i64::MAX),
+            "the step with which a trial ends, where neither trainer nor `early_terminate` say it",
+        ),
+        key(
+            "recover_steps",
+            Shape::Whole(1, i64::MAX),
+            "a trial may be at chance or worse for so long; a share of its length if absent",
+        ),
+        key(
+            "grace_steps",
+            Shape::Whole(0, i64::MAX),
+            "up to this step only values that are not finite count; 0 if absent",
+        ),
+        key(
+            "no_progress",
+            Shape::Flag,
+            "also stop trials that never left chance; true if absent",
+        ),
+    ],
+    foreign: &[
+        ("num_classes", "it belongs to `metric`"),
+        (
+            "rescue",
+            "going on with a smaller learning rate is not in this version",
+        ),
+        ("patience", "did you mean `recover_steps`?"),
+    ],
+    hint: Some("write `divergence: {policy: auto}`"),
+};
+const POLICIES: &[Word] = &[
+    word("auto", "hopeless trials are stopped, if it is certain"),
+    word(
+        "warn",
+        "there is a warning; three objectives in a row that are not finite stop a trial",
+    ),
+    word("off", "nobody looks"),
 ];
 
 /// `cpu`

@@ -5,6 +5,7 @@
 //! modules). A value that is wrong is reported once and then left out, so that all problems of a
 //! file come out of one reading. The dialect is described in `docs/study-file.md`.
 
+mod divergence;
 mod domain;
 mod keys;
 mod parameters;
@@ -207,6 +208,10 @@ fn read_study(
         settings::check_grid(root, &space, &drafts, run_cap, problems);
     }
     let early_terminate = settings::early_terminate(root, job.as_ref(), problems);
+    let metric = root.get("metric").and_then(metric);
+    let divergence = metric
+        .as_ref()
+        .and_then(|metric| divergence::read(root, metric, job.as_ref(), problems));
     Some(StudySpec {
         name: settings::name(root, source, problems)?,
         description: root
@@ -219,11 +224,12 @@ fn read_study(
             .map_or(0, i64::unsigned_abs),
         job: job?,
         method: method?,
-        metric: metric(root.get("metric")?)?,
+        metric: metric?,
         run_cap,
         time_cap,
         space,
         early_terminate: early_terminate?,
+        divergence: divergence?,
         cpu: settings::cpu(root),
         failure: settings::failure(root),
         stop_grace: root

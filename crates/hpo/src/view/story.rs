@@ -4,8 +4,8 @@ use hpo_report::number::short;
 use hpo_report::status::{counts, eta, finished};
 use hpo_report::trials::{detail, duration, key_configuration};
 use hpo_study::{
-    AttemptEnd, Event, EventKind, History, StopIntent, StopReason, Timestamp, Trial, TrialId,
-    TrialState,
+    AttemptEnd, Event, EventKind, Finding, History, StopIntent, StopReason, Timestamp, Trial,
+    TrialId, TrialState, Verdict,
 };
 
 /// How a line is meant.
@@ -47,6 +47,9 @@ impl Story {
             EventKind::SpecChanged { .. } => Some(plain(
                 "the study file was changed since; the change is taken over".to_owned(),
             )),
+            EventKind::Found {
+                trial: id, finding, ..
+            } => found(history, trial(id)?, finding),
             EventKind::TrialCompleted { trial: id } => Some(self.completed(history, trial(id)?)),
             EventKind::TrialStopped { trial: id, reason } => Some(Line {
                 tone: Tone::Mild,
@@ -118,6 +121,32 @@ fn beginning(history: &History) -> String {
     }
 }
 
+/// A finding, unless the trial is ended for it at once: that is told by itself.
+fn found(history: &History, trial: &Trial, finding: &Finding) -> Option<Line> {
+    if history.spec().divergence.stops(finding) {
+        return None;
+    }
+    let id = trial.id;
+    let text = match finding.verdict {
+        Verdict::Spiking => format!("trial {id} is spiking at step {}", finding.step),
+        Verdict::Recovered => format!("trial {id} has recovered at step {}", finding.step),
+        verdict => {
+            let verdict = verdict.word().replace('_', " ");
+            format!(
+                "trial {id} looks {verdict} at step {} and goes on",
+                finding.step
+            )
+        }
+    };
+    let tone = if finding.verdict == Verdict::Recovered {
+        Tone::Plain
+    } else {
+        Tone::Mild
+    };
+    let text = format!("{text}: {}", finding.detail);
+    Some(Line { tone, text })
+}
+
 fn stopped(trial: &Trial, reason: &StopReason) -> String {
     let step = trial
         .curve
@@ -127,6 +156,10 @@ fn stopped(trial: &Trial, reason: &StopReason) -> String {
     match reason {
         StopReason::Pruned { evidence } => format!("trial {id} pruned{step}: {evidence}"),
         StopReason::Diverged { evidence } => format!("trial {id} diverged{step}: {evidence}"),
+        StopReason::Stuck { evidence } => format!("trial {id} was stuck{step}: {evidence}"),
+        StopReason::NoProgress { evidence } => {
+            format!("trial {id} made no progress{step}: {evidence}")
+        }
         StopReason::User => format!("trial {id} stopped{step} by the user"),
         StopReason::TimeCap => format!("trial {id} cut off{step}: the study's time is up"),
     }
@@ -207,6 +240,7 @@ pub(crate) mod tests {
             run_cap: Some(10),
             time_cap: None,
             space: Space::default(),
+            divergence: hpo_study::Divergence::default(),
             early_terminate: EarlyTerminate::Asha(Rungs {
                 min_iter: 1,
                 max_iter: 9,

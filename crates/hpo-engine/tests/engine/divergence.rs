@@ -1,0 +1,182 @@
+//! What is done about runs that come to nothing.
+
+use hpo_engine::Engine;
+use hpo_search::{Rng, Sampler};
+use hpo_study::*;
+
+use crate::common::*;
+
+/// A run that learns and then explodes for good, told to an engine with these wishes: the events of the
+/// trial other than reports, and the step at which it was stopped.
+fn explode(divergence: Divergence) -> (Vec<String>, Option<u64>) {
+    let spec = StudySpec {
+        divergence,
+        ..spec()
+    };
+    let mut driver = Driver::new(spec, 1, Told::starting(None));
+    let mut told = Vec::new();
+    for step in 1..=100 {
+        let loss = if step < 20 { 0.5 } else { 8.0 };
+        told.extend(driver.step([report(0, 1, step, loss)]));
+        if !driver.stops().is_empty() {
+            told.retain(|name| !name.starts_with("reported"));
+            return (told, Some(step));
+        }
+    }
+    told.retain(|name| !name.starts_with("reported"));
+    (told, None)
+}
+
+fn wishes(policy: DivergencePolicy, chance: Option<f64>, planned: Option<u64>) -> Divergence {
+    Divergence {
+        policy,
+        chance,
+        planned_steps: planned,
+        ..Divergence::default()
+    }
+}
+
+#[test]
+fn a_run_that_explodes_is_stopped_warned_of_or_left_alone() {
+    use DivergencePolicy::{Auto, Off, Warn};
+    let known = |policy| wishes(policy, Some(2.3), Some(100));
+    let (told, step) = explode(known(Auto));
+    // The spike, the verdict, the end.
+    assert_eq!(told, ["found 0/1", "found 0/1", "stop_requested 0/1"]);
+    assert!(
+        step.is_some_and(|step| (30..60).contains(&step)),
+        "{step:?}"
+    );
+    assert_eq!(explode(known(Warn)), (vec!["found 0/1".into(); 2], None));
+    assert_eq!(explode(known(Off)), (Vec::new(), None));
+    // Without the chance level there is a warning only.
+    let unknown = explode(wishes(Auto, None, Some(100)));
+    assert_eq!(unknown.1, None);
+    // More time, or a warm-up.
+    let patient = Divergence {
+        recover_steps: Some(60),
+        ..known(Auto)
+    };
+    assert!(explode(patient).1.is_some_and(|step| step >= 79));
+    let graceful = Divergence {
+        grace_steps: 70,
+        ..known(Auto)
+    };
+    assert!(explode(graceful).1.is_some_and(|step| step > 70));
+}
+
+#[test]
+fn the_numbers_behind_a_stop_are_in_the_log() {
+    let spec = StudySpec {
+        divergence: wishes(DivergencePolicy::Auto, Some(2.3), Some(100)),
+        ..spec()
+    };
+    let mut driver = Driver::new(spec, 1, Told::starting(None));
+    for step in 1..=60 {
+        let loss = if step < 20 { 0.5 } else { 8.0 };
+        driver.step([report(0, 1, step, loss)]);
+    }
+    let trial = &driver.engine.history().trials()[0];
+    let last = trial.hopeless().unwrap();
+    assert_eq!(
+        (last.verdict, last.rule.as_str()),
+        (Verdict::Diverged, "collapsed")
+    );
+    assert!(last.certain && last.since.is_some_and(|since| (18..=21).contains(&since)));
+    assert!(last.level.is_some_and(|level| (level - 8.0).abs() < 1e-9));
+    assert!(
+        last.detail.starts_with("loss 8, where chance is 2.3"),
+        "{}",
+        last.detail
+    );
+    let TrialState::Stopping(StopIntent::Stop { reason }) = &trial.state else {
+        panic!("{:?}", trial.state)
+    };
+    assert!(reason.is_infeasible());
+    assert_eq!(reason.evidence(), Some(last.detail.as_str()));
+}
+
+#[test]
+fn another_metric_than_the_objective_can_be_watched() {
+    let accuracy = Metric {
+        name: "acc".into(),
+        goal: Goal::Maximize,
+    };
+    let divergence = Divergence {
+        metric: Some(accuracy),
+        ..wishes(DivergencePolicy::Auto, Some(0.1), Some(50))
+    };
+    let spec = StudySpec {
+        divergence,
+        ..spec()
+    };
+    let judged = Told::starting(None).judging(|_| panic!("the objective was not reported"));
+    let mut driver = Driver::new(spec, 1, judged);
+    for step in 1..=50 {
+        driver.step([line(0, 1, step, &[("acc", 0.1)])]);
+    }
+    let TrialState::Stopping(StopIntent::Stop { reason }) = driver.state(0) else {
+        panic!("{:?}", driver.state(0))
+    };
+    assert_eq!(reason.word(), "no_progress");
+}
+
+#[test]
+fn a_changed_policy_holds_for_what_runs() {
+    let with = |policy| StudySpec {
+        divergence: wishes(policy, Some(2.3), Some(100)),
+        ..spec()
+    };
+    let mut driver = Driver::new(with(DivergencePolicy::Off), 1, Told::starting(None));
+    let loss = |step| if step < 20 { 0.5 } else { 8.0 };
+    for step in 1..=50 {
+        driver.step([report(0, 1, step, loss(step))]);
+    }
+    assert!(driver.stops().is_empty());
+    let events = driver
+        .engine
+        .change_spec(driver.now, with(DivergencePolicy::Auto))
+        .unwrap();
+    let names: Vec<String> = events.iter().map(|event| name(&event.kind)).collect();
+    assert_eq!(names, ["spec_changed", "found 0/1", "stop_requested 0/1"]);
+    driver.log.extend(events);
+    assert_eq!(driver.stops(), [0]);
+    assert!(Engine::new(&driver.log).is_ok_and(|engine| engine.outstanding().len() == 1));
+}
+
+#[test]
+fn a_warm_up_is_grace() {
+    let spec = StudySpec {
+        divergence: wishes(DivergencePolicy::Auto, Some(2.3), Some(100)),
+        run_cap: Some(1),
+        ..spec()
+    };
+    let with = |share: f64| {
+        let log = [opened(spec.clone())];
+        let config = [("warmup_fraction", share)].into_iter().collect();
+        let sampler = Box::new(Fixed(config));
+        let engine = Engine::with(&log, sampler, Box::new(Told::starting(None))).unwrap();
+        let mut driver = Driver {
+            engine,
+            log: log.to_vec(),
+            now: START,
+            slots: 1,
+        };
+        driver.session();
+        (1..=100).find(|step| {
+            driver.step([report(0, 1, *step, 9.0)]);
+            !driver.stops().is_empty()
+        })
+    };
+    let (without, long) = (with(0.0).unwrap(), with(0.5).unwrap());
+    assert!(without < 40 && long > 50, "{without} {long}");
+}
+
+/// Always proposes the same.
+struct Fixed(Config);
+
+impl Sampler for Fixed {
+    fn suggest(&self, _: &History, _: &mut Rng) -> Option<Config> {
+        Some(self.0.clone())
+    }
+}
