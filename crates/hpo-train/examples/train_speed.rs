@@ -57,6 +57,8 @@ fn main() -> Result<(), hpo_train::TrainError> {
             checkpoint_directory: Some(directory.clone()),
             checkpoint_interval: run::CHECKPOINT_INTERVAL,
             resume_from: None,
+            resume_epoch: None,
+            keep_checkpoints: 0,
         };
         let started = Instant::now();
         run(&job, &mut |report| {

@@ -5,8 +5,13 @@
 //! under `optimizer/…`. The metadata holds, under `hpo`, a JSON header with everything else, and
 //! under `crc32` a checksum over header and tensors. No generator state is saved: see [`crate::rng`].
 //!
-//! Files are replaced as a whole (written aside, flushed to disk, renamed), so that a crash leaves
+//! The file is replaced as a whole (written aside, flushed to disk, renamed), so that a crash leaves
 //! either the old checkpoint or the new one.
+//!
+//! **Going back.** So that a run can be taken back to before it diverged, [`Checkpoint::keep`] leaves
+//! `checkpoint-<epoch>.safetensors` beside it, the last few of them. They are not flushed to disk,
+//! which would cost more than the epoch itself: after a power cut one may be damaged, and then
+//! the one before it serves.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
@@ -66,18 +71,39 @@ impl Checkpoint {
     /// [`TrainError::File`] if a file cannot be written, [`TrainError::Checkpoint`] if the state
     /// cannot be put into the format.
     pub fn save(&self, directory: &Path) -> Result<PathBuf, TrainError> {
-        let path = directory.join(FILE_NAME);
+        self.write(directory, FILE_NAME, true)
+    }
+
+    /// Writes the checkpoint as one of those to go back to, and removes all of them but the last
+    /// `count`, at least this one.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::save`].
+    pub fn keep(&self, directory: &Path, count: u64) -> Result<PathBuf, TrainError> {
+        let path = self.write(directory, &kept_name(self.epoch), false)?;
+        let first = (self.epoch + 1).saturating_sub(count.max(1));
+        remove_kept(directory, |epoch| epoch < first)?;
+        Ok(path)
+    }
+
+    fn write(&self, directory: &Path, name: &str, flush: bool) -> Result<PathBuf, TrainError> {
+        let path = directory.join(name);
         let bytes = self
             .encode()
             .map_err(|message| TrainError::checkpoint(&path, message))?;
-        let aside = directory.join(format!("{FILE_NAME}.part"));
+        let aside = directory.join(format!("{name}.part"));
         let write = || -> std::io::Result<()> {
             fs::create_dir_all(directory)?;
             let mut file = File::create(&aside)?;
             file.write_all(&bytes)?;
-            file.sync_all()?;
+            if flush {
+                file.sync_all()?;
+            }
             fs::rename(&aside, &path)?;
-            File::open(directory)?.sync_all()
+            if flush {
+                File::open(directory)?.sync_all()?;
+            }
+            Ok(())
         };
         write().map_err(|error| TrainError::file("write the checkpoint", &path, error))?;
         Ok(path)
@@ -110,14 +136,48 @@ impl Checkpoint {
         }
     }
 
-    /// Refuses a checkpoint of another run.
+    /// Reads the newest checkpoint of a directory that is not after an epoch, among the last one
+    /// and those that were kept. Of the latter, those that are damaged are passed over. `None` if
+    /// there is none.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`].
+    pub fn load_until(directory: &Path, epoch: u64) -> Result<Option<Self>, TrainError> {
+        let last = Self::load(directory)?.filter(|checkpoint| checkpoint.epoch <= epoch);
+        let mut kept = kept_epochs(directory)?;
+        kept.retain(|&kept| kept <= epoch && last.as_ref().is_none_or(|last| kept > last.epoch));
+        kept.sort_unstable();
+        for &epoch in kept.iter().rev() {
+            match Self::load(&directory.join(kept_name(epoch))) {
+                Ok(Some(found)) if found.epoch == epoch => return Ok(Some(found)),
+                Ok(_) => {
+                    tracing::warn!(epoch, "a kept checkpoint is of another epoch: passed over")
+                }
+                Err(error) => tracing::warn!(epoch, %error, "a kept checkpoint is passed over"),
+            }
+        }
+        Ok(last)
+    }
+
+    /// Removes the checkpoints to go back to that are after an epoch.
+    ///
+    /// # Errors
+    /// [`TrainError::File`] if one cannot be removed.
+    pub fn forget_after(directory: &Path, epoch: u64) -> Result<(), TrainError> {
+        remove_kept(directory, |kept| kept > epoch)
+    }
+
+    /// Refuses a checkpoint of another run. What goes by the names in `free` may differ.
     ///
     /// # Errors
     /// The first difference, in words.
-    pub fn check(&self, expected: &Identity) -> Result<(), String> {
+    pub fn check(&self, expected: &Identity, free: &[&str]) -> Result<(), String> {
         let names: std::collections::BTreeSet<&String> =
             self.identity.keys().chain(expected.keys()).collect();
-        for name in names {
+        for name in names
+            .into_iter()
+            .filter(|name| !free.contains(&name.as_str()))
+        {
             let (theirs, ours) = (self.identity.get(name), expected.get(name));
             if theirs != ours {
                 let word = |x: Option<&String>| x.map_or_else(|| "none".to_owned(), Clone::clone);
@@ -245,6 +305,45 @@ fn check_version(header: &str) -> Result<(), String> {
     }
 }
 
+fn kept_name(epoch: u64) -> String {
+    format!("checkpoint-{epoch}.safetensors")
+}
+
+/// The epochs of the checkpoints to go back to, in any order; none in a directory that is not there.
+fn kept_epochs(directory: &Path) -> Result<Vec<u64>, TrainError> {
+    let fail = |error| TrainError::file("look for checkpoints in", directory, error);
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(fail(error)),
+    };
+    let mut epochs = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(fail)?.file_name();
+        let epoch = name
+            .to_str()
+            .and_then(|name| {
+                name.strip_prefix("checkpoint-")?
+                    .strip_suffix(".safetensors")
+            })
+            .and_then(|epoch| epoch.parse().ok());
+        epochs.extend(epoch.filter(|&epoch| name.to_str() == Some(&kept_name(epoch))));
+    }
+    Ok(epochs)
+}
+
+fn remove_kept(directory: &Path, which: impl Fn(u64) -> bool) -> Result<(), TrainError> {
+    for epoch in kept_epochs(directory)?
+        .into_iter()
+        .filter(|&epoch| which(epoch))
+    {
+        let path = directory.join(kept_name(epoch));
+        fs::remove_file(&path)
+            .map_err(|error| TrainError::file("remove the checkpoint", &path, error))?;
+    }
+    Ok(())
+}
+
 fn buffer_name(name: &str) -> String {
     format!("optimizer/{name}")
 }
@@ -320,6 +419,41 @@ mod tests {
     }
 
     #[test]
+    fn the_last_few_are_kept_and_the_newest_not_after_an_epoch_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path();
+        let at = |epoch| Checkpoint { epoch, ..sample() };
+        let found = |until| {
+            Checkpoint::load_until(place, until)
+                .unwrap()
+                .map(|x| x.epoch)
+        };
+        assert_eq!(found(9), None);
+        for epoch in 1..=6 {
+            at(epoch).keep(place, 4).unwrap();
+        }
+        at(4).save(place).unwrap();
+        fs::write(place.join("checkpoint-x.safetensors"), "someone else's").unwrap();
+        fs::write(place.join("checkpoint-05.safetensors"), "someone else's").unwrap();
+        let mut kept = kept_epochs(place).unwrap();
+        kept.sort_unstable();
+        assert_eq!(kept, [3, 4, 5, 6]);
+        assert_eq!(
+            [found(9), found(5), found(4), found(3), found(2)],
+            [Some(6), Some(5), Some(4), Some(3), None]
+        );
+        // A damaged one is passed over, down to the one that was flushed.
+        fs::write(place.join(kept_name(6)), "").unwrap();
+        fs::write(place.join(kept_name(5)), at(6).encode().unwrap()).unwrap();
+        assert_eq!(found(9), Some(4));
+        Checkpoint::forget_after(place, 4).unwrap();
+        assert_eq!(kept_epochs(place).unwrap().len(), 2);
+        let missing = place.join("missing");
+        Checkpoint::forget_after(&missing, 0).unwrap();
+        assert!(place.join("checkpoint-05.safetensors").exists());
+    }
+
+    #[test]
     fn an_empty_directory_has_no_checkpoint_and_a_missing_one_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(Checkpoint::load(directory.path()).unwrap(), None);
@@ -369,11 +503,12 @@ mod tests {
     #[test]
     fn another_run_is_named_by_its_first_difference() {
         let ours = BTreeMap::from([("seed".to_owned(), "8".to_owned())]);
-        let text = sample().check(&ours).unwrap_err();
+        let text = sample().check(&ours, &[]).unwrap_err();
         assert_eq!(
             text,
             "it belongs to another run: its seed is 7, this run's is 8"
         );
-        assert_eq!(sample().check(&sample().identity), Ok(()));
+        assert_eq!(sample().check(&ours, &["seed"]), Ok(()));
+        assert_eq!(sample().check(&sample().identity, &[]), Ok(()));
     }
 }

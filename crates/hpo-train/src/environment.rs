@@ -16,8 +16,8 @@ use crate::run::{self, Outcome, TrainJob};
 /// Does the job that the process's environment describes: what `hpo train` is.
 ///
 /// Reads `HPO_TRAINER`, `HPO_PARAMS_FILE` or `HPO_PARAMS`, `HPO_SEED` (default 0), `HPO_BUDGET_MAX`
-/// (default: the trainer's epochs), `HPO_BUDGET` (default: the full length), `HPO_CHECKPOINT_DIR`
-/// and `HPO_RESUME_FROM`. Report lines are appended to `HPO_METRICS_FILE`, or printed behind
+/// (default: the trainer's epochs), `HPO_BUDGET` (default: the full length), `HPO_CHECKPOINT_DIR`,
+/// `HPO_KEEP_CHECKPOINTS`, `HPO_RESUME_FROM` and `HPO_RESUME_STEP`. Report lines are appended to `HPO_METRICS_FILE`, or printed behind
 /// `[hpo] ` where there is none.
 ///
 /// One thread is fastest for models this small and leaves the other cores to other trials: start
@@ -62,6 +62,8 @@ pub fn job(lookup: &dyn Fn(&str) -> Option<String>) -> Result<TrainJob, TrainErr
         checkpoint_directory: directory(protocol::CHECKPOINT_DIR),
         checkpoint_interval: run::CHECKPOINT_INTERVAL,
         resume_from: directory(protocol::RESUME_FROM),
+        resume_epoch: number(lookup, protocol::RESUME_STEP)?,
+        keep_checkpoints: number(lookup, protocol::KEEP_CHECKPOINTS)?.unwrap_or(0),
         spec,
         config,
     })
@@ -153,17 +155,21 @@ mod tests {
         let whole = with(&base).unwrap();
         assert_eq!((whole.seed, whole.budget, whole.horizon), (0, 30, 30));
         assert_eq!(whole.resume_from, None);
+        assert_eq!((whole.resume_epoch, whole.keep_checkpoints), (None, 0));
         let more = [
             ("HPO_SEED", "7"),
             ("HPO_BUDGET", "3"),
             ("HPO_BUDGET_MAX", "27"),
             ("HPO_CHECKPOINT_DIR", "c"),
             ("HPO_RESUME_FROM", ""),
+            ("HPO_RESUME_STEP", "2"),
+            ("HPO_KEEP_CHECKPOINTS", "9"),
         ];
         let part = with(&[&base[..], &more[..]].concat()).unwrap();
         assert_eq!((part.seed, part.budget, part.horizon), (7, 3, 27));
         assert_eq!(part.checkpoint_directory, Some(PathBuf::from("c")));
         assert_eq!(part.resume_from, None, "empty is absent");
+        assert_eq!((part.resume_epoch, part.keep_checkpoints), (Some(2), 9));
     }
 
     #[test]

@@ -43,6 +43,12 @@ pub struct TrainJob {
     /// A directory with a checkpoint to go on from. Without a checkpoint in it the run starts
     /// afresh, which gives the same results.
     pub resume_from: Option<PathBuf>,
+    /// A rescue: go on from the newest checkpoint in `resume_from` that is not after this epoch
+    /// (afresh, if there is none), though it may have been written with another `lr`. See
+    /// [`Trainer::restore_at_own_lr`].
+    pub resume_epoch: Option<u64>,
+    /// How many of the last checkpoints are kept to go back to, one per epoch; 0: none.
+    pub keep_checkpoints: u64,
 }
 
 /// How a run ended.
@@ -86,8 +92,15 @@ pub fn run(
                 last,
             });
         }
-        let is_due = trainer.epoch() >= job.budget || saved_at.elapsed() >= job.checkpoint_interval;
-        if let Some(directory) = job.checkpoint_directory.as_ref().filter(|_| is_due) {
+        let Some(directory) = &job.checkpoint_directory else {
+            continue;
+        };
+        if job.keep_checkpoints > 0 {
+            trainer
+                .checkpoint()?
+                .keep(directory, job.keep_checkpoints)?;
+        }
+        if trainer.epoch() >= job.budget || saved_at.elapsed() >= job.checkpoint_interval {
             trainer.checkpoint()?.save(directory)?;
             saved_at = Instant::now();
         }
@@ -103,12 +116,23 @@ fn resume(job: &TrainJob, trainer: &mut Trainer) -> Result<u64, TrainError> {
     let Some(place) = &job.resume_from else {
         return Ok(0);
     };
-    let Some(checkpoint) = Checkpoint::load(place)? else {
-        tracing::info!(place = %place.display(), "no checkpoint there: starting afresh");
-        return Ok(0);
+    let found = match job.resume_epoch {
+        Some(epoch) => Checkpoint::load_until(place, epoch)?,
+        None => Checkpoint::load(place)?,
     };
-    trainer
-        .restore(checkpoint)
-        .map_err(|message| TrainError::checkpoint(place, message))?;
+    match found {
+        None => tracing::info!(place = %place.display(), "no checkpoint there: starting afresh"),
+        Some(checkpoint) => match job.resume_epoch {
+            Some(_) => trainer.restore_at_own_lr(checkpoint),
+            None => trainer.restore(checkpoint),
+        }
+        .map_err(|message| TrainError::checkpoint(place, message))?,
+    }
+    if let (Some(_), Some(directory)) = (job.resume_epoch, &job.checkpoint_directory) {
+        // From here on this is the run there is, whenever it is cut off: what was trained beyond
+        // this epoch, at another rate, must never be taken up.
+        trainer.checkpoint()?.save(directory)?;
+        Checkpoint::forget_after(directory, trainer.epoch())?;
+    }
     Ok(trainer.epoch())
 }

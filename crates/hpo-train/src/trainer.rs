@@ -32,6 +32,9 @@ use crate::settings::Settings;
 /// Rows judged at once in validation.
 const VALIDATION_ROWS: usize = 1024;
 
+/// The learning rate's name in an [`Identity`].
+const LR: &str = "parameter `lr`";
+
 /// A model in training: all that changes from epoch to epoch, and what it learns from.
 pub struct Trainer {
     settings: Settings,
@@ -299,7 +302,22 @@ impl Trainer {
     /// # Errors
     /// What does not fit, in words. The trainer must not be used after an error.
     pub fn restore(&mut self, checkpoint: Checkpoint) -> Result<(), String> {
-        checkpoint.check(&self.identity)?;
+        self.take_up(checkpoint, &[])
+    }
+
+    /// As [`Trainer::restore`], from a checkpoint of a run that had another `lr`. Weights and the
+    /// optimizer's memory are the checkpoint's. The schedule goes on at the same step of the
+    /// curve it has with this run's `lr`; reductions that `reduce_on_plateau` has made stay, as a
+    /// ratio of the rate. With the same `lr` this is [`Trainer::restore`].
+    ///
+    /// # Errors
+    /// As [`Trainer::restore`].
+    pub fn restore_at_own_lr(&mut self, checkpoint: Checkpoint) -> Result<(), String> {
+        self.take_up(checkpoint, &[LR])
+    }
+
+    fn take_up(&mut self, checkpoint: Checkpoint, free: &[&str]) -> Result<(), String> {
+        checkpoint.check(&self.identity, free)?;
         if checkpoint.schedule.values() != self.schedule.values() {
             return Err("its schedule is another than the configuration's".to_owned());
         }
@@ -321,7 +339,13 @@ impl Trainer {
         self.optimizer
             .load(checkpoint.optimizer)
             .map_err(|error| error.to_string())?;
-        self.schedule = checkpoint.schedule;
+        let lr = self.schedule.lr();
+        self.schedule = if checkpoint.schedule.lr() == lr {
+            checkpoint.schedule
+        } else {
+            let schedule = checkpoint.schedule.with_lr(lr);
+            schedule.map_err(|error| error.to_string())?
+        };
         self.epoch = checkpoint.epoch;
         self.non_finite_epochs = checkpoint.non_finite_epochs;
         Ok(())

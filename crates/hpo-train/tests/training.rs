@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests say what went wrong by panicking")]
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,77 +12,11 @@ use hpo_recipe::optimizer::OptimizerKind;
 use hpo_recipe::schedule::ScheduleKind;
 use hpo_recipe::{Config, Value};
 use hpo_study::TrainerSpec;
-use hpo_study::spec::{Activation, Dataset, Model, Task};
+use hpo_study::spec::{Dataset, Model, Task};
 use hpo_train::checkpoint::Checkpoint;
 use hpo_train::{EpochReport, Outcome, TrainError, TrainJob, chance_loss, run};
 
-fn spec(model: Model, dataset: Dataset) -> TrainerSpec {
-    TrainerSpec {
-        model,
-        dataset,
-        epochs: 30,
-        batch_size: 64,
-        validation: 0.2,
-        split_seed: 0,
-    }
-}
-
-fn mlp(hidden: &[u32]) -> Model {
-    Model::Mlp {
-        hidden: hidden.to_vec(),
-        activation: Activation::Relu,
-    }
-}
-
-fn digits(hidden: &[u32]) -> TrainerSpec {
-    spec(mlp(hidden), Dataset::Digits)
-}
-
-fn friedman() -> TrainerSpec {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../studies/data/friedman1.csv");
-    spec(
-        mlp(&[64, 32]),
-        Dataset::Csv {
-            path,
-            target: "y".into(),
-            task: None,
-        },
-    )
-}
-
-fn config(optimizer: &str, lr: f64, more: &[(&str, Value)]) -> Config {
-    let mut config = Config::from_iter([("optimizer", optimizer)]);
-    config.set("lr", lr);
-    for (name, value) in more {
-        config.set(*name, value.clone());
-    }
-    config
-}
-
-fn job(spec: TrainerSpec, config: Config, epochs: u64) -> TrainJob {
-    TrainJob {
-        spec,
-        config,
-        seed: 1,
-        budget: epochs,
-        horizon: epochs,
-        checkpoint_directory: None,
-        checkpoint_interval: Duration::ZERO,
-        resume_from: None,
-    }
-}
-
-/// The reports without the wall time, as lines.
-fn lines(job: &TrainJob) -> (Vec<String>, Result<Outcome, TrainError>) {
-    let mut lines = Vec::new();
-    let outcome = run(job, &mut |report| {
-        let mut report = report.clone();
-        report.metrics.retain(|(name, _)| *name != "epoch_seconds");
-        lines.push(report.line());
-        Ok(())
-    });
-    (lines, outcome)
-}
+use support::{config, digits, friedman, job, lines, mlp, spec};
 
 fn best(job: &TrainJob, metric: &str) -> f64 {
     let mut best = f64::NEG_INFINITY;

@@ -304,6 +304,20 @@ impl Schedule {
         Ok(schedule)
     }
 
+    /// The same schedule at another configured learning rate. What it has learned is kept: a
+    /// plateau's reductions so far stay, as a ratio of the rate.
+    ///
+    /// # Errors
+    /// A rate that makes no sense, or does not go with the other values.
+    pub fn with_lr(&self, lr: f64) -> Result<Self, RecipeError> {
+        let fresh = Self::from_config(&self.config, lr, self.momentum, self.horizon)?;
+        let progress = self.progress.map(|progress| Progress {
+            lr: (progress.lr / self.lr * lr).min(lr),
+            ..progress
+        });
+        Ok(Self { progress, ..fresh })
+    }
+
     /// Which schedule it is.
     #[must_use]
     pub fn kind(&self) -> ScheduleKind {

@@ -258,6 +258,22 @@ mod tests {
     }
 
     #[test]
+    fn reductions_stay_at_another_rate() {
+        let mut plateau = schedule("reduce_on_plateau", &[], 200);
+        (0..5).for_each(|_| plateau.observe(1.0));
+        close(plateau.at(0).lr, 0.01);
+        let mut other = plateau.with_lr(0.02).expect("a smaller rate");
+        close(other.at(0).lr, 0.002);
+        let of = |schedule: &Schedule| schedule.progress.map(|p| (p.best, p.bad_epochs, p.epochs));
+        assert_eq!(of(&other), of(&plateau));
+        plateau.observe(0.5);
+        other.observe(0.5);
+        assert_eq!(of(&other), of(&plateau));
+        assert_eq!(plateau.with_lr(0.1), Ok(plateau.clone()));
+        assert!(plateau.with_lr(f64::NAN).is_err());
+    }
+
+    #[test]
     fn a_value_that_is_no_number_is_a_bad_one() {
         let mut plateau = schedule("reduce_on_plateau", &[("patience_fraction", 0.into())], 200);
         plateau.observe(1.0);
