@@ -50,6 +50,7 @@ pub(crate) enum Command {
     Trial(TrialArguments),
     Logs(LogsArguments),
     Best(BestArguments),
+    Divergence(DivergenceArguments),
     Init(InitArguments),
     Schema(SchemaArguments),
     #[command(hide = true)]
@@ -224,6 +225,60 @@ pub(crate) struct BestArguments {
     /// This trial instead of the best one
     #[arg(long, value_name = "TRIAL")]
     pub(crate) trial: Option<u32>,
+}
+
+/// Find the runs that came to nothing in curves you have logged
+///
+/// Runs the rules that stop hopeless trials over finished runs: which diverged, got stuck or never
+/// began to learn, and at which step that could have been known. Reads JSON lines (a run to a line
+/// with lists of numbers, or a report to a line), CSV and TensorBoard's CSV, packed with gzip or not;
+/// `-` is stdin.
+///
+/// The JSON is a list of {id, verdict, step, rule, certain, metric, chance, planned_steps,
+/// last_step, evidence, detail}; `verdict` is diverged, stuck or no_progress, or else healthy,
+/// spiking or recovered, with `step` null.
+///
+/// Examples:
+///   hpo divergence runs/digits/trials/7/metrics.jsonl --num-classes 10
+///   hpo divergence curves.jsonl.gz -f json | jq '.[] | select(.verdict == "diverged") | .id'
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct DivergenceArguments {
+    /// The logs
+    #[arg(value_name = "CURVES", required = true)]
+    pub(crate) curves: Vec<PathBuf>,
+    /// The metric to watch; without it train_loss, loss or val_loss, or the only one there is
+    #[arg(long, value_name = "NAME")]
+    pub(crate) metric: Option<String>,
+    /// What a model that knows nothing gets; without it the log's chance_loss, if it has one
+    #[arg(long, value_name = "VALUE", allow_negative_numbers = true, conflicts_with = "num_classes", value_parser = finite)]
+    pub(crate) chance: Option<f64>,
+    /// Number of classes: ln of it is the chance of a loss, one over it that of an accuracy
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) num_classes: Option<u32>,
+    /// Which way is better; without it minimize, unless the metric's name has `acc` in it
+    #[arg(long, value_enum)]
+    pub(crate) goal: Option<GoalArgument>,
+    /// The step with which the runs were to end; without it the log's planned_steps, or the last
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) planned: Option<u64>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = TextFormat::Text)]
+    pub(crate) format: TextFormat,
+}
+
+/// Which way is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GoalArgument {
+    /// Smaller is better
+    Minimize,
+    /// Larger is better
+    Maximize,
+}
+
+fn finite(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|x: &f64| x.is_finite());
+    number.ok_or_else(|| "not a number".to_owned())
 }
 
 /// Write a starter study file

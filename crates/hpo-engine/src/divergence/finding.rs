@@ -23,6 +23,20 @@ pub enum State {
     NoProgress,
 }
 
+impl State {
+    /// Its name in files and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Spiking => "spiking",
+            Self::Recovered => "recovered",
+            Self::Stuck => "stuck",
+            Self::Diverged => "diverged",
+            Self::NoProgress => "no_progress",
+        }
+    }
+}
+
 /// What a finding says of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

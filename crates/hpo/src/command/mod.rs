@@ -2,6 +2,7 @@
 
 mod best;
 mod check;
+mod divergence;
 mod init;
 mod logs;
 mod run;
@@ -25,6 +26,7 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Trial(trial) => trial::perform(trial),
         Command::Logs(logs) => logs::perform(logs),
         Command::Best(best) => best::perform(best),
+        Command::Divergence(divergence) => divergence::perform(divergence),
         Command::Init(init) => init::perform(init),
         Command::Schema(_) => schema::perform(),
         Command::Train(_) => train::perform(arguments.verbose),

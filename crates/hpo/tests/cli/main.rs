@@ -9,6 +9,7 @@
 mod bench;
 mod broken;
 mod control;
+mod divergence;
 mod kill;
 mod look;
 mod study;
