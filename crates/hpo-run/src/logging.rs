@@ -77,7 +77,7 @@ pub(crate) fn log_event(history: &History, event: &Event) {
         EventKind::SpecChanged { .. } => tracing::info!("the study file was changed"),
         EventKind::SessionStarted { pid, host } => tracing::info!(pid, host, "session started"),
         EventKind::DrainRequested => tracing::info!("no new trials are started"),
-        EventKind::StudyEnded { end } => tracing::info!(?end, "study ended"),
+        EventKind::StudyEnded { end } => tracing::info!(end = plain(end), "study ended"),
         EventKind::AttemptLaunching {
             trial,
             attempt,
@@ -126,14 +126,24 @@ pub(crate) fn log_event(history: &History, event: &Event) {
             attempt,
             intent,
         } => {
-            tracing::info!(trial = trial.0, attempt = attempt.0, ?intent, "to be ended");
+            tracing::info!(
+                trial = trial.0,
+                attempt = attempt.0,
+                intent = plain(intent),
+                "to be ended"
+            );
         }
         EventKind::AttemptEnded {
             trial,
             attempt,
             end,
         } => {
-            tracing::info!(trial = trial.0, attempt = attempt.0, ?end, "process ended");
+            tracing::info!(
+                trial = trial.0,
+                attempt = attempt.0,
+                end = plain(end),
+                "process ended"
+            );
         }
         EventKind::TrialSuggested { trial, .. }
         | EventKind::TrialPaused { trial }
@@ -142,6 +152,11 @@ pub(crate) fn log_event(history: &History, event: &Event) {
         | EventKind::TrialStopped { trial, .. }
         | EventKind::TrialFailed { trial, .. } => log_trial(history, *trial, &event.kind),
     }
+}
+
+/// A part of an event as the study database has it: JSON in one line, for people and machines alike.
+fn plain(part: &impl serde::Serialize) -> String {
+    serde_json::to_string(part).unwrap_or_default()
 }
 
 /// Logs what happened to a trial as a whole; `attempt` is its latest, 0 before the first.
@@ -160,11 +175,24 @@ fn log_trial(history: &History, trial: TrialId, kind: &EventKind) {
             tracing::info!(trial, attempt, value, "trial completed")
         }
         EventKind::TrialStopped { reason, .. } => {
-            tracing::info!(trial, attempt, value, ?reason, "trial stopped");
+            tracing::info!(
+                trial,
+                attempt,
+                value,
+                reason = reason.word(),
+                detail = plain(reason),
+                "trial stopped"
+            );
         }
         // No warning: whoever looks on (the `View`) says it in better words.
         EventKind::TrialFailed { reason, .. } => {
-            tracing::info!(trial, attempt, ?reason, "trial failed");
+            tracing::info!(
+                trial,
+                attempt,
+                reason = reason.word(),
+                detail = plain(reason),
+                "trial failed"
+            );
         }
         _ => {}
     }
