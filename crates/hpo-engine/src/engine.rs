@@ -216,20 +216,31 @@ impl Engine {
         (self.history.end().is_some() || self.history.draining()) && !self.any_active()
     }
 
-    /// When the next step is due even if nothing happens until then: the end of the study's time.
+    /// When the next step is due even if nothing happens until then: the end of the study's time, or
+    /// the moment when a trial whose process asked for it is to be started again.
     #[must_use]
     pub fn next_deadline(&self, now: Timestamp) -> Option<Timestamp> {
-        let cap = self
-            .history
-            .spec()
-            .time_cap
-            .filter(|_| self.history.end().is_none())?;
+        if self.history.end().is_some() {
+            return None;
+        }
+        let deadlines = [self.end_of_time(now), self.next_retry(now)];
+        deadlines.into_iter().flatten().min()
+    }
+
+    fn end_of_time(&self, now: Timestamp) -> Option<Timestamp> {
+        let cap = self.history.spec().time_cap?;
         let left = cap.saturating_sub(self.history.running_time(now));
         let stopping = |t: &Trial| matches!(t.state, TrialState::Stopping(_));
         if left.is_zero() && self.any_active() && self.open_trials().all(stopping) {
             return None; // Acted upon already; now the processes have to end.
         }
         Some(now.plus(left.saturating_add(Duration::from_nanos(999_999))))
+    }
+
+    fn next_retry(&self, now: Timestamp) -> Option<Timestamp> {
+        let queued = self.open_trials().filter(|t| t.state == TrialState::Queued);
+        let moments = queued.filter_map(fate::retry_at).filter(|at| *at > now);
+        moments.min().filter(|_| !self.history.draining())
     }
 
     fn command(&self, trial: &Trial, attempt: &Attempt) -> Option<Command> {
@@ -448,9 +459,16 @@ impl Engine {
             if busy >= slots {
                 return Ok(());
             }
-            let target = self.history.trial(trial).and_then(|t| t.target);
-            self.launch(turn, trial, target)?;
             busy += 1;
+            let Some(record) = self.history.trial(trial) else {
+                continue;
+            };
+            // A trial that waits before it tries again keeps its place: whoever overtook it would make
+            // the study's course a matter of time.
+            if fate::retry_at(record).is_none_or(|at| at <= turn.now) {
+                let target = record.target;
+                self.launch(turn, trial, target)?;
+            }
         }
         while busy < slots {
             let can_start = !self.exhausted && !self.cap_reached();

@@ -1,17 +1,24 @@
 //! What becomes of a trial: of a running one after a report, and of one whose process has ended.
 //! Pure functions of the history and the scheduler's word.
 
+use std::time::Duration;
+
 use hpo_search::{Scheduler, Verdict};
 use hpo_study::protocol::EXIT_RETRY;
 use hpo_study::{
     Attempt, AttemptEnd, DivergencePolicy, EventKind, FailReason, Finding, History, StopIntent,
-    StopReason, Trial, TrialState, Verdict as FindingVerdict,
+    StopReason, Timestamp, Trial, TrialState, Verdict as FindingVerdict,
 };
 
 /// A running trial is stopped as diverged when this many objectives in a row are not finite.
 pub const NON_FINITE_IN_A_ROW: usize = 3;
 /// How often a trial is started again because its process asked for it (exit code 75).
 pub const MOST_RETRIES: usize = 20;
+/// How long a trial waits before it is started again because its process asked for it: this long the
+/// first time, and twice as long each further time, …
+pub const FIRST_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// … but never longer than this. All retries together wait for about an hour.
+pub const LATEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// How often a trial is started again because its process vanished under a living coordinator.
 pub const MOST_LOST: usize = 5;
 /// How often a trial is started again because it lost its process together with the coordinator.
@@ -203,6 +210,23 @@ fn crashed(history: &History, trial: &Trial, how: String, stderr: &str) -> Event
             stderr: stderr.to_owned(),
         },
     )
+}
+
+/// When a trial whose process asked to be started again (a busy GPU, say) may be; `None`: at once.
+pub(crate) fn retry_at(trial: &Trial) -> Option<Timestamp> {
+    let last = trial.attempt()?;
+    let asked = |a: &Attempt| a.end.as_ref().is_some_and(|e| is_exit(e, EXIT_RETRY));
+    if last.stop_requested || !asked(last) {
+        return None;
+    }
+    let earlier = count(trial, asked).saturating_sub(1);
+    let factor = 1_u32
+        .checked_shl(u32::try_from(earlier).ok()?)
+        .unwrap_or(u32::MAX);
+    let wait = FIRST_RETRY_AFTER
+        .saturating_mul(factor)
+        .min(LATEST_RETRY_AFTER);
+    Some(last.ended?.plus(wait))
 }
 
 fn again(trial: &Trial, allowed: bool, reason: FailReason) -> EventKind {

@@ -25,5 +25,8 @@ pub mod sim;
 mod watch;
 
 pub use engine::{ChangeError, Engine};
-pub use fate::{MOST_LOST, MOST_ORPHANED, MOST_RETRIES, NON_FINITE_IN_A_ROW};
+pub use fate::{
+    FIRST_RETRY_AFTER, LATEST_RETRY_AFTER, MOST_LOST, MOST_ORPHANED, MOST_RETRIES,
+    NON_FINITE_IN_A_ROW,
+};
 pub use seam::{Command, Input, Inventory};

@@ -305,6 +305,8 @@ impl Coordinator<'_> {
                 refreshed = Instant::now();
                 self.view
                     .tick(self.engine.history(), after(self.engine.history()));
+                // Something may have become due by time alone.
+                inputs.push(Input::Tick);
             }
             let until_refresh = REFRESH.saturating_sub(refreshed.elapsed());
             if let Some(wish) = self.wait(until_refresh).await {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use hpo_engine::{ChangeError, Command, Engine, Input, MOST_LOST, MOST_ORPHANED, MOST_RETRIES};
+use hpo_engine::{
+    ChangeError, Command, Engine, FIRST_RETRY_AFTER, Input, LATEST_RETRY_AFTER, MOST_LOST,
+    MOST_ORPHANED, MOST_RETRIES,
+};
 use hpo_search::{Next, Verdict};
 use hpo_study::seed::{self, Purpose};
 use hpo_study::*;
@@ -346,9 +349,19 @@ fn crashes_count_only_when_nobody_asked_the_process_to_end() {
 #[test]
 fn asking_for_another_try_has_a_bound() {
     let mut driver = Driver::new(spec(), 1, Told::starting(None));
+    let mut wait = FIRST_RETRY_AFTER;
     for attempt in 1..=MOST_RETRIES as u32 {
         driver.step([started(0, attempt), ended(0, attempt, exit(75))]);
+        assert!(
+            driver.launches().is_empty(),
+            "attempt {attempt} waits, and nobody overtakes it"
+        );
+        let due = driver.now.plus(wait.min(LATEST_RETRY_AFTER));
+        assert_eq!(driver.engine.next_deadline(driver.now), Some(due));
+        driver.now = due;
+        driver.step([Input::Tick]);
         assert_eq!(driver.launches(), [0], "attempt {attempt}");
+        wait *= 2;
     }
     let attempt = MOST_RETRIES as u32 + 1;
     driver.step([started(0, attempt), ended(0, attempt, exit(75))]);
