@@ -8,6 +8,7 @@
 pub mod comparison;
 pub mod expand;
 pub mod export;
+pub mod map;
 pub mod number;
 pub mod picture;
 pub mod plan;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use hpo_study::plan::{GridSize, Plan, ScheduleCurve};
-use hpo_study::{EarlyTerminate, Job, StudySpec};
+use hpo_study::{DivergencePolicy, EarlyTerminate, Job, StudySpec};
 
 use crate::number::{short, time};
 use crate::picture;
@@ -97,7 +97,34 @@ fn heading(spec: &StudySpec, plan: &Plan) -> String {
         }
     };
     let _ = writeln!(text, "early stopping  {rule}");
+    let _ = writeln!(text, "hopeless runs   {}", hopeless(spec));
     text
+}
+
+/// What is done about runs that come to nothing.
+fn hopeless(spec: &StudySpec) -> String {
+    let watched = &spec.watched().name;
+    let done = match spec.divergence.policy {
+        DivergencePolicy::Off => return "nobody looks for them".to_owned(),
+        DivergencePolicy::Warn => "warned of",
+        DivergencePolicy::Auto => "given up",
+    };
+    match (spec.divergence.chance, spec.planned_steps()) {
+        (Some(chance), Some(_)) => {
+            format!(
+                "{done}, by {watched} (a model that knows nothing gets {})",
+                short(chance)
+            )
+        }
+        (None, _) => format!(
+            "warned of; given up when {watched} is not finite (more is certain with `num_classes` or \
+             `chance` in `metric`)"
+        ),
+        (Some(_), None) => format!(
+            "{done} when far above chance by {watched}, else warned of (more is certain with \
+             `planned_steps` in `divergence`)"
+        ),
+    }
 }
 
 fn rungs(plan: &Plan) -> String {

@@ -46,6 +46,59 @@ pub struct Status {
     pub best: Option<Best>,
     /// The trials that run now.
     pub running: Vec<Running>,
+    /// What was saved by giving up runs that come to nothing; null when none was.
+    pub given_up: Option<GivenUp>,
+}
+
+/// What was saved by giving up runs that come to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct GivenUp {
+    /// How many trials diverged, got stuck or made no progress.
+    pub trials: usize,
+    /// How many steps they still had to go, to the next rung or to the end; null when the study does
+    /// not say how long a trial is.
+    pub steps_saved: Option<u64>,
+    /// These steps as a share of all that would have been taken with them.
+    pub share_saved: Option<f64>,
+}
+
+impl GivenUp {
+    /// The same in words.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let trials = match self.trials {
+            1 => "1 hopeless trial was given up".to_owned(),
+            n => format!("{n} hopeless trials were given up"),
+        };
+        match (self.steps_saved, self.share_saved) {
+            (Some(steps), Some(share)) => {
+                let share = short((1000.0 * share).round() / 10.0);
+                format!("{trials}: {steps} steps ({share} % of all) were not spent on them")
+            }
+            _ => trials,
+        }
+    }
+}
+
+/// What was saved by giving up runs that come to nothing, where any was.
+#[must_use]
+pub fn given_up(history: &History) -> Option<GivenUp> {
+    let is_lost = |t: &&Trial| matches!(&t.state, TrialState::Stopped(r) if r.is_infeasible());
+    let trials = || history.trials().iter().filter(is_lost);
+    let reached = |t: &Trial| t.curve.last_step().unwrap_or(0);
+    let left = |t: &Trial| {
+        let end = t.target.or(history.spec().planned_steps())?;
+        Some(end.saturating_sub(reached(t)))
+    };
+    let steps_saved = trials().map(left).sum::<Option<u64>>();
+    let spent: u64 = history.trials().iter().map(reached).sum();
+    let share = |saved: u64| round(saved as f64 / saved.saturating_add(spent).max(1) as f64);
+    let count = trials().count();
+    (count > 0).then(|| GivenUp {
+        trials: count,
+        steps_saved,
+        share_saved: steps_saved.map(share),
+    })
 }
 
 /// The best completed trial.
@@ -124,6 +177,7 @@ pub fn status(history: &History, now: Timestamp, pid: Option<u32>) -> Status {
             .filter(|t| t.state.is_active())
             .map(running)
             .collect(),
+        given_up: given_up(history),
     }
 }
 
@@ -272,6 +326,9 @@ pub fn page(history: &History, now: Timestamp, pid: Option<u32>, width: Option<u
         counted = counted.replace(" running", " cut off while running");
     }
     let _ = writeln!(text, "trials  {counted}{cap}");
+    if let Some(saved) = &status.given_up {
+        let _ = writeln!(text, "saved   {}", saved.sentence());
+    }
     let mut clock = time(history.running_time(now));
     if let Some(rate) = status.trials_per_minute {
         let _ = write!(clock, ", {} trials per minute", short(rate));

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use hpo_study::{History, Timestamp, Trial};
 
 use crate::comparison::{comparable, compare};
+use crate::map::{Map, map};
 use crate::number::{short, short_value, time};
-use crate::status::{counts, end_sentence};
+use crate::status::{counts, end_sentence, given_up};
 use crate::text::printable;
 use crate::trials::state_words;
 
@@ -26,6 +27,12 @@ pub fn text(history: &History, now: Timestamp, width: Option<u16>) -> String {
         counts(history),
         time(history.running_time(now))
     );
+    if let Some(saved) = given_up(history) {
+        let _ = writeln!(text, "{}", saved.sentence());
+    }
+    if let Some(map) = map(history).filter(Map::has_lost) {
+        let _ = write!(text, "\n{}", map.text());
+    }
     let Some(best) = history.best() else {
         text.push_str("\nNo trial completed, so there is no best configuration.\n");
         if let Some((trial, value)) = furthest(history) {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use hpo_study::{
-    AttemptEnd, AttemptNumber, FailReason, History, Timestamp, Trial, TrialState, Value,
+    AttemptEnd, AttemptNumber, FailReason, Finding, History, Timestamp, Trial, TrialState, Value,
 };
 use serde::Serialize;
 
@@ -29,6 +29,8 @@ pub struct TrialDetails {
     pub processes: Vec<Process>,
     /// What it reported.
     pub curve: Reports,
+    /// What the divergence detector found in that, in order.
+    pub findings: Vec<Finding>,
 }
 
 /// One process of a trial.
@@ -89,6 +91,7 @@ pub fn details(history: &History, trial: &Trial, now: Timestamp) -> TrialDetails
             value: objective.collect(),
             metrics: metrics.collect(),
         },
+        findings: trial.findings.clone(),
     }
 }
 
@@ -149,6 +152,12 @@ pub fn page(history: &History, trial: &Trial, now: Timestamp, width: Option<u16>
         let _ = writeln!(text, "  {name:widest$}  {}", printable(&value.to_string()));
     }
     draw_curve(&mut text, &details, trial);
+    if !details.findings.is_empty() {
+        text.push_str("\nwhat was found in it\n");
+        for finding in &details.findings {
+            let _ = writeln!(text, "  {}", printable(&finding_words(finding)));
+        }
+    }
     if !details.processes.is_empty() {
         text.push_str("\nprocesses\n");
         text.push_str(&processes_table(&details.processes, width));
@@ -163,6 +172,20 @@ pub fn page(history: &History, trial: &Trial, now: Timestamp, width: Option<u16>
         }
     }
     text
+}
+
+/// `step 12: spiking: …`.
+fn finding_words(finding: &Finding) -> String {
+    let doubt = if finding.certain || !finding.verdict.is_hopeless() {
+        ""
+    } else {
+        ", not certain"
+    };
+    let verdict = finding.verdict.word().replace('_', " ");
+    format!(
+        "step {}: {verdict}{doubt}: {}",
+        finding.step, finding.detail
+    )
 }
 
 fn draw_curve(text: &mut String, details: &TrialDetails, trial: &Trial) {

@@ -156,6 +156,9 @@ pub(crate) struct TrialsArguments {
     /// At most this many
     #[arg(short = 'n', long, value_name = "NUMBER")]
     pub(crate) most: Option<usize>,
+    /// Instead, where trials come to nothing: each optimizer's learning rates and their edge
+    #[arg(long, conflicts_with_all = ["best", "state", "most"])]
+    pub(crate) map: bool,
 }
 
 /// Everything about one trial: configuration, curve, processes, why it ended

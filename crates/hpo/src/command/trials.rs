@@ -2,12 +2,17 @@
 
 use hpo_report::trials::{Selection, csv, rows, table};
 
+use hpo_study::History;
+
 use crate::cli::{TableFormat, TrialsArguments};
 use crate::failure::{Exit, Failure};
 use crate::{output, study_dir};
 
 pub(super) fn perform(arguments: &TrialsArguments) -> Result<Exit, Failure> {
     let found = study_dir::open(&arguments.study)?;
+    if arguments.map {
+        return map(&found.history, arguments.format);
+    }
     let metric = &found.history.spec().metric;
     let selection = Selection {
         state: arguments.state.clone(),
@@ -19,6 +24,21 @@ pub(super) fn perform(arguments: &TrialsArguments) -> Result<Exit, Failure> {
         TableFormat::Json => output::json(&rows)?,
         TableFormat::Csv => output::data(&csv(&rows))?,
         TableFormat::Table => output::data(&table(&rows, &metric.name, output::width()))?,
+    }
+    Ok(Exit::Done)
+}
+
+/// Where runs come to nothing.
+fn map(history: &History, format: TableFormat) -> Result<Exit, Failure> {
+    let map = hpo_report::map::map(history).ok_or_else(|| {
+        Failure::no_result(format!(
+            "no trial of {} with a parameter `lr` or `learning_rate` has told anything yet",
+            history.spec().name
+        ))
+    })?;
+    match format {
+        TableFormat::Json => output::json(&map)?,
+        _ => output::data(&map.text())?,
     }
     Ok(Exit::Done)
 }
