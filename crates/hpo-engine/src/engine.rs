@@ -253,6 +253,7 @@ impl Engine {
                 seed: seed::derive(self.history.spec().seed, id, Purpose::Training) as u32,
                 target: attempt.target,
                 resume: number.0 > 1,
+                resume_step: trial.resume_step(),
             }),
             TrialState::Stopping(_) => Some(Command::Stop {
                 trial: id,
@@ -314,7 +315,7 @@ impl Engine {
         }
     }
 
-    /// What a trial still says after it was stopped is passed over: the decision stands on what came
+    /// What a trial still says after it was stopped, or is to go back, is passed over: the decision stands on what came
     /// before, and how fast a process dies must not change any result. A trial that waits or is put
     /// back will go on from its last checkpoint, so all it says until its end counts.
     fn reported(
@@ -327,7 +328,10 @@ impl Engine {
         let Some(record) = self.live(trial, attempt) else {
             return Ok(());
         };
-        if matches!(record.state, TrialState::Stopping(StopIntent::Stop { .. })) {
+        if matches!(
+            record.state,
+            TrialState::Stopping(StopIntent::Stop { .. } | StopIntent::Rescue { .. })
+        ) {
             return Ok(());
         }
         let next = record
@@ -637,6 +641,7 @@ impl Engine {
                 self.open.insert(*trial);
                 self.watch(*trial);
             }
+            EventKind::TrialRescued { trial, .. } => self.watch(*trial),
             EventKind::SpecChanged { .. } => {
                 for trial in self.open.clone() {
                     self.watch(trial);

@@ -6,9 +6,11 @@ use std::time::Duration;
 use hpo_search::{Scheduler, Verdict};
 use hpo_study::protocol::EXIT_RETRY;
 use hpo_study::{
-    Attempt, AttemptEnd, DivergencePolicy, EventKind, FailReason, Finding, History, StopIntent,
-    StopReason, Timestamp, Trial, TrialState, Verdict as FindingVerdict,
+    Attempt, AttemptEnd, DivergencePolicy, EventKind, FailReason, Finding, History, Rescued,
+    StopIntent, StopReason, Timestamp, Trial, TrialState, Verdict as FindingVerdict,
 };
+
+use crate::watch;
 
 /// A running trial is stopped as diverged when this many objectives in a row are not finite.
 pub const NON_FINITE_IN_A_ROW: usize = 3;
@@ -48,12 +50,55 @@ pub(crate) fn while_running(
 /// Whether a running trial is to be ended because its reports show that going on is of no use.
 pub(crate) fn when_hopeless(history: &History, trial: &Trial) -> Option<StopIntent> {
     let wishes = &history.spec().divergence;
-    let found = || trial.hopeless().filter(|finding| wishes.stops(finding));
+    let found = trial.hopeless().filter(|finding| wishes.stops(finding));
+    if let Some(rescue) = found.and_then(|finding| rescue(history, trial, finding)) {
+        return Some(StopIntent::Rescue { rescue });
+    }
     let reason = match divergence(history, trial) {
         Some(evidence) => StopReason::Diverged { evidence },
-        None => given_up(found()?),
+        None => given_up(found?),
     };
     Some(StopIntent::Stop { reason })
+}
+
+/// How a hopeless trial is to go on, if the study has it rescued, it has a learning rate, and it was
+/// better than chance once: there is nothing to go back to in a run that never learned.
+fn rescue(history: &History, trial: &Trial, finding: &Finding) -> Option<Rescued> {
+    let spec = history.spec();
+    let wishes = spec.divergence.rescue.as_ref()?;
+    if trial.rescues.len() >= wishes.attempts as usize {
+        return None;
+    }
+    let (parameter, from) = ["lr", "learning_rate"]
+        .iter()
+        .find_map(|name| Some(((*name).to_owned(), trial.config.number(name)?)))?;
+    let healthy_step = last_good_step(history, trial, finding)?;
+    Some(Rescued {
+        parameter,
+        from,
+        to: from * wishes.lr_factor,
+        healthy_step,
+        evidence: finding.detail.clone(),
+    })
+}
+
+/// The step of the best report before a trial was lost; `None` when it was never better than chance,
+/// or, where that is unknown, than at first.
+fn last_good_step(history: &History, trial: &Trial, finding: &Finding) -> Option<u64> {
+    let goal = history.spec().watched().goal;
+    let points = watch::points(history, trial);
+    let nothing = finding.chance.or(history.spec().divergence.chance);
+    let nothing = nothing.or(points.first().map(|(_, value)| *value))?;
+    let lost = finding.since.unwrap_or(u64::MAX);
+    let mut best: Option<(u64, f64)> = None;
+    for (step, value) in points {
+        let is_better = best.is_none_or(|(_, best)| goal.better(value, best));
+        if step <= lost && value.is_finite() && goal.better(value, nothing) && is_better {
+            best = Some((step, value));
+        }
+    }
+    let learned = finding.best.is_some() || finding.non_finite.is_some();
+    best.filter(|_| learned).map(|(step, _)| step)
 }
 
 /// Why a trial in which this was found is ended.
@@ -112,6 +157,10 @@ pub(crate) fn after_end(
         TrialState::Stopping(StopIntent::Stop { reason }) => EventKind::TrialStopped {
             trial: id,
             reason: reason.clone(),
+        },
+        TrialState::Stopping(StopIntent::Rescue { rescue }) => EventKind::TrialRescued {
+            trial: id,
+            rescue: rescue.clone(),
         },
         TrialState::Stopping(StopIntent::Requeue)
             if !(is_exit(end, 0) && at_last_step(history, trial)) =>

@@ -69,6 +69,8 @@ pub enum Command {
         target: Option<u64>,
         /// Whether the trial had an attempt before, which may have left checkpoints.
         resume: bool,
+        /// Only checkpoints that are not after this step count (`HPO_RESUME_STEP`); `None`: all do.
+        resume_step: Option<u64>,
     },
     /// End the process. Answered by [`Input::Ended`].
     Stop {

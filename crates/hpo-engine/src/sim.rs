@@ -369,10 +369,11 @@ impl Session<'_> {
                     config,
                     seed,
                     target,
+                    resume_step,
                     ..
                 } => {
                     if self.performed.insert((trial, attempt, true)) {
-                        let checkpoint = self.world.checkpoints.get(&trial).copied().unwrap_or(0);
+                        let checkpoint = self.world.go_back(trial, resume_step);
                         let start = Start {
                             trial,
                             attempt,
@@ -408,7 +409,8 @@ struct World {
     queue: BTreeMap<(Timestamp, u64), Moment>,
     arranged: u64,
     processes: Vec<Process>,
-    checkpoints: BTreeMap<TrialId, u64>,
+    /// The steps of each trial's checkpoints, in the order in which they were written.
+    checkpoints: BTreeMap<TrialId, Vec<u64>>,
 }
 
 /// Something that will happen.
@@ -447,6 +449,15 @@ impl World {
         self.queue
             .insert((self.now.plus(after), self.arranged), moment);
         self.arranged += 1;
+    }
+
+    /// The step of the checkpoint that a new process goes on from; later ones are thrown away.
+    fn go_back(&mut self, trial: TrialId, most: Option<u64>) -> u64 {
+        let Some(steps) = self.checkpoints.get_mut(&trial) else {
+            return 0;
+        };
+        steps.retain(|step| most.is_none_or(|most| *step <= most));
+        steps.last().copied().unwrap_or(0)
     }
 
     fn find(&self, trial: TrialId, attempt: AttemptNumber) -> Option<&Process> {
@@ -554,7 +565,7 @@ impl World {
                 };
                 process.file.push(line.report.clone());
                 if let Some(step) = line.checkpoint {
-                    self.checkpoints.insert(trial, step);
+                    self.checkpoints.entry(trial).or_default().push(step);
                 }
                 self.schedule(pace, Moment::Next(index));
                 Some(Input::Reported {

@@ -115,7 +115,7 @@ fn warm_up(trial: &Trial, planned: Option<u64>) -> u64 {
 }
 
 /// The watched metric of a trial so far.
-fn points(history: &History, trial: &Trial) -> Vec<(u64, f64)> {
+pub(crate) fn points(history: &History, trial: &Trial) -> Vec<(u64, f64)> {
     let watched = &history.spec().watched().name;
     if *watched == history.spec().metric.name {
         return trial.curve.objectives().collect();

@@ -95,11 +95,16 @@ fn optimizer(trial: &Trial) -> Option<String> {
 }
 
 fn rate(trial: &Trial) -> Option<f64> {
-    let rate = RATES.iter().find_map(|name| trial.config.number(name))?;
+    let first = trial.rescues.first().map(|rescue| rescue.from);
+    let rate = first.or_else(|| RATES.iter().find_map(|name| trial.config.number(name)))?;
     (rate > 0.0 && rate.is_finite()).then_some(rate)
 }
 
 fn fate(trial: &Trial) -> Option<Fate> {
+    // It diverged at the rate it was proposed with.
+    if !trial.rescues.is_empty() {
+        return Some(Fate::Lost);
+    }
     let of = |verdict: Verdict| match verdict {
         Verdict::NoProgress => Fate::Idle,
         _ => Fate::Lost,

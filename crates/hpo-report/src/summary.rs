@@ -9,6 +9,7 @@ use crate::map::{Map, map};
 use crate::number::{short, short_value, time};
 use crate::status::{counts, end_sentence, given_up};
 use crate::text::printable;
+use crate::trials::rescue_words;
 use crate::trials::state_words;
 
 /// The summary: how it went, the best configuration, and the comparison of every choice. `now` is
@@ -50,6 +51,9 @@ pub fn text(history: &History, now: Timestamp, width: Option<u16>) -> String {
     let metric = &history.spec().metric.name;
     let value = best.value().map_or_else(String::new, short);
     let _ = writeln!(text, "\nbest: trial {} with {metric} = {value}", best.id);
+    for rescue in &best.rescues {
+        let _ = writeln!(text, "  {}", rescue_words(rescue));
+    }
     let widest = best
         .config
         .iter()

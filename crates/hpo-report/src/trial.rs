@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use hpo_study::{
-    AttemptEnd, AttemptNumber, FailReason, Finding, History, Timestamp, Trial, TrialState, Value,
+    AttemptEnd, AttemptNumber, FailReason, Finding, History, Rescued, Timestamp, Trial, TrialState,
+    Value,
 };
 use serde::Serialize;
 
@@ -13,7 +14,7 @@ use crate::number::{moment, serialize_moment, short, time};
 use crate::picture;
 use crate::table::Table;
 use crate::text::printable;
-use crate::trials::{TrialRow, dash, row, state_words};
+use crate::trials::{TrialRow, dash, rescue_words, row, state_words};
 
 /// One trial, as `hpo trial N -f json` prints it: the fields of the list, and these.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,6 +32,8 @@ pub struct TrialDetails {
     pub curve: Reports,
     /// What the divergence detector found in that, in order.
     pub findings: Vec<Finding>,
+    /// How it was rescued, in order.
+    pub rescued: Vec<Rescued>,
 }
 
 /// One process of a trial.
@@ -92,6 +95,7 @@ pub fn details(history: &History, trial: &Trial, now: Timestamp) -> TrialDetails
             metrics: metrics.collect(),
         },
         findings: trial.findings.clone(),
+        rescued: trial.rescues.clone(),
     }
 }
 
@@ -120,6 +124,9 @@ pub fn page(history: &History, trial: &Trial, now: Timestamp, width: Option<u16>
     );
     if let Some(detail) = &details.row.detail {
         let _ = writeln!(text, "  {detail}");
+    }
+    for rescue in &details.rescued {
+        let _ = writeln!(text, "  {}: {}", rescue_words(rescue), rescue.evidence);
     }
     if let Some(value) = trial.value() {
         let step = details.row.steps.unwrap_or(0);

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use hpo_study::{Config, FailReason, Goal, History, Timestamp, Trial, TrialId, TrialState, Value};
+use hpo_study::{
+    Config, FailReason, Goal, History, Rescued, Timestamp, Trial, TrialId, TrialState, Value,
+};
 use serde::Serialize;
 
 use crate::number::{seconds, serialize_moment, short, short_value, time};
@@ -44,6 +46,8 @@ pub struct TrialRow {
     pub bracket: u32,
     /// Every other metric at its last report.
     pub metrics: BTreeMap<String, Value>,
+    /// How often it was rescued from divergence. Its `params` then are not those it began with.
+    pub rescues: u32,
 }
 
 /// One row per trial, in order. `now` is the present while a coordinator runs, else the moment of
@@ -81,6 +85,7 @@ pub fn row(history: &History, trial: &Trial, now: Timestamp) -> TrialRow {
         duration_s: seconds(duration(trial, now)),
         bracket: trial.bracket,
         metrics,
+        rescues: trial.rescues.len() as u32,
     }
 }
 
@@ -165,7 +170,7 @@ pub fn table(rows: &[TrialRow], metric: &str, width: Option<u16>) -> String {
     for row in rows {
         table.row([
             row.trial.to_string(),
-            state_words(row.state, row.reason),
+            rescued(state_words(row.state, row.reason), row.rescues),
             row.value
                 .as_ref()
                 .and_then(Value::as_f64)
@@ -203,6 +208,7 @@ pub fn csv(rows: &[TrialRow]) -> String {
         "ended",
         "duration_s",
         "bracket",
+        "rescues",
     ];
     let mut header: Vec<String> = fixed.iter().map(|name| (*name).to_owned()).collect();
     header.extend(params.iter().map(|name| format!("params.{name}")));
@@ -222,6 +228,7 @@ pub fn csv(rows: &[TrialRow]) -> String {
             moment(row.ended),
             row.duration_s.to_string(),
             row.bracket.to_string(),
+            row.rescues.to_string(),
         ];
         line.extend(params.iter().map(|name| field(row.params.get(name))));
         line.extend(metrics.iter().map(|name| field(row.metrics.get(*name))));
@@ -251,6 +258,27 @@ fn write_csv(lines: &[Vec<String>]) -> String {
 #[must_use]
 pub fn state_words(state: &str, reason: Option<&str>) -> String {
     reason.map_or_else(|| state.to_owned(), |reason| format!("{state} ({reason})"))
+}
+
+/// The state of a trial that was rescued is marked, for it has another configuration than it began with.
+fn rescued(state: String, rescues: u32) -> String {
+    if rescues == 0 {
+        state
+    } else {
+        format!("{state}, rescued")
+    }
+}
+
+/// How a trial was rescued, in words: `rescued at step 12: lr 0.1 → 0.01`.
+#[must_use]
+pub fn rescue_words(rescue: &Rescued) -> String {
+    format!(
+        "rescued at step {}: {} {} → {}",
+        rescue.healthy_step,
+        rescue.parameter,
+        short(rescue.from),
+        short(rescue.to)
+    )
 }
 
 /// A configuration in one line, short: the optimizer, its rate and the schedule first, then the

@@ -379,6 +379,7 @@ impl Coordinator<'_> {
                     seed,
                     target,
                     resume,
+                    resume_step,
                 } => {
                     let id = AttemptId { trial, attempt };
                     if !self.performed.contains(&(id, false)) {
@@ -388,6 +389,7 @@ impl Coordinator<'_> {
                             seed,
                             target,
                             resume,
+                            resume_step,
                         };
                         answers.extend(self.launch(&order)?);
                     }

@@ -50,6 +50,16 @@ pub(crate) struct Order<'a> {
     pub(crate) seed: u32,
     pub(crate) target: Option<u64>,
     pub(crate) resume: bool,
+    pub(crate) resume_step: Option<u64>,
+}
+
+/// How many checkpoints trials are to keep, where one may be asked for again: all of them, if that
+/// is not absurd.
+fn kept_checkpoints(spec: &StudySpec) -> u64 {
+    const MOST: u64 = 1000;
+    const UNKNOWN: u64 = 100;
+    spec.planned_steps()
+        .map_or(UNKNOWN, |steps| steps.min(MOST))
 }
 
 impl Workshop {
@@ -129,6 +139,19 @@ impl Workshop {
             (
                 protocol::RESUME_FROM,
                 path(&files.checkpoints).filter(|_| resume),
+            ),
+            (
+                protocol::RESUME_STEP,
+                order
+                    .resume_step
+                    .filter(|_| resume)
+                    .map(|step| step.to_string().into()),
+            ),
+            (
+                protocol::KEEP_CHECKPOINTS,
+                spec.divergence
+                    .rescue
+                    .map(|_| kept_checkpoints(spec).to_string().into()),
             ),
             (protocol::SESSION, text(self.session.word(order.id))),
         ];

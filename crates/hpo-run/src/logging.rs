@@ -148,6 +148,7 @@ pub(crate) fn log_event(history: &History, event: &Event) {
         EventKind::TrialSuggested { trial, .. }
         | EventKind::TrialPaused { trial }
         | EventKind::TrialRequeued { trial }
+        | EventKind::TrialRescued { trial, .. }
         | EventKind::TrialCompleted { trial }
         | EventKind::TrialStopped { trial, .. }
         | EventKind::TrialFailed { trial, .. } => log_trial(history, *trial, &event.kind),
@@ -170,6 +171,9 @@ fn log_trial(history: &History, trial: TrialId, kind: &EventKind) {
             tracing::info!(trial, attempt, %config, "trial suggested");
         }
         EventKind::TrialPaused { .. } => tracing::info!(trial, attempt, value, "trial paused"),
+        EventKind::TrialRescued { rescue, .. } => {
+            tracing::info!(trial, attempt, rescue = plain(rescue), "trial rescued");
+        }
         EventKind::TrialRequeued { .. } => tracing::info!(trial, attempt, "trial put back"),
         EventKind::TrialCompleted { .. } => {
             tracing::info!(trial, attempt, value, "trial completed")

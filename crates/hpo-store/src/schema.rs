@@ -6,8 +6,8 @@ use rusqlite::Connection;
 
 use crate::error::StoreError;
 
-/// The newest format of the study database that this program writes and reads: 2 has findings among
-/// the events. Older ones are brought up to it when they are written to.
+/// The newest format of the study database that this program writes and reads: 2 has findings and
+/// rescues among the events. Older ones are brought up to it when they are written to.
 pub const FORMAT: u32 = 2;
 
 /// SQLite's `application_id`: "hpo" and a zero byte, so that `file` and other tools can tell.
@@ -60,6 +60,10 @@ WITH unfenced AS (
       WHERE e.trial = r.trial AND e.seq < r.seq
         AND (e.event = 'attempt_launching' AND e.attempt > r.attempt
              OR e.event = 'attempt_ended' AND e.attempt = r.attempt))
+     AND NOT EXISTS (
+     SELECT 1 FROM events e
+      WHERE e.trial = r.trial AND e.seq > r.seq AND e.event = 'trial_rescued'
+        AND r.step > (e.body ->> '$.rescue.healthy_step'))
 ), numbered AS (
   SELECT *, sum(new_row) OVER (PARTITION BY trial ORDER BY seq) AS line FROM unfenced
 )
@@ -87,7 +91,9 @@ WITH standing AS (
          max(seq) FILTER (WHERE event NOT IN
            ('attempt_started', 'attempt_ended', 'stop_requested', 'found')) AS newest,
          max(attempt) FILTER (WHERE event = 'attempt_launching') AS attempts,
-         min(at) FILTER (WHERE event = 'attempt_started') AS started
+         min(at) FILTER (WHERE event = 'attempt_started') AS started,
+         count(*) FILTER (WHERE event = 'trial_rescued') AS rescues,
+         max(seq) FILTER (WHERE event = 'trial_rescued') AS rescued
     FROM events WHERE trial IS NOT NULL GROUP BY trial
 ), curve AS (
   SELECT trial, max(step) AS step,
@@ -98,6 +104,7 @@ WITH standing AS (
 SELECT s.trial,
        CASE n.event
          WHEN 'trial_suggested' THEN 'queued' WHEN 'trial_requeued' THEN 'queued'
+         WHEN 'trial_rescued' THEN 'queued'
          WHEN 'trial_paused' THEN 'paused' WHEN 'trial_completed' THEN 'completed'
          WHEN 'trial_stopped' THEN 'stopped' WHEN 'trial_failed' THEN 'failed'
          ELSE 'running' END AS state,
@@ -108,16 +115,20 @@ SELECT s.trial,
                  WHEN '-Infinity' THEN -9e999 ELSE m.value END
           FROM json_each(r.metrics) m WHERE m.key = (SELECT metric FROM study)) AS value,
        c.step AS step,
-       b.body -> '$.config' AS params,
+       CASE WHEN s.rescued IS NULL THEN b.body -> '$.config'
+            ELSE json_set(b.body -> '$.config', '$.' || json_quote(z.body ->> '$.rescue.parameter'),
+                          z.body ->> '$.rescue.to') END AS params,
        coalesce(s.attempts, 0) AS attempts,
        b.body ->> '$.bracket' AS bracket,
        strftime('%FT%H:%M:%fZ', b.at / 1000.0, 'unixepoch') AS suggested,
        strftime('%FT%H:%M:%fZ', s.started / 1000.0, 'unixepoch') AS started,
        CASE WHEN n.event IN ('trial_completed', 'trial_stopped', 'trial_failed')
-            THEN strftime('%FT%H:%M:%fZ', n.at / 1000.0, 'unixepoch') END AS ended
+            THEN strftime('%FT%H:%M:%fZ', n.at / 1000.0, 'unixepoch') END AS ended,
+       s.rescues AS rescues
   FROM standing s
   JOIN events n ON n.seq = s.newest
   JOIN events b ON b.trial = s.trial AND b.event = 'trial_suggested'
+  LEFT JOIN events z ON z.seq = s.rescued
   LEFT JOIN curve c ON c.trial = s.trial
   LEFT JOIN reports r ON r.seq = c.measured
  ORDER BY s.trial;

@@ -88,6 +88,21 @@ pub struct Rescue {
     pub lr_factor: f64,
 }
 
+/// A rescue that took place: the trial goes on with another configuration than it was proposed with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rescued {
+    /// The parameter that was changed: `lr` or `learning_rate`.
+    pub parameter: String,
+    /// What it was.
+    pub from: f64,
+    /// What it is now.
+    pub to: f64,
+    /// The last good step, to which the trial went back: that of its best report before it was lost.
+    pub healthy_step: u64,
+    /// Why it was rescued, for people.
+    pub evidence: String,
+}
+
 /// What a finding says of a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

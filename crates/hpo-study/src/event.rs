@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use hpo_recipe::Config;
 
-use crate::divergence::Finding;
+use crate::divergence::{Finding, Rescued};
 use crate::id::{AttemptNumber, Timestamp, TrialId};
 use crate::spec::StudySpec;
 
@@ -125,6 +125,13 @@ pub enum EventKind {
         /// The trial.
         trial: TrialId,
     },
+    /// A trial that came to nothing waits to go on from a good checkpoint with a smaller learning rate.
+    TrialRescued {
+        /// The trial.
+        trial: TrialId,
+        /// What was changed, and where it goes on.
+        rescue: Rescued,
+    },
     /// The trial reached its end and has a value.
     TrialCompleted {
         /// The trial.
@@ -166,6 +173,11 @@ pub enum StopIntent {
     },
     /// It is put back, to go on in a later session.
     Requeue,
+    /// It goes back to a good checkpoint and on from there with a smaller learning rate.
+    Rescue {
+        /// What is changed, and where it goes on.
+        rescue: Rescued,
+    },
 }
 
 /// Why a trial was stopped before its end.

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use hpo_recipe::Config;
 
-use crate::divergence::Finding;
+use crate::divergence::{Finding, Rescued};
 use crate::event::{AttemptEnd, Event, EventKind, FailReason, StopIntent, StopReason, StudyEnd};
 use crate::id::{AttemptNumber, Timestamp, TrialId};
 use crate::spec::StudySpec;
@@ -48,6 +48,9 @@ pub struct Trial {
     pub curve: Curve,
     /// What was found in that, in order.
     pub findings: Vec<Finding>,
+    /// How often, and how, it was rescued from divergence: it then has another configuration than it
+    /// was proposed with.
+    pub rescues: Vec<Rescued>,
     /// When it was suggested.
     pub suggested: Timestamp,
     /// When its first process started.
@@ -227,6 +230,11 @@ impl Curve {
         }
     }
 
+    /// Forgets what came after a step.
+    fn cut_after(&mut self, step: u64) {
+        self.truncate(self.steps.partition_point(|s| *s <= step));
+    }
+
     fn truncate(&mut self, rows: usize) {
         self.steps.truncate(rows);
         self.objective.truncate(rows);
@@ -247,6 +255,12 @@ impl Trial {
     #[must_use]
     pub fn hopeless(&self) -> Option<&Finding> {
         self.findings.last().filter(|f| f.verdict.is_hopeless())
+    }
+    /// For a trial that was rescued the step that a new process is to go back to, at most: the last
+    /// one that counts.
+    #[must_use]
+    pub fn resume_step(&self) -> Option<u64> {
+        (!self.rescues.is_empty()).then(|| self.curve.last_step().unwrap_or(0))
     }
     /// The attempt that counts: the last one.
     #[must_use]
@@ -350,6 +364,7 @@ impl History {
                     attempts: Vec::new(),
                     curve: Curve::default(),
                     findings: Vec::new(),
+                    rescues: Vec::new(),
                     suggested: at,
                     started: None,
                     ended: None,
@@ -451,6 +466,15 @@ impl History {
             }
             EventKind::TrialPaused { trial } => self.settle(*trial, TrialState::Paused, event),
             EventKind::TrialRequeued { trial } => self.settle(*trial, TrialState::Queued, event),
+            EventKind::TrialRescued { trial, rescue } => {
+                self.settle(*trial, TrialState::Queued, event)?;
+                let record = self.trial_mut(*trial, event)?;
+                record.config.set(&rescue.parameter, rescue.to);
+                record.curve.cut_after(rescue.healthy_step);
+                record.findings.retain(|f| f.step <= rescue.healthy_step);
+                record.rescues.push(rescue.clone());
+                Ok(())
+            }
             EventKind::TrialCompleted { trial } => {
                 self.settle(*trial, TrialState::Completed, event)?;
                 self.failures_in_a_row = 0;

@@ -17,7 +17,7 @@ pub mod space;
 pub mod spec;
 pub mod study_file;
 
-pub use divergence::{Divergence, DivergencePolicy, Finding, NoProgress, Rescue, Verdict};
+pub use divergence::{Divergence, DivergencePolicy, Finding, NoProgress, Rescue, Rescued, Verdict};
 pub use event::{AttemptEnd, Event, EventKind, FailReason, StopIntent, StopReason, StudyEnd};
 pub use history::{Attempt, Curve, History, HistoryError, Trial, TrialState};
 pub use hpo_recipe::{Config, Value};

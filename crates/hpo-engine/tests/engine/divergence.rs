@@ -1,6 +1,6 @@
 //! What is done about runs that come to nothing.
 
-use hpo_engine::Engine;
+use hpo_engine::{Command, Engine};
 use hpo_search::{Rng, Sampler};
 use hpo_study::*;
 
@@ -119,6 +119,82 @@ fn another_metric_than_the_objective_can_be_watched() {
         panic!("{:?}", driver.state(0))
     };
     assert_eq!(reason.word(), "no_progress");
+}
+
+#[test]
+fn a_rescued_trial_goes_back_with_a_smaller_rate_as_often_as_it_may() {
+    let rescue = Rescue {
+        attempts: 1,
+        lr_factor: 0.5,
+    };
+    let spec = StudySpec {
+        divergence: Divergence {
+            rescue: Some(rescue),
+            ..wishes(DivergencePolicy::Auto, Some(2.3), Some(100))
+        },
+        run_cap: Some(1),
+        ..spec()
+    };
+    let log = [opened(spec)];
+    let sampler = Box::new(Fixed([("lr", 0.4)].into_iter().collect()));
+    let engine = Engine::with(&log, sampler, Box::new(Told::starting(None))).unwrap();
+    let mut driver = Driver {
+        engine,
+        log: log.to_vec(),
+        now: START,
+        slots: 1,
+    };
+    driver.session();
+    // It learns until step 17 and explodes at step 20.
+    let loss = |step: u64| match step {
+        17 => 0.4,
+        0..20 => 0.5,
+        _ => 8.0,
+    };
+    let explode = |driver: &mut Driver, attempt, from| {
+        for step in from..=100 {
+            driver.step([report(0, attempt, step, loss(step))]);
+            if !driver.stops().is_empty() {
+                return;
+            }
+        }
+    };
+    explode(&mut driver, 1, 1);
+    // What it still says does not count any more, and how it ends neither.
+    driver.step([report(0, 1, 99, 0.1)]);
+    let told = driver.step([ended(0, 1, exit(1))]);
+    assert_eq!(
+        told,
+        [
+            "attempt_ended 0/1",
+            "trial_rescued 0",
+            "attempt_launching 0/2"
+        ]
+    );
+    let trial = &driver.engine.history().trials()[0];
+    assert_eq!(trial.curve.last_step(), Some(17));
+    assert_eq!(trial.config.number("lr"), Some(0.2));
+    assert!(trial.hopeless().is_none());
+    let launch = driver.engine.outstanding();
+    let [
+        Command::Launch {
+            config,
+            resume_step,
+            resume,
+            ..
+        },
+    ] = launch.as_slice()
+    else {
+        panic!("{launch:?}")
+    };
+    assert_eq!(
+        (config.number("lr"), *resume_step, *resume),
+        (Some(0.2), Some(17), true)
+    );
+    // It explodes again, and there is no second rescue.
+    explode(&mut driver, 2, 18);
+    let told = driver.step([ended(0, 2, exit(1))]);
+    assert_eq!(told[1], "trial_stopped 0 (diverged)", "{told:?}");
 }
 
 #[test]

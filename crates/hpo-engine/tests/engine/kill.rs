@@ -175,6 +175,63 @@ fn what_was_found_does_not_depend_on_when_the_coordinator_died() {
     }
 }
 
+#[test]
+fn a_rescue_does_not_depend_on_when_the_coordinator_died() {
+    // At a small rate the trainings that explode do not.
+    let train = |start: &Start| {
+        let large = start.config.number("lr").is_some_and(|lr| lr > 0.05);
+        let trial = TrialId(if large { start.trial.0 } else { 0 });
+        falling(&Start {
+            trial,
+            ..start.clone()
+        })
+    };
+    let mut spec = StudySpec {
+        run_cap: Some(5),
+        divergence: Divergence {
+            chance: Some(2.3),
+            planned_steps: Some(60),
+            rescue: Some(Rescue {
+                attempts: 1,
+                lr_factor: 0.1,
+            }),
+            ..Divergence::default()
+        },
+        ..spec()
+    };
+    spec.space.parameters[0].name = "lr".into();
+    for branch in &mut spec.space.parameters[0].branches {
+        branch.domain = Domain::Constant(Value::Float(0.1));
+    }
+    let calm = Sim::new(1, train).run(spec.clone()).unwrap();
+    let of = |t: &Trial| (t.state.word(), t.rescues.len(), t.config.number("lr"));
+    let seen: Vec<_> = calm.history.trials().iter().map(of).collect();
+    let (plain, rescued) = (
+        ("completed", 0, Some(0.1)),
+        ("completed", 1, Some(0.1 * 0.1)),
+    );
+    // The fourth never learned: there is nothing to go back to.
+    let lost = ("stopped", 0, Some(0.1));
+    assert_eq!(seen, [plain, rescued, plain, lost, rescued]);
+    for trial in calm.history.trials() {
+        assert!(
+            trial
+                .rescues
+                .iter()
+                .all(|r| (10..30).contains(&r.healthy_step))
+        );
+    }
+    for kill in deaths(&calm.log) {
+        let killed = Sim::new(1, train).killed(kill).run(spec.clone()).unwrap();
+        assert_eq!(result(&killed), result(&calm), "{kill:?}");
+        let rescues = |outcome: &Outcome| {
+            let trials = outcome.history.trials().iter();
+            trials.map(|t| t.rescues.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(rescues(&killed), rescues(&calm), "{kill:?}");
+    }
+}
+
 /// All that must not depend on when the coordinator died: configurations, fates, values, curves.
 fn result(outcome: &Outcome) -> Vec<String> {
     let trial = |t: &Trial| {

@@ -72,6 +72,7 @@ fn a_launch_says_all_a_process_needs() {
         seed: seed::derive(7, TrialId(0), Purpose::Training) as u32,
         target: Some(9),
         resume,
+        resume_step: None,
     };
     assert_eq!(driver.engine.outstanding(), [expected(1, false)]);
     driver.step([started(0, 1), ended(0, 1, exit(1))]);

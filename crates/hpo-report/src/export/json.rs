@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hpo_study::{Config, Goal, History, Trial, TrialId, Value};
+use hpo_study::{Config, Goal, History, Rescued, Trial, TrialId, Value};
 use serde::Serialize;
 
 /// What `hpo best -f json` prints. Fields are added in later versions, never changed.
@@ -18,6 +18,7 @@ struct Best<'a> {
     params: &'a Config,
     metrics: BTreeMap<String, Value>,
     steps: Option<u64>,
+    rescued: &'a [Rescued],
 }
 
 pub(super) fn write(history: &History, trial: &Trial) -> String {
@@ -33,6 +34,7 @@ pub(super) fn write(history: &History, trial: &Trial) -> String {
         params: &trial.config,
         metrics: row.metrics,
         steps: row.steps,
+        rescued: &trial.rescues,
     };
     // Plain data with text keys: this cannot fail.
     serde_json::to_string_pretty(&best).unwrap_or_default() + "\n"

@@ -147,12 +147,18 @@ fn headline(history: &History, trial: &Trial) -> String {
     let value = trial
         .value()
         .map_or_else(|| "no value".to_owned(), crate::number::short);
-    format!(
+    let mut text = format!(
         "trial {} of {}: {} = {value} ({direction})",
         trial.id,
         history.spec().name,
         metric.name
-    )
+    );
+    // The value was not reached with this configuration from the beginning.
+    for rescue in &trial.rescues {
+        text += "; ";
+        text += &crate::trials::rescue_words(rescue);
+    }
+    text
 }
 
 /// Quotes a word for a POSIX shell, if it needs that.

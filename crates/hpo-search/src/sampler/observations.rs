@@ -7,9 +7,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use hpo_study::{
-    Event, EventKind, Goal, History, Space, Trial, TrialId, TrialState,
-};
+use hpo_study::{Event, EventKind, Goal, History, Space, Trial, TrialId, TrialState};
 
 use super::encoding::{Encoding, Point, fingerprint};
 
@@ -215,6 +213,10 @@ fn outcome(trial: &Trial, goal: Goal) -> Option<Outcome> {
             Outcome::Infeasible
         })
     };
+    // What became of it says nothing of the configuration that was proposed, but that it diverged.
+    if !trial.rescues.is_empty() {
+        return Some(Outcome::Infeasible);
+    }
     match &trial.state {
         TrialState::Completed => Some(match last()? {
             Outcome::Partial { loss, .. } => Outcome::Complete { loss },

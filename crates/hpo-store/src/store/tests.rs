@@ -1,7 +1,7 @@
 use hpo_study::{
     AttemptEnd, CommandJob, Config, Cpu, EarlyTerminate, FailReason, Failure, Finding, Goal,
-    History, Job, Method, Metric, Space, StopIntent, StopReason, StudyEnd, StudySpec, Trial,
-    TrialState, Value, Verdict,
+    History, Job, Method, Metric, Rescued, Space, StopIntent, StopReason, StudyEnd, StudySpec,
+    Trial, TrialState, Value, Verdict,
 };
 use proptest::prelude::*;
 
@@ -181,7 +181,17 @@ fn next_of(record: &Trial, choice: usize, noise: usize) -> EventKind {
             },
         },
         (_, 0) => EventKind::TrialPaused { trial },
-        (_, 1 | 2) => EventKind::TrialRequeued { trial },
+        (_, 1) => EventKind::TrialRequeued { trial },
+        (_, 2) => EventKind::TrialRescued {
+            trial,
+            rescue: Rescued {
+                parameter: "lr".to_owned(),
+                from: 0.1,
+                to: 0.1 / noise as f64,
+                healthy_step: noise as u64 % 5,
+                evidence: "it \"diverged\"".to_owned(),
+            },
+        },
         (_, 3) => EventKind::TrialFailed {
             trial,
             reason: FailReason::Lost,
@@ -255,11 +265,13 @@ type Seen = (
     u32,
     bool,
     bool,
+    f64,
+    u32,
 );
 
 fn trials_seen(store: &Store) -> Vec<Seen> {
     let sql = "SELECT trial, state, reason, value, step, attempts, started IS NOT NULL, \
-               ended IS NOT NULL, params FROM trials";
+               ended IS NOT NULL, params, params ->> 'lr', rescues FROM trials";
     let mut statement = store.connection.prepare(sql).unwrap();
     let rows = statement.query_map([], |row| {
         let params: String = row.get(8)?;
@@ -273,6 +285,8 @@ fn trials_seen(store: &Store) -> Vec<Seen> {
             row.get(5)?,
             row.get(6)?,
             row.get(7)?,
+            row.get(9)?,
+            row.get(10)?,
         ))
     });
     rows.unwrap().collect::<Result<_, _>>().unwrap()
@@ -289,6 +303,8 @@ fn trials_meant(history: &History) -> Vec<Seen> {
             t.attempts.len() as u32,
             t.started.is_some(),
             t.ended.is_some(),
+            t.config.number("lr").unwrap(),
+            t.rescues.len() as u32,
         )
     };
     history.trials().iter().map(row).collect()

@@ -255,7 +255,8 @@ mod tests {
             "program: train.py",
             "{name: loss}",
             "divergence: {policy: warn, metric: train_acc, goal: maximize, chance: 0.1, \
-             planned_steps: 500, recover_steps: 50, grace_steps: 20, no_progress: false}",
+             planned_steps: 500, recover_steps: 50, grace_steps: 20, no_progress: false, \
+             rescue: {attempts: 2, lr_factor: 0.5}}",
         );
         let expected = Divergence {
             policy: DivergencePolicy::Warn,
@@ -268,7 +269,10 @@ mod tests {
             recover_steps: Some(50),
             grace_steps: 20,
             no_progress: NoProgress::Warn,
-            rescue: None,
+            rescue: Some(Rescue {
+                attempts: 2,
+                lr_factor: 0.5,
+            }),
         };
         assert_eq!(read, expected);
     }

@@ -558,6 +558,11 @@ pub(crate) static DIVERGENCE: Table = Table {
             Shape::Flag,
             "also stop trials that never left chance; true if absent",
         ),
+        key(
+            "rescue",
+            Shape::Table(&RESCUE),
+            "instead of stopping, go on from a good checkpoint with a smaller learning rate",
+        ),
     ],
     foreign: &[
         ("num_classes", "it belongs to `metric`"),
@@ -577,6 +582,25 @@ const POLICIES: &[Word] = &[
     ),
     word("off", "nobody looks"),
 ];
+
+/// `divergence.rescue`
+pub(crate) static RESCUE: Table = Table {
+    title: "`rescue`",
+    keys: &[
+        key(
+            "attempts",
+            Shape::Whole(1, 100),
+            "how often at most, per trial; 1 if absent",
+        ),
+        key(
+            "lr_factor",
+            INSIDE_UNIT,
+            "the learning rate is multiplied by this; 0.1 if absent",
+        ),
+    ],
+    foreign: &[("factor", "did you mean `lr_factor`?")],
+    hint: Some("write `rescue: {attempts: 1, lr_factor: 0.1}`"),
+};
 
 /// `cpu`
 pub(crate) static CPU: Table = Table {

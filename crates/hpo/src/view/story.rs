@@ -64,6 +64,17 @@ impl Story {
                     text,
                 })
             }
+            EventKind::TrialRescued { trial, rescue } => Some(Line {
+                tone: Tone::Mild,
+                text: format!(
+                    "trial {trial} goes back to step {} with {} {} → {}: {}",
+                    rescue.healthy_step,
+                    rescue.parameter,
+                    short(rescue.from),
+                    short(rescue.to),
+                    rescue.evidence
+                ),
+            }),
             EventKind::TrialRequeued { trial: id } => again(trial(id)?),
             EventKind::DrainRequested => Some(plain(draining(history))),
             EventKind::StopRequested {

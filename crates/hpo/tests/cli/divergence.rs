@@ -82,6 +82,82 @@ fn a_warning_stops_nothing() {
     assert!(ended.stderr.contains("looks diverged at step"), "{ended:?}");
 }
 
+/// A training that writes a checkpoint per step and explodes at step 20 at a large rate.
+const RESCUABLE: &str = r#"
+for argument in "$@"; do
+  case $argument in
+    --lr=*) lr=${argument#--lr=} ;;
+  esac
+done
+step=0
+if [ -n "$HPO_RESUME_FROM" ]; then
+  for file in $(ls "$HPO_RESUME_FROM" | sort -n); do
+    if [ -z "$HPO_RESUME_STEP" ] || [ "$file" -le "$HPO_RESUME_STEP" ]; then step=$file; fi
+  done
+fi
+echo "attempt $HPO_ATTEMPT keeps $HPO_KEEP_CHECKPOINTS goes on from $step"
+while [ $step -lt 100 ]; do
+  step=$((step + 1))
+  loss=0.5
+  if [ $step = 15 ]; then loss=0.4; fi
+  if [ $step -ge 20 ] && [ "$lr" = 0.4 ]; then loss=8.0$step; fi
+  echo "[hpo] {\"step\": $step, \"loss\": $loss}"
+  touch "$HPO_CHECKPOINT_DIR/$step"
+done
+if [ "$lr" = 0.4 ]; then sleep 600; fi
+"#;
+
+#[test]
+fn a_lost_run_is_rescued_and_marked() {
+    let bench = Bench::new();
+    let wishes = "divergence: {planned_steps: 100, chance: 2.3, rescue: {lr_factor: 0.5}}";
+    shell_study(
+        &bench,
+        RESCUABLE,
+        &format!("run_cap: 1\nstop_grace: 1s\n{wishes}"),
+    );
+    let text = bench.read("study.yaml");
+    bench.write(
+        "study.yaml",
+        &text.replace("x: {min: 0.0, max: 1.0}", "lr: {value: 0.4}"),
+    );
+    let ended = bench.run(&["run", "study.yaml"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(
+        ended
+            .stderr
+            .contains("goes back to step 15 with lr 0.4 → 0.2"),
+        "{ended:?}"
+    );
+    let trial = &bench.trials()[0];
+    assert_eq!(
+        (&trial["state"], &trial["steps"]),
+        (&json!("completed"), &json!(100))
+    );
+    assert_eq!(
+        (&trial["rescues"], &trial["params"]["lr"]),
+        (&json!(1), &json!(0.2))
+    );
+    let said = bench.run(&["logs", "0", "--stdout"]).stdout;
+    assert!(
+        said.contains("attempt 1 keeps 100 goes on from 0"),
+        "{said}"
+    );
+    assert!(
+        said.contains("attempt 2 keeps 100 goes on from 15"),
+        "{said}"
+    );
+    let details = bench.json(&["trial", "0", "-f", "json"]);
+    assert_eq!(details["rescued"][0]["healthy_step"], 15);
+    assert_eq!(details["curve"]["steps"].as_array().unwrap().len(), 100);
+    let best = bench.run(&["best"]);
+    assert!(
+        best.stdout.contains("; rescued at step 15: lr 0.4 → 0.2\n"),
+        "{best:?}"
+    );
+    assert!(bench.run(&["trials"]).stdout.contains("completed, rescued"));
+}
+
 #[test]
 fn logged_curves_are_judged() {
     let bench = Bench::new();
