@@ -13,7 +13,14 @@ use crate::simulate::{
 };
 use crate::{Next, Verdict};
 
-const METHODS: [Method; 4] = [Method::Grid, Method::Random, Method::Sobol, Method::Tpe];
+const METHODS: [Method; 6] = [
+    Method::Grid,
+    Method::Random,
+    Method::Sobol,
+    Method::Tpe,
+    Method::Gp,
+    Method::Bayes,
+];
 
 /// Those that do not learn.
 const BLIND: [Method; 3] = [Method::Grid, Method::Random, Method::Sobol];
@@ -149,7 +156,7 @@ fn every_sampler_stays_in_every_space_with_every_scheduler() {
 fn all_choices_and_branches_come_up() {
     for method in METHODS.into_iter().filter(|m| *m != Method::Grid) {
         let log = Simulation::new(
-            study(rich(), method, EarlyTerminate::None, 400),
+            study(rich(), method, EarlyTerminate::None, 150),
             Worker::default(),
             3,
         )
@@ -331,7 +338,22 @@ fn ten_thousand_trials_leave_nobody_waiting() {
     let with_methods = METHODS.map(|method| (method, EarlyTerminate::None));
     for (method, rule) in with_rules.chain(with_methods) {
         let mut log = Log::new(study(rich(), method, rule, 10_000));
+        // A Gaussian process is asked now and then only: the others come from somewhere else.
+        let every = if [Method::Gp, Method::Bayes].contains(&method) {
+            1000
+        } else {
+            1
+        };
         while log.history.trials().len() < 10_000 {
+            let count = log.history.trials().len();
+            if !count.is_multiple_of(every) {
+                let u = (count as f64 * 0.618_034).fract();
+                let config =
+                    rich().build(|i, _, domain, _| domain.at((u * (i + 1) as f64).fract()));
+                let trial = log.start(config.clone(), 0, None);
+                through(&mut log, trial, None, &config);
+                continue;
+            }
             match log.scheduler.next(&log.history, true) {
                 Next::Start { bracket, target } => {
                     let trial = TrialId(log.history.trials().len() as u32);

@@ -519,7 +519,7 @@ fn mutated() -> impl Strategy<Value = String> {
     ];
     let change = (prop::sample::select(slots), prop::sample::select(values));
     let changes = prop::collection::vec(change, 0..5);
-    let methods = prop::sample::select(vec!["grid", "random", "sobol", "tpe"]);
+    let methods = prop::sample::select(vec!["grid", "random", "sobol", "tpe", "gp", "bayes"]);
     (changes, prop::sample::select(distributions), methods).prop_map(
         |(changes, distribution, method)| {
             let get = |slot: &str, default: &str| {

@@ -1,12 +1,18 @@
 //! Samplers: which configuration is tried next. A new one is a file here and a row in
 //! [`build_sampler`].
 
+mod bayes;
 mod encoding;
+mod gp;
 mod grid;
+mod minimize;
+mod normal;
 mod observations;
 mod parzen;
 mod random;
 mod sobol;
+mod surrogate;
+mod targets;
 mod tpe;
 
 use hpo_study::{Config, Domain, Method, Space, StudySpec};
@@ -23,6 +29,8 @@ pub fn build_sampler(spec: &StudySpec) -> Box<dyn Sampler> {
         Method::Random => Box::new(random::Random::new(&spec.space)),
         Method::Sobol => Box::new(sobol::Sobol::new(spec)),
         Method::Tpe => Box::new(tpe::Tpe::new(spec)),
+        Method::Gp => Box::new(gp::Gp::new(spec)),
+        Method::Bayes => Box::new(bayes::Bayes::new(spec)),
     }
 }
 

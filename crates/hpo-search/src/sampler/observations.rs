@@ -93,6 +93,11 @@ impl Observations {
         &self.order[..self.feasible]
     }
 
+    /// Indices into [`Observations::told`], best first; after the feasible ones the infeasible ones.
+    pub(crate) fn order(&self) -> &[usize] {
+        &self.order
+    }
+
     /// Trials that have told nothing yet and still may.
     pub(crate) fn pending(&self) -> impl ExactSizeIterator<Item = TrialId> + '_ {
         self.pending.iter().copied()

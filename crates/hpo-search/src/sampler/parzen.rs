@@ -8,6 +8,7 @@
 //! Bandwidths follow Scott's rule with the floor of arXiv 2304.11127, section 3.3.
 
 use super::encoding::{Encoding, Kind, Point};
+use super::normal;
 
 /// A branch number that no branch has.
 const INACTIVE: u16 = u16::MAX;
@@ -262,8 +263,8 @@ fn cell_table(place: f64, cells: usize, bandwidth: f64) -> Vec<f32> {
     let low = (place / width).floor() * width;
     let density = |center: usize| {
         let center = (center as f64 + 0.5) * width;
-        let inside = normal_mass(-center / bandwidth, (1.0 - center) / bandwidth);
-        let here = normal_mass(
+        let inside = normal::between(-center / bandwidth, (1.0 - center) / bandwidth);
+        let here = normal::between(
             (low - center) / bandwidth,
             (low + width - center) / bandwidth,
         );
@@ -282,7 +283,7 @@ fn normal_factors(
     bandwidth: f64,
 ) -> (Vec<f32>, Vec<f32>) {
     let height = |center: f64| {
-        let inside = normal_mass(-center / bandwidth, (1.0 - center) / bandwidth);
+        let inside = normal::between(-center / bandwidth, (1.0 - center) / bandwidth);
         -(bandwidth * inside).ln() - 0.5 * (2.0 * std::f64::consts::PI).ln()
     };
     let direct = places.len() < 2 * TABLE;
@@ -313,12 +314,6 @@ fn normal_factors(
         )
     });
     factors.unzip()
-}
-
-/// The mass of the standard normal distribution between two points.
-fn normal_mass(low: f64, high: f64) -> f64 {
-    let half = std::f64::consts::FRAC_1_SQRT_2;
-    0.5 * (libm::erf(high * half) - libm::erf(low * half))
 }
 
 /// The exponential function in single precision, within 10⁻⁵ of it where |x| <= 86, beyond that as at

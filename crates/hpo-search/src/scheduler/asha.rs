@@ -162,8 +162,8 @@ impl Scheduler for Asha {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hpo_study::StopReason;
     use crate::simulate::{Log, spec};
+    use hpo_study::StopReason;
     use hpo_study::{Config, EarlyTerminate, Goal, Method, Space};
     use proptest::prelude::*;
 

@@ -130,8 +130,14 @@ const METHODS: &[Word] = &[
         "tpe",
         "learns: where good trials are dense (tree-structured Parzen estimator)",
     ),
-    refused("bayes", NOT_YET),
-    refused("gp", NOT_YET),
+    word(
+        "gp",
+        "learns: a Gaussian process of the loss over the space",
+    ),
+    word(
+        "bayes",
+        "learns: the best of these for most studies, early and late",
+    ),
     refused("cmaes", NOT_YET),
     refused("bohb", NOT_YET),
     refused(

@@ -198,6 +198,8 @@ fn read_study(
             "random" => Some(Method::Random),
             "sobol" => Some(Method::Sobol),
             "tpe" => Some(Method::Tpe),
+            "gp" => Some(Method::Gp),
+            "bayes" => Some(Method::Bayes),
             _ => None,
         });
     let time_cap = root

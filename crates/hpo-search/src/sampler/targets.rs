@@ -1,0 +1,158 @@
+//! From losses to what a Gaussian process can fit: values of mean 0 and variance 1, smaller is better.
+//!
+//! The better half of the trials keeps its losses' proportions, the worse half only its order, and the
+//! good end is stretched: after the half-rank and log warpings of Google Vizier (Song et al., "The
+//! Vizier Gaussian process bandit algorithm", 2024; arXiv 2408.11527, appendix B). So neither a loss of
+//! 10³⁰ nor a plateau of bad ones hides the differences that matter.
+
+use super::normal;
+use super::observations::{Observations, Outcome};
+
+/// How much the good end is stretched (the algorithm's `s`).
+const STRETCH: f64 = 1.5;
+
+/// For each that told something its value; all infeasible ones have the same, not better than any.
+pub(crate) fn targets(observations: &Observations) -> Vec<f64> {
+    let (told, ranking) = (observations.told(), observations.ranking());
+    let loss = |i: &usize| match told[*i].outcome {
+        Outcome::Complete { loss } => Some(loss),
+        _ => None,
+    };
+    let losses: Vec<Option<f64>> = ranking.iter().map(loss).collect();
+    let values = warp(&losses, told.len() - ranking.len());
+    let mut of_told = vec![0.0; told.len()];
+    for (i, value) in observations.order().iter().zip(values) {
+        of_told[*i] = value;
+    }
+    of_told
+}
+
+/// The values of losses in order from the best, then of the infeasible ones. `None` is a loss that does
+/// not compare with the others: its trial was stopped early, and stands where it stood then.
+fn warp(losses: &[Option<f64>], infeasible: usize) -> Vec<f64> {
+    let by_rank = by_rank(losses, infeasible);
+    let known = losses.iter().flatten().count();
+    let halves = if 2 * known > losses.len() {
+        by_halves(losses, &by_rank)
+    } else {
+        None
+    };
+    standardized(stretched(halves.unwrap_or(by_rank)))
+}
+
+/// Quantiles of the normal distribution by rank; equal losses have equal ones.
+fn by_rank(losses: &[Option<f64>], infeasible: usize) -> Vec<f64> {
+    let total = losses.len() + infeasible;
+    let mut values = Vec::with_capacity(total);
+    while values.len() < total {
+        let first = values.len();
+        let is_equal = |i: &usize| match (losses.get(first), losses.get(*i)) {
+            (Some(Some(a)), Some(Some(b))) => a == b,
+            (None, None) => true,
+            _ => *i == first,
+        };
+        let last = (first..total).take_while(is_equal).last().unwrap_or(first);
+        let middle = 0.5 * (first + last) as f64;
+        let quantile = normal::quantile((middle + 0.625) / (total as f64 + 0.25));
+        values.resize(last + 1, quantile);
+    }
+    values
+}
+
+/// The better half by distance from the median, in units of its own spread; the others by rank. `None`
+/// where the better half has no spread.
+fn by_halves(losses: &[Option<f64>], by_rank: &[f64]) -> Option<Vec<f64>> {
+    let mut last = losses.iter().flatten().next().copied()?;
+    let mut filled = Vec::with_capacity(losses.len());
+    for loss in losses {
+        last = loss.unwrap_or(last);
+        filled.push(last);
+    }
+    let middle = (filled.len() - 1) / 2;
+    let median = filled[middle];
+    let better = filled.iter().take_while(|loss| **loss < median).count();
+    let squares: f64 = filled[..better]
+        .iter()
+        .map(|l| (l - median) * (l - median))
+        .sum();
+    let spread = (squares / better.max(1) as f64).sqrt();
+    if !(spread > 0.0 && spread.is_finite()) {
+        return None;
+    }
+    let near = filled[..better].iter().map(|loss| (loss - median) / spread);
+    let far = by_rank[better..]
+        .iter()
+        .map(|value| (value - by_rank[middle]).max(0.0));
+    Some(near.chain(far).collect())
+}
+
+/// Rising values, with the differences at the low end made larger and those at the high end smaller.
+fn stretched(values: Vec<f64>) -> Vec<f64> {
+    let (Some(low), Some(high)) = (values.first().copied(), values.last().copied()) else {
+        return values;
+    };
+    let width = (high - low).max(1e-12);
+    let stretch = |v: f64| ((STRETCH - 1.0) * (v - low) / width).ln_1p();
+    values.into_iter().map(stretch).collect()
+}
+
+fn standardized(values: Vec<f64>) -> Vec<f64> {
+    let count = values.len().max(1) as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let variance = values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / count;
+    let deviation = variance.sqrt().max(1e-9);
+    values.into_iter().map(|v| (v - mean) / deviation).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn some(losses: &[f64]) -> Vec<Option<f64>> {
+        losses.iter().copied().map(Some).collect()
+    }
+
+    #[test]
+    fn the_better_half_keeps_its_proportions_and_the_worse_one_its_order() {
+        let values = warp(&some(&[0.0, 3.0, 4.0, 5.0, 1e30]), 1);
+        assert!(values.is_sorted());
+        assert!(values[1] - values[0] > 2.0 * (values[2] - values[1]));
+        assert_eq!(values[4], warp(&some(&[0.0, 3.0, 4.0, 5.0, 6.0]), 1)[4]);
+        assert!(values[5] > values[4], "infeasible is worse than all");
+    }
+
+    #[test]
+    fn what_is_equal_has_equal_values() {
+        let values = warp(&some(&[1.0, 2.0, 2.0, 9.0, 9.0, 9.0]), 2);
+        assert_eq!(values[1], values[2]);
+        assert_eq!(values[3], values[5]);
+        assert_eq!(values[6], values[7]);
+        assert_eq!(warp(&some(&[4.0, 4.0]), 0), [0.0, 0.0]);
+        assert_eq!(warp(&[], 1), [0.0]);
+        assert_eq!(warp(&[], 0), Vec::<f64>::new());
+    }
+
+    #[test]
+    fn without_enough_complete_trials_ranks_are_all() {
+        let losses = [Some(1.0), None, None, None];
+        assert_eq!(warp(&losses, 0), warp(&[None, None, None, None], 0));
+    }
+
+    proptest! {
+        #[test]
+        fn values_are_finite_rising_and_standard(
+            mut losses in prop::collection::vec(prop_oneof![-10.0..10.0_f64, any::<f64>()], 1..40),
+            infeasible in 0_usize..5,
+        ) {
+            losses.retain(|loss| loss.is_finite());
+            losses.sort_by(f64::total_cmp);
+            let values = warp(&some(&losses), infeasible);
+            prop_assert_eq!(values.len(), losses.len() + infeasible);
+            prop_assert!(values.is_sorted(), "{:?}", values);
+            prop_assert!(values.iter().all(|v| v.abs() < 20.0), "{:?}", values);
+            let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+            prop_assert!(mean.abs() < 1e-6);
+        }
+    }
+}
