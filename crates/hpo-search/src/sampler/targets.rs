@@ -2,7 +2,7 @@
 //!
 //! The better half of the trials keeps its losses' proportions, the worse half only its order, and the
 //! good end is stretched: after the half-rank and log warpings of Google Vizier (Song et al., "The
-//! Vizier Gaussian process bandit algorithm", 2024; arXiv 2408.11527, appendix B). So neither a loss of
+//! Vizier Gaussian process bandit algorithm", 2024; arXiv 2408.11527). So neither a loss of
 //! 10³⁰ nor a plateau of bad ones hides the differences that matter.
 
 use super::normal;
