@@ -1,6 +1,6 @@
 //! Who watches a trial: its detector, and the reports that it has seen.
 
-use hpo_study::{DivergencePolicy, Finding, History, StudySpec, Trial, Verdict};
+use hpo_study::{DivergencePolicy, Finding, History, StudySpec, Trial};
 
 use crate::divergence::{self as detector, Chance, Detector, Settings};
 
@@ -136,13 +136,6 @@ pub(crate) fn points(history: &History, trial: &Trial) -> Vec<(u64, f64)> {
 
 /// A finding as it stands in the log.
 fn record(found: &detector::Finding, metric: &str) -> Finding {
-    let verdict = match found.verdict {
-        detector::Verdict::Diverged => Verdict::Diverged,
-        detector::Verdict::Stuck => Verdict::Stuck,
-        detector::Verdict::NoProgress => Verdict::NoProgress,
-        detector::Verdict::Spiking => Verdict::Spiking,
-        detector::Verdict::Recovered => Verdict::Recovered,
-    };
     // JSON has no infinite numbers; the words have them.
     let finite = |x: Option<f64>| x.filter(|x| x.is_finite());
     let detector::Evidence {
@@ -155,7 +148,7 @@ fn record(found: &detector::Finding, metric: &str) -> Finding {
         remaining,
     } = found.evidence;
     Finding {
-        verdict,
+        verdict: found.verdict,
         step: found.step,
         rule: found.rule.to_owned(),
         certain: found.certain,

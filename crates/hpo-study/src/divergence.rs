@@ -104,14 +104,15 @@ pub struct Rescued {
 }
 
 /// What a finding says of a trial.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Above chance or not finite, and not coming back.
     Diverged,
     /// At chance, or most of what it had learned is lost, and nothing moves.
     Stuck,
-    /// Never left chance, neither down nor up.
+    /// Never left chance, neither down nor up: the learning rate is too small, or no gradient
+    /// comes through.
     NoProgress,
     /// Information: at least a third of what had been learned is lost.
     Spiking,
@@ -136,6 +137,12 @@ impl Verdict {
             Self::Spiking => "spiking",
             Self::Recovered => "recovered",
         }
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
     }
 }
 

@@ -1,10 +1,11 @@
 //! The state machine: reports in, findings out.
 
 use super::cells::{Cell, Cells, GOOD, median};
-use super::finding::{Evidence, Finding, State, Verdict};
+use super::finding::{Evidence, Finding, State};
 use super::scale::Scale;
 use super::settings::{Chance, Patience, Settings};
 use super::trend::{ERRORS, Trend, height_of};
+use hpo_study::Verdict;
 
 /// Not lower than this counts as having learned nothing: a loss of .98 times chance.
 const NOTHING: f64 = -0.02;
@@ -211,7 +212,7 @@ impl Detector {
             to_return,
         } = found;
         let certain = self.is_certain(level);
-        self.state = verdict.state();
+        self.state = verdict.into();
         self.settled = certain && verdict.is_hopeless();
         let evidence = Evidence {
             non_finite: None,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use hpo_study::Verdict;
 use serde::{Deserialize, Serialize};
 
 /// Where a run stands.
@@ -37,55 +38,16 @@ impl State {
     }
 }
 
-/// What a finding says of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Above chance or not finite, and not coming back.
-    Diverged,
-    /// At chance, or most of what it had learned is lost, and nothing moves.
-    Stuck,
-    /// Never left chance, neither down nor up: the learning rate is too small, or no gradient
-    /// comes through.
-    NoProgress,
-    /// Information: at least a third of what had been learned is lost.
-    Spiking,
-    /// Information: back from a spike, or from where it seemed hopeless.
-    Recovered,
-}
-
-impl Verdict {
-    /// Whether it says that going on is of no use.
-    pub fn is_hopeless(self) -> bool {
-        matches!(self, Self::Diverged | Self::Stuck | Self::NoProgress)
-    }
-
-    /// The state that a run is in after it.
-    pub fn state(self) -> State {
-        match self {
-            Self::Diverged => State::Diverged,
-            Self::Stuck => State::Stuck,
-            Self::NoProgress => State::NoProgress,
-            Self::Spiking => State::Spiking,
-            Self::Recovered => State::Recovered,
+impl From<Verdict> for State {
+    /// The state that a run is in after a finding.
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Diverged => Self::Diverged,
+            Verdict::Stuck => Self::Stuck,
+            Verdict::NoProgress => Self::NoProgress,
+            Verdict::Spiking => Self::Spiking,
+            Verdict::Recovered => Self::Recovered,
         }
-    }
-
-    /// Its name in files and tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Diverged => "diverged",
-            Self::Stuck => "stuck",
-            Self::NoProgress => "no_progress",
-            Self::Spiking => "spiking",
-            Self::Recovered => "recovered",
-        }
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 

@@ -38,5 +38,6 @@ mod settings;
 mod trend;
 
 pub use detector::Detector;
-pub use finding::{Evidence, Finding, State, Verdict};
+pub use finding::{Evidence, Finding, State};
+pub use hpo_study::Verdict;
 pub use settings::{Chance, Patience, Settings};

@@ -108,7 +108,7 @@ fn judge(run: &Run, arguments: &DivergenceArguments) -> Result<Row, String> {
     let (finding, state) = hopeless(settings, points);
     Ok(Row {
         id: run.id.clone(),
-        verdict: finding.map_or(state, |finding| finding.verdict.name()),
+        verdict: finding.map_or(state, |finding| finding.verdict.word()),
         step: finding.map(|finding| finding.step),
         rule: finding.map(|finding| finding.rule),
         certain: finding.map(|finding| finding.certain),
@@ -130,7 +130,7 @@ fn hopeless(settings: Settings, points: &[Point]) -> (Option<Finding>, &'static 
         let found = detector.observe(step, value);
         if let Some(finding) = found.filter(|finding| finding.verdict.is_hopeless()) {
             if finding.certain {
-                return (Some(finding), finding.verdict.name());
+                return (Some(finding), finding.verdict.word());
             }
             warning = warning.or(Some(finding));
         }

@@ -439,7 +439,7 @@ proptest! {
             let Some(finding) = detector.observe(at, value) else { continue };
             prop_assert!(finding.certain || finding.rule != "non_finite");
             prop_assert!(!finding.to_string().is_empty());
-            prop_assert!(finding.verdict.state() == detector.state());
+            prop_assert!(State::from(finding.verdict) == detector.state());
             if finding.verdict.is_hopeless() {
                 let again = given.is_none_or(|certain: bool| finding.certain && !certain);
                 prop_assert!(again, "a verdict is given once, or once more for certain");
