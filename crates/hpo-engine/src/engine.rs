@@ -254,10 +254,12 @@ impl Engine {
                 target: attempt.target,
                 resume: number.0 > 1,
                 resume_step: trial.resume_step(),
+                assignment: attempt.assignment.clone(),
             }),
-            TrialState::Stopping(_) => Some(Command::Stop {
+            TrialState::Stopping(ref intent) => Some(Command::Stop {
                 trial: id,
                 attempt: number,
+                at_once: matches!(intent, StopIntent::MakeRoom { at_once: true, .. }),
             }),
             _ => None,
         }
@@ -536,6 +538,7 @@ impl Engine {
                 trial,
                 attempt,
                 target,
+                assignment: None,
             },
         )
     }

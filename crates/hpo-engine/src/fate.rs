@@ -162,7 +162,7 @@ pub(crate) fn after_end(
             trial: id,
             rescue: rescue.clone(),
         },
-        TrialState::Stopping(StopIntent::Requeue)
+        TrialState::Stopping(StopIntent::Requeue | StopIntent::MakeRoom { .. })
             if !(is_exit(end, 0) && at_last_step(history, trial)) =>
         {
             EventKind::TrialRequeued { trial: id }
@@ -202,6 +202,13 @@ fn by_itself(
             trial,
             format!("killed by {}", signal_name(*signal)),
             stderr,
+        ),
+        AttemptEnd::OutOfMemory { oom, .. } => failed(
+            trial,
+            FailReason::Oom {
+                evidence: oom.message.clone(),
+                tried: 1,
+            },
         ),
         AttemptEnd::NotStarted { error } => failed(
             trial,
@@ -378,5 +385,6 @@ pub(crate) fn failure_detail(reason: &FailReason) -> String {
         FailReason::NotStarted { error } => format!("it could not be started: {error}"),
         FailReason::NoMetric => "it ended well but never reported the objective".to_owned(),
         FailReason::Lost => "its process vanished".to_owned(),
+        FailReason::Oom { evidence, .. } => evidence.clone(),
     }
 }

@@ -20,6 +20,7 @@
 pub mod divergence;
 mod engine;
 mod fate;
+pub mod gpu;
 mod seam;
 pub mod sim;
 mod watch;

@@ -1,7 +1,9 @@
 //! What the engine and the shell around it say to each other.
 
 use hpo_study::protocol::Report;
-use hpo_study::{AttemptEnd, AttemptNumber, Config, TrialId};
+use hpo_study::{Assignment, AttemptEnd, AttemptNumber, Config, TrialId};
+
+use crate::gpu::{Gpu, HostMemory, TrialUsage};
 
 /// Something that happened outside.
 ///
@@ -45,11 +47,28 @@ pub enum Input {
 }
 
 /// What of the machine can be used at present.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inventory {
     /// How many trials may have a process at once: the smaller of the machine's cores and the
     /// study's limit. With 0 nothing is started, and a study does not come to its end.
     pub cpu_slots: u32,
+    /// The GPUs that the study may use, as they were last seen, in the order of their numbers.
+    pub gpus: Vec<Gpu>,
+    /// What the attempts that have not ended use, where that is known.
+    pub usage: Vec<TrialUsage>,
+    /// The main memory; `None`: unknown.
+    pub host: Option<HostMemory>,
+}
+
+impl Inventory {
+    /// A machine of which only the places for processes are known.
+    #[must_use]
+    pub fn slots(cpu_slots: u32) -> Self {
+        Self {
+            cpu_slots,
+            ..Self::default()
+        }
+    }
 }
 
 /// Something that was decided and that the shell is to perform.
@@ -71,6 +90,8 @@ pub enum Command {
         resume: bool,
         /// Only checkpoints that are not after this step count (`HPO_RESUME_STEP`); `None`: all do.
         resume_step: Option<u64>,
+        /// What of the machine is set aside for it; `None`: that is not counted.
+        assignment: Option<Assignment>,
     },
     /// End the process. Answered by [`Input::Ended`].
     Stop {
@@ -78,5 +99,7 @@ pub enum Command {
         trial: TrialId,
         /// The attempt.
         attempt: AttemptNumber,
+        /// Its memory is needed now: it gets no time to end by itself.
+        at_once: bool,
     },
 }

@@ -279,9 +279,7 @@ impl Session<'_> {
     fn run(mut self) -> Result<History, Halt> {
         /// Far more than any study in a test takes.
         const MOST_STEPS: usize = 2_000_000;
-        let inventory = Inventory {
-            cpu_slots: self.sim.slots,
-        };
+        let inventory = Inventory::slots(self.sim.slots);
         let events = self.engine.begin_session(self.world.now, 1, "sim")?;
         if self.append(events)? {
             return Err(Halt::Killed);
@@ -386,7 +384,7 @@ impl Session<'_> {
                         answers.push(self.world.launch(&start, script, self.sim.slots)?);
                     }
                 }
-                Command::Stop { trial, attempt } => {
+                Command::Stop { trial, attempt, .. } => {
                     if self.performed.insert((trial, attempt, false)) {
                         let grace = self.engine.history().spec().stop_grace;
                         self.world.stop(trial, attempt, grace);

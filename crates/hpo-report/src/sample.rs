@@ -98,10 +98,13 @@ pub(crate) fn spec() -> StudySpec {
         }),
         cpu: Cpu {
             max_parallel: Some(2),
+            ..Cpu::default()
         },
+        gpu: None,
         failure: Failure {
             crash_retries: 1,
             stop_after_consecutive: 5,
+            oom: hpo_study::OomPolicy::Retry,
         },
         stop_grace: Duration::from_secs(10),
     }
@@ -131,6 +134,7 @@ impl Log {
             trial,
             attempt,
             target: Some(9),
+            assignment: None,
         });
         self.push(EventKind::AttemptStarted {
             trial,

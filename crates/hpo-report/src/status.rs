@@ -127,12 +127,13 @@ pub struct Running {
     pub params: Config,
 }
 
-const STATES: [&str; 6] = [
+const STATES: [&str; 7] = [
     "queued",
     "running",
     "paused",
     "completed",
     "stopped",
+    "infeasible",
     "failed",
 ];
 
@@ -270,7 +271,7 @@ pub fn counts(history: &History) -> String {
             None => parts.push((word, 1)),
         }
     }
-    const ORDER: [&str; 11] = [
+    const ORDER: [&str; 12] = [
         "completed",
         "pruned",
         "diverged",
@@ -278,6 +279,7 @@ pub fn counts(history: &History) -> String {
         "without progress",
         "stopped by the user",
         "cut off by time",
+        "infeasible",
         "failed",
         "running",
         "paused",

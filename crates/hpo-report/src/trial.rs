@@ -105,6 +105,7 @@ pub fn end_words(end: &AttemptEnd) -> String {
     match end {
         AttemptEnd::Exited { code, .. } => format!("exit code {code}"),
         AttemptEnd::Signaled { signal, .. } => format!("signal {signal}"),
+        AttemptEnd::OutOfMemory { oom, .. } => format!("out of memory: {}", oom.message),
         AttemptEnd::NotStarted { error } => format!("not started: {error}"),
         AttemptEnd::Lost => "lost: the coordinator was gone too".to_owned(),
     }

@@ -19,9 +19,9 @@ use crate::text::printable;
 pub struct TrialRow {
     /// Its number, from 0.
     pub trial: TrialId,
-    /// `queued`, `running`, `paused`, `completed`, `stopped` or `failed`.
+    /// `queued`, `running`, `paused`, `completed`, `stopped`, `infeasible` or `failed`.
     pub state: &'static str,
-    /// Why it was stopped or failed: `pruned`, `diverged`, `stuck`, `no_progress`, `user`, `time_cap`; `crash`,
+    /// Why it was stopped or failed: `pruned`, `diverged`, `stuck`, `no_progress`, `user`, `time_cap`; `oom`; `crash`,
     /// `not_started`, `no_metric`, `lost`.
     pub reason: Option<&'static str>,
     /// The reason's evidence, in words.
@@ -117,6 +117,7 @@ pub fn detail(state: &TrialState) -> Option<String> {
         TrialState::Failed(FailReason::Lost) => {
             Some("its process vanished, again and again".to_owned())
         }
+        TrialState::Failed(FailReason::Oom { evidence, .. }) => Some(evidence.clone()),
         _ => None,
     }
 }

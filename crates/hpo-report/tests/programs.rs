@@ -48,10 +48,12 @@ fn history(config: &Config) -> History {
             max_iter: EPOCHS,
             eta: 3,
         }),
-        cpu: Cpu { max_parallel: None },
+        cpu: Cpu::default(),
+        gpu: None,
         failure: Failure {
             crash_retries: 0,
             stop_after_consecutive: 0,
+            oom: hpo_study::OomPolicy::Retry,
         },
         stop_grace: Duration::from_secs(1),
     };
@@ -70,6 +72,7 @@ fn history(config: &Config) -> History {
             trial,
             attempt,
             target: None,
+            assignment: None,
         },
         EventKind::AttemptStarted {
             trial,

@@ -380,6 +380,7 @@ impl Coordinator<'_> {
                     target,
                     resume,
                     resume_step,
+                    ..
                 } => {
                     let id = AttemptId { trial, attempt };
                     if !self.performed.contains(&(id, false)) {
@@ -394,10 +395,14 @@ impl Coordinator<'_> {
                         answers.extend(self.launch(&order)?);
                     }
                 }
-                Command::Stop { trial, attempt } => {
+                Command::Stop {
+                    trial,
+                    attempt,
+                    at_once,
+                } => {
                     let id = AttemptId { trial, attempt };
                     if self.performed.insert((id, true)) {
-                        answers.extend(self.stop(id));
+                        answers.extend(self.stop(id, at_once));
                     }
                 }
             }
@@ -453,10 +458,11 @@ impl Coordinator<'_> {
         }
     }
 
-    fn stop(&mut self, id: AttemptId) -> Option<Input> {
+    fn stop(&mut self, id: AttemptId, at_once: bool) -> Option<Input> {
         if self.executor.has(id) {
-            self.executor
-                .cancel(id, self.engine.history().spec().stop_grace);
+            let grace = self.engine.history().spec().stop_grace;
+            let grace = if at_once { Duration::ZERO } else { grace };
+            self.executor.cancel(id, grace);
             return None;
         }
         // It waited for room and was never started.

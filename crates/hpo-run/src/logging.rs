@@ -82,9 +82,36 @@ pub(crate) fn log_event(history: &History, event: &Event) {
             trial,
             attempt,
             target,
+            assignment,
         } => {
-            tracing::info!(trial = trial.0, attempt = attempt.0, target, "launching");
+            let assignment = assignment.as_ref().map(plain);
+            tracing::info!(
+                trial = trial.0,
+                attempt = attempt.0,
+                target,
+                assignment,
+                "launching"
+            );
         }
+        EventKind::TrialWaiting { trial, waiting } => {
+            tracing::info!(trial = trial.0, waiting = plain(waiting), "trial waits");
+        }
+        EventKind::MemoryMeasured {
+            trial,
+            attempt,
+            memory,
+        } => {
+            tracing::info!(
+                trial = trial.0,
+                attempt = attempt.0,
+                memory = plain(memory),
+                "memory measured"
+            );
+        }
+        EventKind::GpuChanged { gpu, lost } => match lost {
+            Some(why) => tracing::warn!(gpu, why, "a GPU cannot be used"),
+            None => tracing::info!(gpu, "a GPU can be used again"),
+        },
         EventKind::AttemptStarted {
             trial,
             attempt,

@@ -36,10 +36,12 @@ pub(crate) fn spec(space: Space, method: Method, early_terminate: EarlyTerminate
         space,
         divergence: hpo_study::Divergence::default(),
         early_terminate,
-        cpu: Cpu { max_parallel: None },
+        cpu: Cpu::default(),
+        gpu: None,
         failure: Failure {
             crash_retries: 0,
             stop_after_consecutive: 0,
+            oom: hpo_study::OomPolicy::Retry,
         },
         stop_grace: Duration::from_secs(1),
     }
@@ -210,6 +212,7 @@ impl Log {
             trial,
             attempt,
             target,
+            assignment: None,
         });
         self.push(EventKind::AttemptStarted {
             trial,

@@ -7,8 +7,8 @@ use rusqlite::Connection;
 use crate::error::StoreError;
 
 /// The newest format of the study database that this program writes and reads: 2 has findings and
-/// rescues among the events. Older ones are brought up to it when they are written to.
-pub const FORMAT: u32 = 2;
+/// rescues among the events, 3 what is known of memory. Older ones are brought up to it when they are written to.
+pub const FORMAT: u32 = 3;
 
 /// SQLite's `application_id`: "hpo" and a zero byte, so that `file` and other tools can tell.
 const APPLICATION_ID: i32 = 0x6870_6f00;
@@ -89,7 +89,8 @@ CREATE VIEW trials AS
 WITH standing AS (
   SELECT trial,
          max(seq) FILTER (WHERE event NOT IN
-           ('attempt_started', 'attempt_ended', 'stop_requested', 'found')) AS newest,
+           ('attempt_started', 'attempt_ended', 'stop_requested', 'found', 'trial_waiting',
+            'memory_measured')) AS newest,
          max(attempt) FILTER (WHERE event = 'attempt_launching') AS attempts,
          min(at) FILTER (WHERE event = 'attempt_started') AS started,
          count(*) FILTER (WHERE event = 'trial_rescued') AS rescues,
@@ -106,7 +107,9 @@ SELECT s.trial,
          WHEN 'trial_suggested' THEN 'queued' WHEN 'trial_requeued' THEN 'queued'
          WHEN 'trial_rescued' THEN 'queued'
          WHEN 'trial_paused' THEN 'paused' WHEN 'trial_completed' THEN 'completed'
-         WHEN 'trial_stopped' THEN 'stopped' WHEN 'trial_failed' THEN 'failed'
+         WHEN 'trial_stopped' THEN 'stopped'
+         WHEN 'trial_failed' THEN
+           CASE n.body ->> '$.reason.reason' WHEN 'oom' THEN 'infeasible' ELSE 'failed' END
          ELSE 'running' END AS state,
        n.body ->> '$.reason.reason' AS reason,
        coalesce(n.body ->> '$.reason.evidence', n.body ->> '$.reason.how',

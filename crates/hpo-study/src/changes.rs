@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+use crate::memory::GpuSpec;
 use crate::space::Space;
 use crate::spec::{Job, StudySpec};
 
@@ -29,7 +30,7 @@ impl Differences {
 
 /// Compares the study as it was opened with what its file says now.
 ///
-/// Allowed: `description`, `run_cap`, `time_cap`, `cpu`, `failure`, `stop_grace`, `divergence`. Refused:
+/// Allowed: `description`, `run_cap`, `time_cap`, `cpu`, `gpu`, `failure`, `stop_grace`, `divergence`. Refused:
 /// everything else.
 #[must_use]
 pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
@@ -47,6 +48,7 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
         early_terminate,
         divergence,
         cpu,
+        gpu,
         failure,
         stop_grace,
     } = old;
@@ -65,6 +67,15 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
         parallel(cpu.max_parallel),
         parallel(new.cpu.max_parallel),
     );
+    let memory = |n: Option<u64>| n.map_or("not counted".to_owned(), crate::memory::bytes);
+    allow(
+        "cpu.memory_limit",
+        memory(cpu.memory_limit),
+        memory(new.cpu.memory_limit),
+    );
+    let gpus = |gpu: &Option<GpuSpec>| gpu.as_ref().map_or("none".to_owned(), word);
+    allow("gpu", gpus(gpu), gpus(&new.gpu));
+    allow("failure.oom", word(&failure.oom), word(&new.failure.oom));
     let count = |n: u32| n.to_string();
     allow(
         "failure.crash_retries",

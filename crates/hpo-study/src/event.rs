@@ -12,6 +12,7 @@ use hpo_recipe::Config;
 
 use crate::divergence::{Finding, Rescued};
 use crate::id::{AttemptNumber, Timestamp, TrialId};
+use crate::memory::{Assignment, MemorySeen, Oom, Waiting};
 use crate::spec::StudySpec;
 
 /// Something that happened, and when.
@@ -66,6 +67,32 @@ pub enum EventKind {
         attempt: AttemptNumber,
         /// The process is to stop after this many steps; `None`: when it is done.
         target: Option<u64>,
+        /// What of the machine is set aside for it, where that is counted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        assignment: Option<Assignment>,
+    },
+    /// The trial waits for memory although there is a place for a process.
+    TrialWaiting {
+        /// The trial.
+        trial: TrialId,
+        /// What it waits for.
+        waiting: Waiting,
+    },
+    /// What an attempt uses became known, and with it what is set aside for it.
+    MemoryMeasured {
+        /// The trial.
+        trial: TrialId,
+        /// The attempt.
+        attempt: AttemptNumber,
+        /// What it was seen to use.
+        memory: MemorySeen,
+    },
+    /// A GPU cannot be used any more, or can be used again.
+    GpuChanged {
+        /// Its UUID.
+        gpu: String,
+        /// Why it cannot be used; `None`: it can.
+        lost: Option<String>,
     },
     /// The process runs.
     AttemptStarted {
@@ -173,6 +200,13 @@ pub enum StopIntent {
     },
     /// It is put back, to go on in a later session.
     Requeue,
+    /// It is put back, to go on when there is memory for it.
+    MakeRoom {
+        /// The numbers, for people.
+        evidence: String,
+        /// The memory is needed now: the process gets no time to end by itself.
+        at_once: bool,
+    },
     /// It goes back to a good checkpoint and on from there with a smaller learning rate.
     Rescue {
         /// What is changed, and where it goes on.
@@ -267,6 +301,13 @@ pub enum FailReason {
     NoMetric,
     /// Its process vanished, more often than it may.
     Lost,
+    /// It needs more memory than it may have.
+    Oom {
+        /// The numbers, for people.
+        evidence: String,
+        /// How often it was tried; 0: what it needs is more than the limit, so it was not.
+        tried: u32,
+    },
 }
 
 impl FailReason {
@@ -278,14 +319,16 @@ impl FailReason {
             Self::NotStarted { .. } => "not_started",
             Self::NoMetric => "no_metric",
             Self::Lost => "lost",
+            Self::Oom { .. } => "oom",
         }
     }
 
-    /// Whether the configuration is to blame, as far as one can know: it crashed, or never reported.
+    /// Whether the configuration is to blame, as far as one can know: it crashed, never reported, or
+    /// needs too much memory.
     /// A process that was lost or could not be started says nothing of its configuration.
     #[must_use]
     pub fn is_infeasible(&self) -> bool {
-        matches!(self, Self::Crash { .. } | Self::NoMetric)
+        matches!(self, Self::Crash { .. } | Self::NoMetric | Self::Oom { .. })
     }
 }
 
@@ -304,6 +347,17 @@ pub enum AttemptEnd {
     Signaled {
         /// The signal's number.
         signal: i32,
+        /// The last lines it wrote to stderr.
+        stderr: String,
+    },
+    /// There was not enough memory for it.
+    OutOfMemory {
+        /// Its exit code; `None`: a signal ended it.
+        code: Option<i32>,
+        /// The signal's number.
+        signal: Option<i32>,
+        /// How that is known.
+        oom: Oom,
         /// The last lines it wrote to stderr.
         stderr: String,
     },

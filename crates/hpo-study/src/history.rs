@@ -1,6 +1,7 @@
 //! The history: what the events so far add up to. [`History::apply`] is the only interpreter of
 //! events, live and on resume alike.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -10,6 +11,7 @@ use hpo_recipe::Config;
 use crate::divergence::{Finding, Rescued};
 use crate::event::{AttemptEnd, Event, EventKind, FailReason, StopIntent, StopReason, StudyEnd};
 use crate::id::{AttemptNumber, Timestamp, TrialId};
+use crate::memory::{Assignment, MemorySeen, Waiting};
 use crate::spec::StudySpec;
 
 /// Everything that is known of a study.
@@ -27,6 +29,7 @@ pub struct History {
     earlier_sessions: Duration,
     last_event: Timestamp,
     failures_in_a_row: u32,
+    lost_gpus: BTreeMap<String, String>,
 }
 
 /// One trial's record.
@@ -51,6 +54,8 @@ pub struct Trial {
     /// How often, and how, it was rescued from divergence: it then has another configuration than it
     /// was proposed with.
     pub rescues: Vec<Rescued>,
+    /// What it waits for, while it has no process although there is a place for one.
+    pub waiting: Option<Waiting>,
     /// When it was suggested.
     pub suggested: Timestamp,
     /// When its first process started.
@@ -100,6 +105,7 @@ impl TrialState {
             Self::Paused => "paused",
             Self::Completed => "completed",
             Self::Stopped(_) => "stopped",
+            Self::Failed(FailReason::Oom { .. }) => "infeasible",
             Self::Failed(_) => "failed",
         }
     }
@@ -143,6 +149,10 @@ pub struct Attempt {
     pub ended: Option<Timestamp>,
     /// How it ended.
     pub end: Option<AttemptEnd>,
+    /// What of the machine was set aside for it, where that is counted.
+    pub assignment: Option<Assignment>,
+    /// What it was seen to use, once that is known.
+    pub memory: Option<MemorySeen>,
 }
 
 /// What a trial reported, in columns: one row per step, steps rising. Reports of the same step add up
@@ -301,6 +311,7 @@ impl History {
             earlier_sessions: Duration::ZERO,
             last_event: event.at,
             failures_in_a_row: 0,
+            lost_gpus: BTreeMap::new(),
         })
     }
 
@@ -365,6 +376,7 @@ impl History {
                     curve: Curve::default(),
                     findings: Vec::new(),
                     rescues: Vec::new(),
+                    waiting: None,
                     suggested: at,
                     started: None,
                     ended: None,
@@ -375,6 +387,7 @@ impl History {
                 trial,
                 attempt,
                 target,
+                assignment,
             } => {
                 let session = self.sessions;
                 let record = self.trial_mut(*trial, event)?;
@@ -387,6 +400,7 @@ impl History {
                 }
                 record.state = TrialState::Launching;
                 record.target = *target;
+                record.waiting = None;
                 record.attempts.push(Attempt {
                     number: *attempt,
                     target: *target,
@@ -396,7 +410,32 @@ impl History {
                     pid: None,
                     ended: None,
                     end: None,
+                    assignment: assignment.clone(),
+                    memory: None,
                 });
+                Ok(())
+            }
+            EventKind::TrialWaiting { trial, waiting } => {
+                self.trial_mut(*trial, event)?.waiting = Some(waiting.clone());
+                Ok(())
+            }
+            EventKind::MemoryMeasured {
+                trial,
+                attempt,
+                memory,
+            } => {
+                if let Some(record) = self.current(*trial, *attempt, event)?
+                    && let Some(last) = record.attempts.last_mut()
+                {
+                    last.memory = Some(*memory);
+                }
+                Ok(())
+            }
+            EventKind::GpuChanged { gpu, lost } => {
+                match lost {
+                    Some(why) => self.lost_gpus.insert(gpu.clone(), why.clone()),
+                    None => self.lost_gpus.remove(gpu),
+                };
                 Ok(())
             }
             EventKind::AttemptStarted {
@@ -525,7 +564,7 @@ impl History {
         trial: TrialId,
         attempt: AttemptNumber,
         step: u64,
-        metrics: &std::collections::BTreeMap<String, f64>,
+        metrics: &BTreeMap<String, f64>,
         event: &Event,
     ) -> Result<(), HistoryError> {
         // Before a name is added: a report that does not count leaves no trace.
@@ -579,6 +618,7 @@ impl History {
         }
         if state.is_final() {
             record.ended = Some(event.at);
+            record.waiting = None;
         }
         record.state = state;
         Ok(())
@@ -661,6 +701,11 @@ impl History {
     #[must_use]
     pub fn failures_in_a_row(&self) -> u32 {
         self.failures_in_a_row
+    }
+    /// The GPUs that cannot be used at present, by UUID, and why.
+    #[must_use]
+    pub fn lost_gpus(&self) -> &BTreeMap<String, String> {
+        &self.lost_gpus
     }
     /// How long the study has run at `now`, all sessions together, pauses between them left out.
     #[must_use]

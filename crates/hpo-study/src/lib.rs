@@ -9,6 +9,7 @@ pub mod divergence;
 pub mod event;
 pub mod history;
 pub mod id;
+pub mod memory;
 pub mod plan;
 pub mod protocol;
 pub mod schema;
@@ -22,6 +23,10 @@ pub use event::{AttemptEnd, Event, EventKind, FailReason, StopIntent, StopReason
 pub use history::{Attempt, Curve, History, HistoryError, Trial, TrialState};
 pub use hpo_recipe::{Config, Value};
 pub use id::{AttemptNumber, Timestamp, TrialId};
+pub use memory::{
+    Assignment, Device, Devices, GpuShare, GpuSpec, LimitFor, MemoryKind, MemorySeen, Oom,
+    OomPolicy, WaitReason, Waiting,
+};
 pub use space::{Branch, Clause, Condition, Domain, Parameter, Scale, Space};
 pub use spec::{
     CommandJob, Cpu, EarlyTerminate, Failure, Goal, Job, Method, Metric, Rungs, StudySpec,

@@ -99,6 +99,12 @@ fn shape(shape_: Shape) -> Json {
                 { "type": "string", "pattern": "^\\s*[0-9P].*[a-zA-Z]\\s*$", "examples": ["8h", "1h30m"] }
             ]
         }),
+        Shape::Bytes => {
+            json!({ "type": "string", "pattern": BYTES, "examples": ["8GiB", "512MiB"] })
+        }
+        Shape::BytesOrAuto => json!({
+            "anyOf": [{ "const": "auto" }, { "type": "string", "pattern": BYTES }]
+        }),
         Shape::Value => json!({ "$ref": "#/$defs/value" }),
         Shape::List(of, least) => {
             json!({ "type": "array", "items": shape(*of), "minItems": least })
@@ -110,6 +116,9 @@ fn shape(shape_: Shape) -> Json {
         }
     }
 }
+
+/// An amount of memory: a number and a unit.
+const BYTES: &str = "^\\s*[0-9]+(\\.[0-9]+)?\\s*[kKmMgGtT][iI]?[bB]\\s*$";
 
 fn number(low: Bound<f64>, high: Bound<f64>) -> Json {
     let mut schema = Map::from_iter([("type".to_owned(), json!("number"))]);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use hpo_recipe::Value;
 
 use crate::divergence::Divergence;
+use crate::memory::{GpuSpec, OomPolicy};
 use crate::space::Space;
 
 /// A whole study, checked.
@@ -40,6 +41,9 @@ pub struct StudySpec {
     pub divergence: Divergence,
     /// What of the machine may be used.
     pub cpu: Cpu,
+    /// Which GPUs its trials are placed on, and how much of them; `None`: on none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuSpec>,
     /// What happens when trials fail.
     pub failure: Failure,
     /// How long a trial's process has to end after SIGTERM before it is killed.
@@ -293,10 +297,13 @@ impl Rungs {
 }
 
 /// What of the machine's processors may be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Cpu {
     /// Most trials at once; `None`: as many as the machine has cores.
     pub max_parallel: Option<u32>,
+    /// Most main memory of all trials together, in bytes; `None`: it is not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<u64>,
 }
 
 /// What happens when trials fail.
@@ -307,6 +314,9 @@ pub struct Failure {
     /// The study stops after this many failed trials in a row, since something common to all is
     /// wrong; 0: never.
     pub stop_after_consecutive: u32,
+    /// What becomes of a trial that ran out of memory.
+    #[serde(default)]
+    pub oom: OomPolicy,
 }
 
 #[cfg(test)]

@@ -60,6 +60,7 @@ fn launching(trial: u32, attempt: u32) -> EventKind {
         trial,
         attempt,
         target: None,
+        assignment: None,
     }
 }
 

@@ -151,7 +151,7 @@ pub(crate) struct TrialsArguments {
     #[arg(long)]
     pub(crate) best: bool,
     /// Only trials in this state
-    #[arg(long, value_parser = ["queued", "running", "paused", "completed", "stopped", "failed"])]
+    #[arg(long, value_parser = ["queued", "running", "paused", "completed", "stopped", "infeasible", "failed"])]
     pub(crate) state: Option<String>,
     /// At most this many
     #[arg(short = 'n', long, value_name = "NUMBER")]

@@ -45,10 +45,12 @@ pub(crate) fn spec() -> StudySpec {
         },
         divergence: hpo_study::Divergence::default(),
         early_terminate: EarlyTerminate::None,
-        cpu: Cpu { max_parallel: None },
+        cpu: Cpu::default(),
+        gpu: None,
         failure: Failure {
             crash_retries: 1,
             stop_after_consecutive: 0,
+            oom: hpo_study::OomPolicy::Retry,
         },
         stop_grace: Duration::from_secs(10),
     }
@@ -151,9 +153,7 @@ impl Driver {
 
     /// Takes one step; gives the names of its events: `trial_paused 0`.
     pub(crate) fn step(&mut self, inputs: impl IntoIterator<Item = Input>) -> Vec<String> {
-        let inventory = Inventory {
-            cpu_slots: self.slots,
-        };
+        let inventory = Inventory::slots(self.slots);
         let inputs = inputs.into_iter().collect();
         let events = self
             .engine

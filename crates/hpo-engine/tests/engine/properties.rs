@@ -81,7 +81,11 @@ prop_compose! {
             run_cap: Some(run_cap),
             time_cap: time_cap.map(Duration::from_secs),
             early_terminate,
-            failure: Failure { crash_retries, stop_after_consecutive },
+            failure: Failure {
+                crash_retries,
+                stop_after_consecutive,
+                oom: hpo_study::OomPolicy::Retry,
+            },
             ..spec()
         }
     }
@@ -145,7 +149,7 @@ proptest! {
         let mut log = vec![opened(spec)];
         let mut engine = Engine::new(&log).expect("opens");
         log.extend(engine.begin_session(START, 1, "here").expect("begins"));
-        let inventory = Inventory { cpu_slots: slots };
+        let inventory = Inventory::slots(slots);
         let mut now = START;
         for (milliseconds, inputs) in steps {
             now = now.plus(Duration::from_millis(milliseconds));

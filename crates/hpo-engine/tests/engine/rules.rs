@@ -73,6 +73,7 @@ fn a_launch_says_all_a_process_needs() {
         target: Some(9),
         resume,
         resume_step: None,
+        assignment: None,
     };
     assert_eq!(driver.engine.outstanding(), [expected(1, false)]);
     driver.step([started(0, 1), ended(0, 1, exit(1))]);
@@ -423,6 +424,7 @@ fn failures_in_a_row_end_the_study_and_put_back_what_runs() {
     let failure = Failure {
         crash_retries: 0,
         stop_after_consecutive: 2,
+        oom: hpo_study::OomPolicy::Retry,
     };
     let spec = StudySpec {
         failure,
@@ -468,6 +470,7 @@ fn a_study_does_not_leave_before_its_processes_have() {
     let failure = Failure {
         crash_retries: 0,
         stop_after_consecutive: 1,
+        oom: hpo_study::OomPolicy::Retry,
     };
     let mut driver = Driver::new(StudySpec { failure, ..spec() }, 2, Told::starting(None));
     driver.step([started(0, 1), started(1, 1), ended(0, 1, exit(1))]);

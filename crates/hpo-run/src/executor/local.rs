@@ -232,9 +232,7 @@ impl Local {
 
 impl Executor for Local {
     fn inventory(&self) -> Inventory {
-        Inventory {
-            cpu_slots: self.slots,
-        }
+        Inventory::slots(self.slots)
     }
 
     fn submit(&mut self, job: &Job) -> Result<Submitted, RunError> {

@@ -168,6 +168,7 @@ impl Session {
             trial,
             attempt,
             target,
+            assignment: None,
         })?;
         self.push(EventKind::AttemptStarted {
             trial,

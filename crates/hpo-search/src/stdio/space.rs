@@ -219,10 +219,12 @@ pub(super) fn spec(
         space: file.space,
         divergence: hpo_study::Divergence::default(),
         early_terminate,
-        cpu: Cpu { max_parallel: None },
+        cpu: Cpu::default(),
+        gpu: None,
         failure: Failure {
             crash_retries: 0,
             stop_after_consecutive: 0,
+            oom: hpo_study::OomPolicy::Retry,
         },
         stop_grace: Duration::ZERO,
     }

@@ -26,10 +26,12 @@ fn spec() -> StudySpec {
         space: Space::default(),
         divergence: hpo_study::Divergence::default(),
         early_terminate: EarlyTerminate::None,
-        cpu: Cpu { max_parallel: None },
+        cpu: Cpu::default(),
+        gpu: None,
         failure: Failure {
             crash_retries: 1,
             stop_after_consecutive: 5,
+            oom: hpo_study::OomPolicy::Retry,
         },
         stop_grace: Duration::from_secs(1),
     }
@@ -133,6 +135,7 @@ fn next_of(record: &Trial, choice: usize, noise: usize) -> EventKind {
             trial,
             attempt: AttemptNumber(count + 1),
             target: Some(noise as u64),
+            assignment: None,
         },
         (TrialState::Paused, _) => EventKind::TrialStopped {
             trial,

@@ -13,7 +13,7 @@ pub(crate) static STUDY: Table = Table {
     title: "the study",
     keys: STUDY_KEYS,
     foreign: &[
-        ("gpu", "placing trials on GPUs is not in this version"),
+        ("gpus", "did you mean `gpu`?"),
         (
             "confirm",
             "confirming the best with fresh seeds is not in this version",
@@ -105,6 +105,11 @@ const STUDY_KEYS: &[KeyFacts] = &[
         "what is done about runs that come to nothing",
     ),
     key("cpu", Shape::Table(&CPU), "what of the machine may be used"),
+    key(
+        "gpu",
+        Shape::Table(&GPU),
+        "the GPUs that trials are placed on; on none if absent",
+    ),
     key(
         "failure",
         Shape::Table(&FAILURE),
@@ -611,17 +616,96 @@ pub(crate) static RESCUE: Table = Table {
 /// `cpu`
 pub(crate) static CPU: Table = Table {
     title: "`cpu`",
-    keys: &[key(
-        "max_parallel",
-        Shape::Whole(1, 10_000),
-        "most trials at once; the number of cores if absent",
-    )],
-    foreign: &[(
-        "memory_limit",
-        "limits on main memory are not in this version",
-    )],
+    keys: &[
+        key(
+            "max_parallel",
+            Shape::Whole(1, 10_000),
+            "most trials at once; the number of cores if absent",
+        ),
+        key(
+            "memory_limit",
+            Shape::Bytes,
+            "most main memory of all trials together; not counted if absent",
+        ),
+    ],
+    foreign: &[("memory", "did you mean `memory_limit`?")],
     hint: Some("write `cpu: {max_parallel: 4}`"),
 };
+
+/// `gpu`
+pub(crate) static GPU: Table = Table {
+    title: "`gpu`",
+    keys: &[
+        key(
+            "devices",
+            Shape::Either(
+                "`all` or a list of GPUs",
+                &[Shape::Word(ALL_GPUS), Shape::List(&DEVICE, 1)],
+            ),
+            "which GPUs, by number or UUID; all if absent",
+        )
+        .hint("write `devices: all`, or `devices: [0, 1]` with numbers as `hpo gpus` shows them"),
+        key(
+            "memory_limit",
+            Shape::Bytes,
+            "most memory per GPU; all there is if absent",
+        ),
+        key(
+            "limit_for",
+            Shape::Word(LIMIT_FOR),
+            "whose memory the limit is for; card if absent",
+        ),
+        key(
+            "per_trial",
+            Shape::BytesOrAuto,
+            "what a trial needs; auto if absent: predicted, and learned from what trials use",
+        ),
+        key(
+            "headroom",
+            Shape::Bytes,
+            "what is kept free below the limit; 512MiB if absent",
+        ),
+        key(
+            "max_per_gpu",
+            Shape::Whole(1, 1000),
+            "most trials at once on one GPU; as many as fit if absent",
+        ),
+        key(
+            "size_parameters",
+            Shape::List(&PARAMETER_NAME, 1),
+            "parameters on which the need for memory depends, such as `hidden`; the batch size and \
+             the optimizer count anyway",
+        ),
+    ],
+    foreign: &[
+        ("limit", "did you mean `memory_limit`?"),
+        ("memory", "did you mean `memory_limit`?"),
+        ("max_parallel", "did you mean `max_per_gpu`?"),
+        ("count", "write `devices: [0, 1]`"),
+        ("ids", "did you mean `devices`?"),
+    ],
+    hint: Some("write `gpu: {devices: all, memory_limit: 8GiB}`"),
+};
+static DEVICE: Shape = Shape::Either(
+    "a GPU's number or UUID",
+    &[Shape::Whole(0, 4095), Shape::Text],
+);
+static PARAMETER_NAME: Shape = Shape::Text;
+const ALL_GPUS: &[Word] = &[word("all", "every GPU of the machine")];
+const LIMIT_FOR: &[Word] = &[
+    word(
+        "card",
+        "everybody on the card: what other processes use is part of it",
+    ),
+    word("study", "this study's trials alone"),
+];
+const OOM: &[Word] = &[
+    word(
+        "retry",
+        "started again with more memory set aside, at most twice, at last alone",
+    ),
+    word("fail", "infeasible at once"),
+];
 
 /// `failure`
 pub(crate) static FAILURE: Table = Table {
@@ -637,13 +721,15 @@ pub(crate) static FAILURE: Table = Table {
             Shape::Whole(0, 1_000_000),
             "the study stops after so many failed trials in a row; 0: never; 5 if absent",
         ),
-    ],
-    foreign: &[
-        ("oom", "rules for memory are not in this version"),
-        (
-            "stall_timeout",
-            "rules for stalled trials are not in this version",
+        key(
+            "oom",
+            Shape::Word(OOM),
+            "what becomes of a trial that ran out of memory; retry if absent",
         ),
     ],
+    foreign: &[(
+        "stall_timeout",
+        "rules for stalled trials are not in this version",
+    )],
     hint: Some("write `failure: {crash_retries: 1, stop_after_consecutive: 5}`"),
 };

@@ -8,6 +8,7 @@
 mod divergence;
 mod domain;
 mod keys;
+mod memory;
 mod parameters;
 mod problem;
 mod recipe;
@@ -214,6 +215,7 @@ fn read_study(
     let divergence = metric
         .as_ref()
         .and_then(|metric| divergence::read(root, metric, job.as_ref(), problems));
+    let gpu = memory::gpu(root, &space, space_is_sound, job.as_ref(), problems);
     Some(StudySpec {
         name: settings::name(root, source, problems)?,
         description: root
@@ -229,10 +231,11 @@ fn read_study(
         metric: metric?,
         run_cap,
         time_cap,
-        space,
         early_terminate: early_terminate?,
         divergence: divergence?,
         cpu: settings::cpu(root),
+        gpu: gpu?,
+        space,
         failure: settings::failure(root),
         stop_grace: root
             .get("stop_grace")

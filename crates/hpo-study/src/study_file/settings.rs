@@ -6,6 +6,7 @@ use super::problem::{Problems, Span};
 use super::yaml::{Kind, Node};
 use super::{shape, trainer};
 use crate::command;
+use crate::memory::OomPolicy;
 use crate::plan::{GridSize, grid_size};
 use crate::space::Space;
 use crate::spec::{CommandJob, Cpu, EarlyTerminate, Failure, Job, Method, Rungs};
@@ -349,6 +350,10 @@ pub(super) fn cpu(root: &Node) -> Cpu {
         max_parallel: node
             .and_then(Node::whole)
             .and_then(|n| u32::try_from(n).ok()),
+        memory_limit: root
+            .get("cpu")
+            .and_then(|cpu| cpu.get("memory_limit"))
+            .and_then(|node| shape::amount(node).ok()),
     }
 }
 
@@ -363,5 +368,9 @@ pub(super) fn failure(root: &Node) -> Failure {
     Failure {
         crash_retries: whole("crash_retries", 1),
         stop_after_consecutive: whole("stop_after_consecutive", 5),
+        oom: match root.get("failure").and_then(|failure| failure.get("oom")) {
+            Some(node) if node.text() == Some("fail") => OomPolicy::Fail,
+            _ => OomPolicy::Retry,
+        },
     }
 }

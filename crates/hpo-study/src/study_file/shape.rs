@@ -27,6 +27,10 @@ pub(crate) enum Shape {
     Whole(i64, i64),
     /// A length of time: `8h`, `1h30m`, or seconds as a number.
     Duration,
+    /// An amount of memory: `8GiB`.
+    Bytes,
+    /// The same, or the word `auto`.
+    BytesOrAuto,
     /// A value of a search space: a scalar, or a list of such values.
     Value,
     /// A list of at least this many.
@@ -146,6 +150,8 @@ impl Shape {
             Self::Whole(low, i64::MAX) => format!("a whole number of at least {low}"),
             Self::Whole(low, high) => format!("a whole number from {low} to {high}"),
             Self::Duration => "a length of time such as `8h`, `1h30m` or `90` (seconds)".to_owned(),
+            Self::Bytes => "an amount of memory such as `8GiB` or `512MiB`".to_owned(),
+            Self::BytesOrAuto => "`auto`, or an amount of memory such as `3GiB`".to_owned(),
             Self::Value => "a number, a text, true, false, null or a list of them".to_owned(),
             Self::List(of, _) => format!("a list, each item {}", of.wanted()),
             Self::Table(_) | Self::Map(_) => "a map of `key: value`".to_owned(),
@@ -162,6 +168,9 @@ impl Shape {
                 matches!(node.kind, Kind::Int(_) | Kind::Float(_))
             }
             Self::Duration => matches!(node.kind, Kind::Int(_) | Kind::Float(_) | Kind::Text(_)),
+            Self::Bytes | Self::BytesOrAuto => {
+                matches!(node.kind, Kind::Int(_) | Kind::Float(_) | Kind::Text(_))
+            }
             Self::Value => !matches!(node.kind, Kind::Map(_)),
             Self::List(..) => matches!(node.kind, Kind::List(_)),
             Self::Table(_) | Self::Map(_) => matches!(node.kind, Kind::Map(_)),
@@ -225,6 +234,16 @@ fn check_with_hint(
                     node.span,
                     format!("`{name}`: {message}"),
                     format!("write {}", shape.wanted()),
+                );
+            }
+        }
+        Shape::BytesOrAuto if node.text() == Some("auto") => {}
+        Shape::Bytes | Shape::BytesOrAuto => {
+            if let Err(message) = amount(node) {
+                problems.error_with_hint(
+                    node.span,
+                    format!("`{name}`: {message}"),
+                    "KiB, MiB, GiB and TiB count in steps of 1024, KB, MB, GB and TB of 1000",
                 );
             }
         }
@@ -460,6 +479,17 @@ fn bounds(low: Bound<f64>, high: Bound<f64>) -> String {
         (Some(low), Some(high)) => format!(" of {low} and {high}"),
         (Some(bound), None) | (None, Some(bound)) => format!(" of {bound}"),
         (None, None) => String::new(),
+    }
+}
+
+/// An amount of memory in bytes.
+pub(crate) fn amount(node: &Node) -> Result<u64, String> {
+    match node.text() {
+        Some(text) => crate::memory::parse_bytes(text),
+        None => Err(format!(
+            "{} has no unit: write `8GiB` or `512MiB`",
+            node.describe()
+        )),
     }
 }
 

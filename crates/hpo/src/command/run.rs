@@ -117,7 +117,11 @@ fn take_away(history: &History, runs: &Path) -> String {
         };
         text +=
             &format!("\ntake it away:  hpo best -f {format} -s {study}{dir}    (or {others})\n");
-    } else if let Some(trial) = history.trials().iter().find(|t| t.state.word() == "failed") {
+    } else if let Some(trial) = history
+        .trials()
+        .iter()
+        .find(|t| matches!(t.state.word(), "failed" | "infeasible"))
+    {
         text += &format!(
             "\nwhat went wrong:  hpo trial {} -s {study}{dir}\n",
             trial.id

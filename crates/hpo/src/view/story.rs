@@ -4,8 +4,8 @@ use hpo_report::number::short;
 use hpo_report::status::{counts, eta, finished};
 use hpo_report::trials::{detail, duration, key_configuration};
 use hpo_study::{
-    AttemptEnd, Event, EventKind, Finding, History, StopIntent, StopReason, Timestamp, Trial,
-    TrialId, TrialState, Verdict,
+    AttemptEnd, Event, EventKind, FailReason, Finding, History, StopIntent, StopReason, Timestamp,
+    Trial, TrialId, TrialState, Verdict,
 };
 
 /// How a line is meant.
@@ -58,7 +58,10 @@ impl Story {
             EventKind::TrialFailed { trial: id, reason } => {
                 let detail = detail(&TrialState::Failed(reason.clone()));
                 let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
-                let text = format!("trial {id} failed ({}){detail}", reason.word());
+                let text = match reason {
+                    FailReason::Oom { .. } => format!("trial {id} is infeasible (oom){detail}"),
+                    _ => format!("trial {id} failed ({}){detail}", reason.word()),
+                };
                 Some(Line {
                     tone: Tone::Bad,
                     text,
@@ -76,6 +79,24 @@ impl Story {
                 ),
             }),
             EventKind::TrialRequeued { trial: id } => again(trial(id)?),
+            EventKind::TrialWaiting { trial, waiting } => {
+                Some(plain(format!("trial {trial} waits: {}", waiting.detail)))
+            }
+            EventKind::GpuChanged { gpu, lost } => Some(match lost {
+                Some(why) => Line {
+                    tone: Tone::Bad,
+                    text: format!("{gpu} cannot be used, nothing is started on it: {why}"),
+                },
+                None => plain(format!("{gpu} can be used again")),
+            }),
+            EventKind::StopRequested {
+                trial,
+                intent: StopIntent::MakeRoom { evidence, .. },
+                ..
+            } => Some(Line {
+                tone: Tone::Mild,
+                text: format!("trial {trial} is put back to make room: {evidence}"),
+            }),
             EventKind::DrainRequested => Some(plain(draining(history))),
             EventKind::StopRequested {
                 intent: StopIntent::Requeue,
@@ -185,6 +206,7 @@ fn again(trial: &Trial) -> Option<Line> {
     let how = match attempt.end.as_ref()? {
         AttemptEnd::Exited { code, .. } => format!("left with exit code {code}"),
         AttemptEnd::Signaled { signal, .. } => format!("was ended by signal {signal}"),
+        AttemptEnd::OutOfMemory { oom, .. } => format!("ran out of memory ({})", oom.message),
         AttemptEnd::NotStarted { error } => format!("could not be started: {error}"),
         AttemptEnd::Lost => "was lost with its coordinator".to_owned(),
     };
@@ -228,8 +250,8 @@ pub(crate) mod tests {
     use std::time::Duration;
 
     use hpo_study::{
-        AttemptNumber, CommandJob, Config, Cpu, EarlyTerminate, FailReason, Failure, Goal, Job,
-        Method, Metric, Rungs, Space, StudySpec,
+        AttemptNumber, CommandJob, Config, Cpu, EarlyTerminate, Failure, Goal, Job, Method, Metric,
+        Rungs, Space, StudySpec,
     };
 
     use super::*;
@@ -257,10 +279,12 @@ pub(crate) mod tests {
                 max_iter: 9,
                 eta: 3,
             }),
-            cpu: Cpu { max_parallel: None },
+            cpu: Cpu::default(),
+            gpu: None,
             failure: Failure {
                 crash_retries: 1,
                 stop_after_consecutive: 0,
+                oom: hpo_study::OomPolicy::Retry,
             },
             stop_grace: Duration::from_secs(1),
         }
@@ -294,6 +318,7 @@ pub(crate) mod tests {
                     trial,
                     attempt: first,
                     target: None,
+                    assignment: None,
                 },
                 EventKind::AttemptStarted {
                     trial,
@@ -391,6 +416,7 @@ pub(crate) mod tests {
                 trial: TrialId(4),
                 attempt: AttemptNumber(2),
                 target: None,
+                assignment: None,
             },
         });
         // A view sees an event with everything of the same turn in the history.
