@@ -149,7 +149,7 @@ fn values<'a>(history: &'a History, parameter: &str) -> Vec<&'a Value> {
 }
 
 /// The worst finite value any trial reported last.
-fn worst(history: &History) -> Option<f64> {
+pub(crate) fn worst(history: &History) -> Option<f64> {
     let goal = history.spec().metric.goal;
     let finite = history
         .trials()
@@ -161,7 +161,7 @@ fn worst(history: &History) -> Option<f64> {
 
 /// What a finished trial counts with; `None` for one that goes on, or was cut off by the user or
 /// by time.
-fn counts_with(trial: &Trial, worst: Option<f64>) -> Option<f64> {
+pub(crate) fn counts_with(trial: &Trial, worst: Option<f64>) -> Option<f64> {
     let value = trial.value().filter(|v| v.is_finite());
     match &trial.state {
         TrialState::Completed | TrialState::Stopped(StopReason::Pruned { .. }) => value.or(worst),

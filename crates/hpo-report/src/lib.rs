@@ -8,6 +8,8 @@
 pub mod comparison;
 pub mod expand;
 pub mod export;
+pub mod html;
+pub mod importance;
 pub mod map;
 pub mod number;
 pub mod picture;

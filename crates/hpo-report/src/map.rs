@@ -73,7 +73,7 @@ pub fn map(history: &History) -> Option<Map> {
     let mut tried: Vec<(Option<String>, f64, Fate)> = history
         .trials()
         .iter()
-        .filter_map(|trial| Some((optimizer(trial), rate(trial)?, fate(trial)?)))
+        .filter_map(|trial| Some((optimizer(trial), tried_rate(trial)?, fate(trial)?)))
         .collect();
     tried.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
     let rates = || tried.iter().map(|(_, rate, _)| *rate);
@@ -94,7 +94,19 @@ fn optimizer(trial: &Trial) -> Option<String> {
     trial.config.get("optimizer").map(ToString::to_string)
 }
 
-fn rate(trial: &Trial) -> Option<f64> {
+/// The name under which this study's learning rate goes.
+pub(crate) fn rate_name(history: &History) -> Option<&'static str> {
+    let has = |name: &&&str| {
+        history
+            .trials()
+            .iter()
+            .any(|t| t.config.number(name).is_some())
+    };
+    RATES.iter().find(has).copied()
+}
+
+/// The learning rate that a trial was proposed with.
+pub(crate) fn tried_rate(trial: &Trial) -> Option<f64> {
     let first = trial.rescues.first().map(|rescue| rescue.from);
     let rate = first.or_else(|| RATES.iter().find_map(|name| trial.config.number(name)))?;
     (rate > 0.0 && rate.is_finite()).then_some(rate)
@@ -246,7 +258,7 @@ impl Map {
 
 impl Row {
     /// `23 fine, 7 lost: above about 0.14 (2 are on the other side)`.
-    fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         let mut text = format!("{} fine, {} lost", self.fine, self.lost);
         if self.idle > 0 {
             let _ = write!(text, ", {} without progress", self.idle);

@@ -262,6 +262,71 @@ pub(crate) fn study_with(change: impl FnOnce(&mut StudySpec)) -> History {
     History::replay(&log.events).unwrap()
 }
 
+/// A study of many trials with many reports of six metrics each, some of them not finite.
+pub(crate) fn large(trials: u32, steps: u64) -> History {
+    let mut spec = spec();
+    spec.run_cap = Some(trials);
+    let opened = EventKind::StudyOpened {
+        spec: Box::new(spec),
+        hpo_version: "0.1.0".into(),
+    };
+    let at = |n: u64| Timestamp(OPENED + 100 * n);
+    let event = |n: u64, kind| Event { at: at(n), kind };
+    let mut history = History::open(&event(0, opened)).unwrap();
+    for number in 0..trials {
+        let (trial, attempt) = (TrialId(number), AttemptNumber(1));
+        let n = u64::from(number);
+        // Spread evenly, without a generator.
+        let part = (f64::from(number) * 0.618_034).fract();
+        let rate = 10f64.powf(-5.0 + 5.0 * part);
+        let optimizer = ["sgd", "momentum", "adamw"][number as usize % 3];
+        let mut apply = |kind| history.apply(&event(n, kind)).unwrap();
+        apply(EventKind::TrialSuggested {
+            trial,
+            config: config(optimizer, rate, "cosine"),
+            bracket: 0,
+            target: None,
+        });
+        apply(EventKind::AttemptLaunching {
+            trial,
+            attempt,
+            target: None,
+        });
+        for step in 1..=steps {
+            let progress = step as f64 / steps as f64;
+            let accuracy =
+                (0.9 - (part - 0.4).powi(2)) * progress.sqrt() + 0.001 * (step % 7) as f64;
+            let broke = part > 0.95 && progress > 0.5;
+            let loss = if broke { f64::NAN } else { 1.0 - accuracy };
+            let metrics = [
+                ("val_accuracy", accuracy),
+                ("val_loss", loss),
+                ("train_loss", 0.9 * loss),
+                ("grad_norm", loss * 3.3),
+                ("lr", rate * (1.0 - progress)),
+                ("weight_norm", 10.0 + progress / 3.0),
+            ];
+            let metrics = metrics.map(|(name, value)| (name.to_owned(), value)).into();
+            apply(EventKind::Reported {
+                trial,
+                attempt,
+                step,
+                metrics,
+            });
+        }
+        apply(EventKind::AttemptEnded {
+            trial,
+            attempt,
+            end: AttemptEnd::Exited {
+                code: 0,
+                stderr: String::new(),
+            },
+        });
+        apply(EventKind::TrialCompleted { trial });
+    }
+    history
+}
+
 /// A study of which nothing has run.
 pub(crate) fn empty() -> History {
     History::open(&Event {

@@ -81,7 +81,7 @@ pub fn text(history: &History, now: Timestamp, width: Option<u16>) -> String {
 }
 
 /// The trial with the best last value, whatever became of it, and that value.
-fn furthest(history: &History) -> Option<(&Trial, f64)> {
+pub(crate) fn furthest(history: &History) -> Option<(&Trial, f64)> {
     let goal = history.spec().metric.goal;
     let valued = history.trials().iter().filter_map(|trial| {
         let value = trial.value().filter(|value| value.is_finite())?;

@@ -21,6 +21,7 @@ Examples:
   hpo status                       where the latest study under runs/ is
   hpo trials --best -n 5           its five best trials
   hpo best -f pytorch              its best configuration as a program
+  hpo report                       all of it as plots, in one HTML file
 
 Exit codes:
   0  done
@@ -50,6 +51,7 @@ pub(crate) enum Command {
     Trial(TrialArguments),
     Logs(LogsArguments),
     Best(BestArguments),
+    Report(ReportArguments),
     Divergence(DivergenceArguments),
     Init(InitArguments),
     Schema(SchemaArguments),
@@ -228,6 +230,42 @@ pub(crate) struct BestArguments {
     /// This trial instead of the best one
     #[arg(long, value_name = "TRIAL")]
     pub(crate) trial: Option<u32>,
+}
+
+/// The report: everything that a study found, as one HTML file with plots
+///
+/// The file works without a network and can be sent to anybody: the best configuration with code to
+/// take it away, the comparison of optimizers at equal effort, training curves, which learning rates
+/// diverge, which parameters matter, every trial. `hpo run` writes it at the end of every session;
+/// this command writes it anew, also while the study runs.
+///
+/// The JSON has the same data: {version, study, parameters, trials, sections}.
+///
+/// Examples:
+///   hpo report                        writes runs/NAME/report.html
+///   hpo report digits -o /tmp/digits.html
+///   hpo report -f json | jq '.sections.importance.parameters'
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct ReportArguments {
+    #[command(flatten)]
+    pub(crate) study: StudyArguments,
+    /// The page, or its data
+    #[arg(short, long, value_enum, default_value_t = ReportFormat::Html)]
+    pub(crate) format: ReportFormat,
+    /// Write to this file; `-` is stdout. Without it: the page to report.html in the study's
+    /// directory, JSON to stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// The report's two forms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// A page for people
+    Html,
+    /// For programs
+    Json,
 }
 
 /// Find the runs that came to nothing in curves you have logged

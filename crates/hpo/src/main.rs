@@ -5,6 +5,7 @@
 mod cli;
 mod command;
 mod failure;
+mod file;
 mod output;
 mod panic;
 mod study_dir;

@@ -5,6 +5,7 @@ mod check;
 mod divergence;
 mod init;
 mod logs;
+mod report;
 mod run;
 mod schema;
 mod status;
@@ -26,6 +27,7 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Trial(trial) => trial::perform(trial),
         Command::Logs(logs) => logs::perform(logs),
         Command::Best(best) => best::perform(best),
+        Command::Report(report) => report::perform(report),
         Command::Divergence(divergence) => divergence::perform(divergence),
         Command::Init(init) => init::perform(init),
         Command::Schema(_) => schema::perform(),

@@ -90,6 +90,7 @@ fn finish(outcome: &Outcome, arguments: &RunArguments) -> Result<Exit, Failure> 
     let mut text = hpo_report::summary::text(history, history.last_event(), output::width());
     text += &take_away(history, &arguments.dir);
     output::data(&text)?;
+    leave_report(history, &arguments.dir);
     if outcome.stopped_by_user {
         words!("stopped by you; the same command goes on");
         return Ok(Exit::Stopped);
@@ -99,6 +100,17 @@ fn finish(outcome: &Outcome, arguments: &RunArguments) -> Result<Exit, Failure> 
     } else {
         Exit::NoResult
     })
+}
+
+/// The report is a view of what is safe in the database: without it the study is whole all the same.
+fn leave_report(history: &History, runs: &Path) {
+    match super::report::leave(history, &runs.join(&history.spec().name)) {
+        Ok(path) => words!("report with plots: {}", path.display()),
+        Err(error) => words!(
+            "{}: the report cannot be written: {error}",
+            output::yellow("warning")
+        ),
+    }
 }
 
 /// Where everything is, and how to get the best configuration.

@@ -1,0 +1,69 @@
+//! `hpo report`
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hpo_report::html::{Source, page, report};
+use hpo_study::History;
+
+use crate::cli::{ReportArguments, ReportFormat};
+use crate::failure::{Exit, Failure};
+use crate::file;
+use crate::output::{self, words};
+use crate::study_dir;
+
+/// Name of the report in a study's directory.
+pub(super) const REPORT: &str = "report.html";
+
+pub(super) fn perform(arguments: &ReportArguments) -> Result<Exit, Failure> {
+    let found = study_dir::open(&arguments.study)?;
+    let study_file = study_file(&found.directory);
+    let source = Source {
+        history: &found.history,
+        now: found.now,
+        pid: found.coordinator,
+        study_file: study_file.as_deref(),
+    };
+    let to_stdout = arguments.output.as_deref() == Some(Path::new("-"));
+    match (arguments.format, &arguments.output) {
+        (ReportFormat::Json, None) => output::json(&report(&source))?,
+        (ReportFormat::Json, Some(_)) if to_stdout => output::json(&report(&source))?,
+        (ReportFormat::Json, Some(path)) => {
+            let text = serde_json::to_string(&report(&source)).map_err(Failure::trouble)?;
+            written(path, &(text + "\n"))?;
+        }
+        (ReportFormat::Html, Some(_)) if to_stdout => output::data(&page(&source))?,
+        (ReportFormat::Html, path) => {
+            let beside = found.directory.join(REPORT);
+            written(path.as_ref().unwrap_or(&beside), &page(&source))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn written(path: &Path, text: &str) -> Result<(), Failure> {
+    file::write(path, text)
+        .map_err(|e| Failure::trouble(format!("{} cannot be written: {e}", path.display())))?;
+    words!("report written to {}", path.display());
+    Ok(())
+}
+
+/// Writes the report of a study that `hpo run` leaves, into its directory; gives back where it is.
+pub(super) fn leave(history: &History, directory: &Path) -> io::Result<PathBuf> {
+    let study_file = study_file(directory);
+    let source = Source {
+        history,
+        now: history.last_event(),
+        pid: None,
+        study_file: study_file.as_deref(),
+    };
+    let path = directory.join(REPORT);
+    file::write(&path, &page(&source))?;
+    Ok(path)
+}
+
+/// The copy of the study file that `hpo run` keeps.
+fn study_file(directory: &Path) -> Option<String> {
+    fs::read_to_string(directory.join("study.yaml")).ok()
+}
