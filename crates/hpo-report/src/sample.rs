@@ -262,6 +262,27 @@ pub(crate) fn study_with(change: impl FnOnce(&mut StudySpec)) -> History {
     History::replay(&log.events).unwrap()
 }
 
+/// A study over a space, to be made small, with completed trials of these configurations and values.
+pub(crate) fn completed(space: Space, trials: Vec<(Config, f64)>) -> History {
+    let mut spec = spec();
+    spec.space = space;
+    spec.metric.goal = Goal::Minimize;
+    let mut log = Log { events: Vec::new() };
+    log.push(EventKind::StudyOpened {
+        spec: Box::new(spec),
+        hpo_version: "0.1.0".into(),
+    });
+    for (number, (config, value)) in trials.into_iter().enumerate() {
+        let number = number as u32;
+        log.run(number, config, &[value]);
+        log.end(number, 0, "");
+        log.push(EventKind::TrialCompleted {
+            trial: TrialId(number),
+        });
+    }
+    History::replay(&log.events).unwrap()
+}
+
 /// A study of many trials with many reports of six metrics each, some of them not finite.
 pub(crate) fn large(trials: u32, steps: u64) -> History {
     let mut spec = spec();
@@ -291,6 +312,7 @@ pub(crate) fn large(trials: u32, steps: u64) -> History {
             trial,
             attempt,
             target: None,
+            assignment: None,
         });
         for step in 1..=steps {
             let progress = step as f64 / steps as f64;

@@ -84,9 +84,7 @@ mod tests {
         let steps: Vec<u64> = (0..10_000).collect();
         let mut values: Vec<f64> = steps.iter().map(|s| 1.0 / (1.0 + *s as f64)).collect();
         values[4321] = 8.0;
-        for row in 6000..6010 {
-            values[row] = f64::NAN;
-        }
+        values[6000..6010].fill(f64::NAN);
         values[9000] = f64::INFINITY;
         let chosen = rows(&steps, &values, 50);
         assert!(chosen.len() <= 50, "{}", chosen.len());

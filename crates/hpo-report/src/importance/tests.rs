@@ -1,85 +1,7 @@
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use hpo_study::{
-    AttemptEnd, AttemptNumber, Clause, CommandJob, Cpu, EarlyTerminate, Event, EventKind, Failure,
-    Goal, Job, Method, Metric, Parameter, Space, StudySpec, Timestamp, TrialId,
-};
+use hpo_study::{Clause, Parameter, Space};
 
 use super::*;
 use crate::sample;
-
-/// A history of completed trials with these configurations and values.
-fn history(space: Space, trials: Vec<(Config, f64)>) -> History {
-    let spec = StudySpec {
-        space,
-        name: "importance".into(),
-        description: None,
-        seed: 1,
-        job: Job::Command(CommandJob {
-            program: None,
-            command: vec!["true".into()],
-        }),
-        method: Method::Random,
-        metric: Metric {
-            name: "loss".into(),
-            goal: Goal::Minimize,
-        },
-        run_cap: None,
-        time_cap: None,
-        divergence: hpo_study::Divergence::default(),
-        early_terminate: EarlyTerminate::None,
-        cpu: Cpu { max_parallel: None },
-        failure: Failure {
-            crash_retries: 0,
-            stop_after_consecutive: 0,
-        },
-        stop_grace: Duration::from_secs(1),
-    };
-    let mut kinds = vec![EventKind::StudyOpened {
-        spec: Box::new(spec),
-        hpo_version: "0.1.0".into(),
-    }];
-    for (i, (config, value)) in trials.into_iter().enumerate() {
-        let (trial, attempt) = (TrialId(i as u32), AttemptNumber(1));
-        kinds.extend([
-            EventKind::TrialSuggested {
-                trial,
-                config,
-                bracket: 0,
-                target: None,
-            },
-            EventKind::AttemptLaunching {
-                trial,
-                attempt,
-                target: None,
-            },
-            EventKind::Reported {
-                trial,
-                attempt,
-                step: 1,
-                metrics: BTreeMap::from([("loss".to_owned(), value)]),
-            },
-            EventKind::AttemptEnded {
-                trial,
-                attempt,
-                end: AttemptEnd::Exited {
-                    code: 0,
-                    stderr: String::new(),
-                },
-            },
-            EventKind::TrialCompleted { trial },
-        ]);
-    }
-    let events: Vec<Event> = kinds
-        .into_iter()
-        .map(|kind| Event {
-            at: Timestamp(0),
-            kind,
-        })
-        .collect();
-    History::replay(&events).unwrap()
-}
 
 fn branch(when: &[&str], domain: Domain) -> Branch {
     let clause = Clause {
@@ -175,7 +97,7 @@ fn the_scores_are_those_of_optuna() {
             .collect();
         (config, trial["value"].as_f64().unwrap())
     });
-    let found = importance(&history(reference_space(), trials.collect())).unwrap();
+    let found = importance(&sample::completed(reference_space(), trials.collect())).unwrap();
     let scores = reference["scores"].as_object().unwrap();
     assert_eq!(found.parameters.len(), scores.len());
     for parameter in &found.parameters {
@@ -214,7 +136,7 @@ fn one_parameter_decides() {
         );
         (Config::from_iter([("x", x), ("y", y)]), (x - 0.3).abs())
     });
-    let found = importance(&history(space, trials.collect())).unwrap();
+    let found = importance(&sample::completed(space, trials.collect())).unwrap();
     assert_eq!((found.trials, found.top), (200, 20));
     assert_eq!(found.parameters[0].name, "x");
     assert!(found.parameters[0].share > 0.9, "{found:?}");
@@ -231,5 +153,5 @@ fn little_is_said_of_little() {
     // All alike: nothing tells the best from the others.
     let space = reference_space();
     let alike = (0..30).map(|_| (Config::from_iter([("optimizer", "sgd")]), 1.0));
-    assert!(importance(&history(space, alike.collect())).is_none());
+    assert!(importance(&sample::completed(space, alike.collect())).is_none());
 }
