@@ -55,6 +55,7 @@ pub(crate) enum Command {
     Divergence(DivergenceArguments),
     Init(InitArguments),
     Schema(SchemaArguments),
+    Stdio(StdioArguments),
     #[command(hide = true)]
     Train(TrainArguments),
     #[command(hide = true)]
@@ -344,6 +345,35 @@ pub(crate) struct InitArguments {
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct SchemaArguments {}
+
+/// The searchers for any program: ask and tell over standard input and output
+///
+/// Reads one JSON object a line from stdin and answers each with one line on stdout, at once:
+/// {"op": "ask"}, {"op": "report", …}, {"op": "tell", …}, {"op": "add", …}. What cannot be heeded is
+/// answered with {"error": "the reason"}. Nothing is kept: the search ends with its input.
+///
+/// The space file is JSON: {"params": [{"name": "lr", "type": "float", "low": 1e-5, "high": 1.0,
+/// "log": true}, …], "direction": "minimize"}. Everything about both is in docs/stdio.md.
+///
+/// Example:  echo '{"op": "ask"}' | hpo stdio --space space.json --seed 1
+///
+/// Exit codes: 0 the input has ended; 2 wrong usage or space file.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct StdioArguments {
+    /// The space file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) space: PathBuf,
+    /// The seed of everything random
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// How to search, as `method` in a study file
+    #[arg(long, value_name = "METHOD", default_value = "bayes")]
+    pub(crate) method: String,
+    /// When to stop trials: none, median, asha, sha or hyperband
+    #[arg(long, value_name = "RULE", default_value = "none")]
+    pub(crate) early_terminate: String,
+}
 
 /// The built-in trainer; started by `hpo run`, told by its environment what to do
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 //!
 //! Behind it stand the very samplers, schedulers and history that a study has.
 
+mod add;
 mod space;
 
 use std::collections::BTreeMap;
@@ -12,8 +13,8 @@ use serde_json::{Map, Value as Json, json};
 use hpo_study::protocol::quote_non_finite;
 use hpo_study::seed::{Purpose, derive};
 use hpo_study::{
-    AttemptEnd, AttemptNumber, EarlyTerminate, Event, EventKind, History, HistoryError, Method,
-    Rungs, StopIntent, StopReason, StudySpec, Timestamp, Trial, TrialId, TrialState,
+    AttemptEnd, AttemptNumber, EarlyTerminate, Event, EventKind, FailReason, History, HistoryError,
+    Method, Rungs, StopIntent, StopReason, StudySpec, Timestamp, Trial, TrialId, TrialState,
 };
 
 use crate::{Next, Sampler, Scheduler, Verdict, build_sampler, build_scheduler, stream};
@@ -93,7 +94,12 @@ impl Session {
             "ask" => &["op"],
             "report" => &["op", "trial", "step", "value"],
             "tell" => &["op", "trial", "value", "status"],
-            other => return Err(format!("`op` is `ask`, `report` or `tell`, not `{other}`")),
+            "add" => &["op", "params", "status", "value", "reports"],
+            other => {
+                return Err(format!(
+                    "`op` is `ask`, `report`, `tell` or `add`, not `{other}`"
+                ));
+            }
         };
         if let Some(key) = message.keys().find(|key| !allowed.contains(&key.as_str())) {
             return Err(format!(
@@ -109,6 +115,7 @@ impl Session {
                 let value = number(message, "value")?.ok_or("`value` is missing")?;
                 self.report(trial, step, value)
             }
+            "add" => self.add(message),
             _ => {
                 let trial = self.running(message)?;
                 let value = number(message, "value")?;
@@ -214,18 +221,19 @@ impl Session {
     fn tell(&mut self, trial: TrialId, value: Option<f64>, status: &str) -> Result<Json, Refusal> {
         let record = self.trial(trial)?;
         let reported = record.curve.last().is_some();
-        match (status, value) {
-            ("complete" | "pruned" | "failed", _) => {}
-            (other, _) => {
+        let counts = match status {
+            "complete" | "pruned" => true,
+            "failed" | "lost" => false,
+            other => {
                 return Err(format!(
-                    "`status` is `complete`, `pruned` or `failed`, not `{other}`"
+                    "`status` is `complete`, `pruned`, `failed` or `lost`, not `{other}`"
                 ));
             }
-        }
-        if value.is_none() && !reported && status != "failed" {
+        };
+        if value.is_none() && !reported && counts {
             return Err("`value` is missing, and nothing was reported before".to_owned());
         }
-        if let (Some(value), true) = (value, status != "failed") {
+        if let (Some(value), true) = (value, counts) {
             let step = self.step_of_the_end(record, status);
             self.measure(trial, step, value)?;
         }
@@ -238,6 +246,7 @@ impl Session {
                 let evidence = "told to have been pruned".to_owned();
                 self.stop(trial, StopReason::Pruned { evidence })?;
             }
+            "lost" => self.lose(trial)?,
             _ => self.complete(trial)?,
         }
         Ok(json!({ "ok": true }))
@@ -294,6 +303,20 @@ impl Session {
             end,
         })?;
         self.push(EventKind::TrialStopped { trial, reason })
+    }
+
+    /// Forgets what became of a trial: it says nothing of its configuration.
+    fn lose(&mut self, trial: TrialId) -> Result<(), Refusal> {
+        let attempt = self.attempt(trial)?;
+        self.push(EventKind::AttemptEnded {
+            trial,
+            attempt,
+            end: AttemptEnd::Lost,
+        })?;
+        self.push(EventKind::TrialFailed {
+            trial,
+            reason: FailReason::Lost,
+        })
     }
 
     fn push(&mut self, kind: EventKind) -> Result<(), Refusal> {

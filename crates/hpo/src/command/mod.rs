@@ -9,6 +9,7 @@ mod report;
 mod run;
 mod schema;
 mod status;
+mod stdio;
 mod train;
 mod trial;
 mod trials;
@@ -31,6 +32,7 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Divergence(divergence) => divergence::perform(divergence),
         Command::Init(init) => init::perform(init),
         Command::Schema(_) => schema::perform(),
+        Command::Stdio(stdio) => stdio::perform(stdio),
         Command::Train(_) => train::perform(arguments.verbose),
         Command::Warden(warden) => warden::perform(warden),
     }

@@ -12,4 +12,5 @@ mod control;
 mod divergence;
 mod kill;
 mod look;
+mod stdio;
 mod study;

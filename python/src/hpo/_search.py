@@ -1,0 +1,225 @@
+"""The searchers of `hpo` for Python: ask and tell, over `hpo stdio` as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from types import TracebackType
+from typing import IO, Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type, Union
+
+from hpo._environment import Params, number
+
+#: A space file's content, or its list of parameters (docs/stdio.md).
+Space = Union[Mapping[str, Any], Sequence[Mapping[str, Any]]]
+
+
+class SearcherError(RuntimeError):
+    """The program cannot be started, has ended, or could not heed a message: its words say why."""
+
+
+class Suggestion(NamedTuple):
+    """A trial to be run."""
+
+    trial: int
+    params: Params
+    #: With ``sha`` and ``hyperband``: train up to this step, then tell.
+    budget: Optional[int] = None
+
+
+def find_program() -> str:
+    """Where `hpo` is: HPO_BIN, or on the PATH.
+
+    Raises:
+        SearcherError: it is nowhere.
+    """
+    said = os.environ.get("HPO_BIN")
+    found = shutil.which(said or "hpo")
+    if found is None:
+        where = f"HPO_BIN says {said}, which is no program" if said else "it is not on the PATH"
+        raise SearcherError(
+            f"the program hpo is missing: {where}. Install it (cargo install --path crates/hpo), or say "
+            "where it is in the environment variable HPO_BIN"
+        )
+    return found
+
+
+class Searcher:
+    """A search that is asked for configurations and told what came of them.
+
+    ::
+
+        with hpo.Searcher([{"name": "lr", "type": "float", "low": 1e-5, "high": 1, "log": True}], seed=1) as search:
+            for _ in range(50):
+                trial = search.ask()
+                search.tell(trial, train(**trial.params))
+
+    Args:
+        space: The parameters, as in the space file of docs/stdio.md; or that file's whole content.
+        method: As `method` in a study file: ``bayes``, ``gp``, ``tpe``, ``sobol``, ``random`` or ``grid``.
+        seed: Of everything random: the same seed and answers give the same trials.
+        direction: ``minimize`` or ``maximize``; absent: as the space says, else ``minimize``.
+        early_terminate: ``none``, ``median``, ``asha``, ``sha`` or ``hyperband``.
+        max_steps: Full length of a trial in steps; needed by ``asha``, ``sha`` and ``hyperband``.
+        eta: One trial in this many goes on.
+
+    It can be used by several threads. It is closed by :meth:`close`, by ``with``, and with the process.
+
+    Raises:
+        SearcherError: the program is missing, or something in the space is wrong: it says what.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        method: str = "bayes",
+        seed: int = 0,
+        direction: Optional[str] = None,
+        early_terminate: str = "none",
+        max_steps: Optional[int] = None,
+        eta: Optional[int] = None,
+    ) -> None:
+        content: Dict[str, Any] = dict(space) if isinstance(space, Mapping) else {"params": list(space)}
+        settings = {"direction": direction, "max_steps": max_steps, "eta": eta}
+        content.update({key: value for key, value in settings.items() if value is not None})
+        self._lock = threading.Lock()
+        self._words: IO[bytes] = tempfile.TemporaryFile()
+        with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8", delete=False) as file:
+            json.dump(content, file)
+        command = [find_program(), "stdio", "--space", file.name, "--seed", str(seed)]
+        command += ["--method", method, "--early-terminate", early_terminate]
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._words, encoding="utf-8"
+            )
+        except OSError as error:
+            os.unlink(file.name)
+            raise SearcherError(f"{command[0]} cannot be started: {error}") from error
+        try:
+            # An empty message is answered once the space has been read.
+            self._exchange("")
+        except SearcherError:
+            self.close()
+            raise
+        finally:
+            os.unlink(file.name)
+
+    def ask(self) -> Suggestion:
+        """The next trial. Those that run already count.
+
+        Raises:
+            SearcherError: nothing can be proposed, such as when a grid is done.
+        """
+        answer = self._say({"op": "ask"})
+        params = Params({name: number(value) for name, value in answer["params"].items()})
+        return Suggestion(answer["trial"], params, answer.get("budget"))
+
+    def report(self, trial: Union[Suggestion, int], step: int, value: float) -> bool:
+        """Tells a trial's value at a step. Says whether to go on; False: tell it as ``pruned``."""
+        message = {"op": "report", "trial": _number(trial), "step": step, "value": value}
+        return bool(self._say(message)["decision"] == "continue")
+
+    def tell(
+        self, trial: Union[Suggestion, int], value: Optional[float] = None, status: str = "complete"
+    ) -> None:
+        """Tells what came of a trial.
+
+        Args:
+            trial: As asked for, or its number.
+            value: What it reached; the last report if absent.
+            status: ``complete``; ``pruned``: stopped early; ``failed``: cannot be trained, worse than all
+                others; ``lost``: nobody knows, forget it.
+        """
+        self._say({"op": "tell", "trial": _number(trial), "value": value, "status": status})
+
+    def add(
+        self,
+        params: Mapping[str, Any],
+        value: Optional[float] = None,
+        status: str = "complete",
+        reports: Iterable[Tuple[int, float]] = (),
+    ) -> int:
+        """Takes in a trial that was not asked for, and returns its number.
+
+        Args:
+            params: The parameters that are active, and no others.
+            value: What it reached; the last of the reports if absent.
+            status: ``complete``, ``pruned``, ``failed``, or ``running``: tell it later.
+            reports: Its curve: pairs of step and value, with rising steps.
+        """
+        message: Dict[str, Any] = {"op": "add", "params": dict(params), "status": status, "value": value}
+        message["reports"] = [[step, _value] for step, _value in reports]
+        return int(self._say(message)["trial"])
+
+    def close(self) -> None:
+        """Ends the search. Once is enough; again does nothing."""
+        process = self._process
+        for pipe in (process.stdin, process.stdout):
+            try:
+                if pipe is not None:
+                    pipe.close()
+            except OSError:
+                pass
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        self._words.close()
+
+    def __enter__(self) -> Searcher:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_process") and self._process.poll() is None:
+            self.close()
+
+    def _say(self, message: Mapping[str, Any]) -> Dict[str, Any]:
+        answer = self._exchange(json.dumps(message))
+        if "error" in answer:
+            raise SearcherError(str(answer["error"]))
+        return answer
+
+    def _exchange(self, line: str) -> Dict[str, Any]:
+        process = self._process
+        with self._lock:
+            try:
+                if process.stdin is None or process.stdout is None:
+                    raise BrokenPipeError
+                process.stdin.write(line + "\n")
+                process.stdin.flush()
+                text = process.stdout.readline()
+            except (OSError, ValueError):
+                text = ""
+            if not text:
+                raise SearcherError(self._last_words())
+        answer: Dict[str, Any] = json.loads(text)
+        return answer
+
+    def _last_words(self) -> str:
+        try:
+            code: Optional[int] = self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            code = None
+        words: List[str] = []
+        if not self._words.closed:
+            self._words.seek(0)
+            words = self._words.read().decode(errors="replace").strip().splitlines()
+        said = " ".join(word.strip() for word in words)
+        return said.removeprefix("error: ") if said else f"the search has ended (exit code {code})"
+
+
+def _number(trial: Union[Suggestion, int]) -> int:
+    return trial.trial if isinstance(trial, Suggestion) else trial
