@@ -116,10 +116,22 @@ def test_a_rescued_trial_goes_back_with_the_smaller_rate(trial, tmp_path):
     module, _ = fit(tmp_path, 5, lr=0.025)
     assert module.rates[::4] == pytest.approx([0.025 * 0.8**3, 0.025 * 0.8**4])
     assert [line["step"] for line in trial.reports()] == [1, 2, 3, 4, 5, 4, 5]
+    assert trial.saved() == [f"checkpoint-{epoch}.ckpt" for epoch in (2, 3, 4, 5)]
     # After a crash: the rate is that of the rescue, and not made smaller once more.
     trial.next_attempt(HPO_RESUME_STEP=3)
     module, _ = fit(tmp_path, 5, lr=0.025)
     assert module.rates[::4] == pytest.approx([0.025 * 0.8**3, 0.025 * 0.8**4])
+
+
+def test_a_checkpoint_from_the_middle_of_the_training_is_whole(trial, tmp_path):
+    trial.set("HPO_KEEP_CHECKPOINTS", "9")
+    fit(tmp_path)
+    whole = losses(trial)
+    for step in (1, 2, 3, 4):
+        trial.metrics.unlink()
+        trial.next_attempt(HPO_RESUME_STEP=step)
+        fit(tmp_path)
+        assert losses(trial) == pytest.approx({s: x for s, x in whole.items() if s > step}, rel=1e-5)
 
 
 def test_without_hpo_it_trains_as_ever(tmp_path, monkeypatch):

@@ -79,7 +79,7 @@ def test_every_evaluation_is_reported(trial, tmp_path):
 
 def test_steps_may_be_updates(trial, tmp_path):
     fit(tmp_path, 2, eval_strategy="steps", eval_steps=3)
-    assert [line["step"] for line in trial.reports()] == [3, 6]
+    assert [line["step"] for line in trial.reports()] == [3, 6, 8]
     with pytest.raises(ValueError, match="'epoch' or 'step'"):
         hpo.transformers.HpoCallback(unit="batch")
 

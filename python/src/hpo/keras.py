@@ -32,8 +32,7 @@ class HpoCallback(keras.callbacks.Callback):
 
     Args:
         checkpoint: Saves weights, the optimizer's state and the epoch after each epoch, and goes on from
-            there when `hpo` continues the trial. The model must be built before ``fit`` then (give
-            it an ``Input``). Nothing is saved without `hpo`.
+            there when `hpo` continues the trial. Nothing is saved without `hpo`.
         every: Saves after every so many epochs, and always at the last.
         follow_control: Sets the learning rate when somebody changes ``lr`` or ``learning_rate`` of the
             running trial.

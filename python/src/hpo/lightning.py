@@ -87,10 +87,16 @@ class HpoCallback(Callback):
             trainer.should_stop = True
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        # The loops have closed the epoch before only now; saved earlier, it would be run again.
+        # Schedulers have made their step for the epoch before only now. What is saved shall say that the
+        # epoch is over and no other begun, as at the end of the training.
         epoch = trainer.current_epoch
         if epoch % self.every == 0:
+            progress = trainer.fit_loop.epoch_progress
+            for count in (progress.current, progress.total):
+                count.ready -= 1
             self._save(trainer, epoch)
+            for count in (progress.current, progress.total):
+                count.ready += 1
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self._save(trainer, trainer.current_epoch)
