@@ -15,6 +15,13 @@ test:
 test-all: venv
     HPO_TEST_PYTHON="$PWD/target/venv/bin/python" KERAS_BACKEND=torch HPO_TEST_REQUIRE_ALL=1 cargo test --workspace
 
+# The Python client: types, and tests against the real packages.
+test-python: venv
+    cargo build --package hpo
+    target/venv/bin/python -m pip install --quiet --editable ./python
+    cd python && ../target/venv/bin/python -m mypy --strict
+    HPO_BIN="$PWD/target/debug/hpo" KERAS_BACKEND=torch HPO_TEST_REQUIRE_ALL=1 target/venv/bin/python -m pytest python
+
 # Formatting and lints, as CI wants them.
 lint:
     cargo fmt --all --check

@@ -10,15 +10,23 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def pytest_runtest_logreport(report):
+def _nothing_may_be_skipped(report):
     """HPO_TEST_REQUIRE_ALL=1: what is skipped because something is not there is an error."""
-    if report.skipped and os.environ.get("HPO_TEST_REQUIRE_ALL") == "1" and not hasattr(report, "wasxfail"):
-        report.outcome = "failed"
-
-
-def pytest_collectreport(report):
     if report.skipped and os.environ.get("HPO_TEST_REQUIRE_ALL") == "1":
         report.outcome = "failed"
+        report.longrepr = f"SKIPPED, but HPO_TEST_REQUIRE_ALL=1: {report.longrepr}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport():
+    outcome = yield
+    _nothing_may_be_skipped(outcome.get_result())
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report():
+    outcome = yield
+    _nothing_may_be_skipped(outcome.get_result())
 
 
 @pytest.fixture(scope="session")

@@ -224,13 +224,12 @@ def test_later_is_an_exit_code():
 # The control file
 
 
-@pytest.mark.parametrize("word", ["stop", "pause"])
-def test_somebody_stops_the_trial(trial, word):
+def test_somebody_stops_the_trial(trial):
     hpo.report(1, loss=1.0)
-    trial.say(json.dumps({word: False}))
+    trial.say(json.dumps({"stop": False}))
     hpo.report(2, loss=1.0)
     assert not hpo.should_stop()
-    trial.say(json.dumps({word: True}))
+    trial.say(json.dumps({"stop": True}))
     assert hpo.should_stop()
     with pytest.raises(hpo.Stop, match="stopped"):
         hpo.report(3, loss=1.0)
@@ -379,13 +378,26 @@ def test_without_a_limit_or_a_gpu_memory_is_left_alone(trial, monkeypatch):
     assert "XLA_PYTHON_CLIENT_MEM_FRACTION" not in os.environ
 
 
+def test_without_torch_the_share_is_taken_of_what_the_driver_says(tmp_path):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 8192\n")
+    tool.chmod(0o755)
+    script = """
+        import os, hpo
+        print(hpo.limit_gpu_memory(), os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"])
+    """
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = run(script, HPO_GPU_MEMORY_MIB=2560, PATH=path, CUDA_VISIBLE_DEVICES="GPU-1")
+    assert done.stdout == "0.25 0.2500\n", done.stderr
+
+
 def test_a_gpu_is_shared_by_fraction(trial):
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         # Not for want of a package: there is nothing to limit on this machine.
         return
     total = torch.cuda.get_device_properties(0).total_memory / 2**20
-    trial.set("HPO_GPU_MEMORY_MIB", str(int(total / 4)))
+    trial.set("HPO_GPU_MEMORY_MIB", str(int(total / 4) + 512))
     assert hpo.limit_gpu_memory() == pytest.approx(0.25, abs=1e-3)
     with pytest.raises(torch.OutOfMemoryError):
         torch.empty(int(total * 2**20 / 2), dtype=torch.uint8, device="cuda")

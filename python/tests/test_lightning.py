@@ -90,7 +90,7 @@ def test_somebody_stops_it_between_epochs(trial, tmp_path):
     class Somebody(lightning.Callback):
         def on_train_epoch_start(self, trainer, module):
             if trainer.current_epoch == 1:
-                trial.say('{"pause": true}')
+                trial.say('{"stop": true}')
 
     fit(tmp_path, 9, callbacks=[Somebody()])
     assert [line["step"] for line in trial.reports()] == [1, 2]

@@ -1,5 +1,5 @@
 """The control file: what somebody wants of a trial that runs. A JSON object, replaced in one piece:
-``{"stop": true}``, ``{"pause": true}``, or new values of parameters, ``{"lr": 1e-4}``."""
+``{"stop": true}``, or new values of parameters, ``{"lr": 1e-4}``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 #: Called with the parameters that have changed, by name.
 OnChange = Callable[[Dict[str, Any]], None]
 
-#: What is no parameter in the file.
-WORDS = ("stop", "pause")
+#: What is no parameter in the file: to end, at a place that suits.
+STOP = "stop"
 
 _callbacks: List[OnChange] = []
 
@@ -43,9 +43,8 @@ class ControlFile:
         return self._content
 
     def wants_end(self) -> bool:
-        """Whether the trial shall stop or pause."""
-        content = self.read()
-        return any(content.get(word) is True for word in WORDS)
+        """Whether the trial shall end."""
+        return self.read().get(STOP) is True
 
     def changes(self) -> Dict[str, Any]:
         """The parameters whose values differ from those told before."""
@@ -53,7 +52,7 @@ class ControlFile:
         new = {
             name: value
             for name, value in content.items()
-            if name not in WORDS and (name not in self._told or self._told[name] != value)
+            if name != STOP and (name not in self._told or self._told[name] != value)
         }
         self._told.update(new)
         return new
@@ -103,5 +102,5 @@ def poll() -> Dict[str, Any]:
 
 
 def should_stop() -> bool:
-    """Whether somebody wants this trial to stop or pause now. Cheap; for use between reports."""
+    """Whether somebody wants this trial to end now. Cheap; for use between reports."""
     return control_file().wants_end()

@@ -10,6 +10,10 @@ from typing import Any, Optional
 from hpo._environment import whole
 
 
+#: Of a trial's memory, what the CUDA context and libraries take: no framework's allocator counts it.
+CONTEXT_MIB = 512
+
+
 def limit_gpu_memory() -> Optional[float]:
     """Keeps this process to the GPU memory that `hpo` gave the trial (HPO_GPU_MEMORY_MIB).
 
@@ -18,11 +22,12 @@ def limit_gpu_memory() -> Optional[float]:
     environment, which they read when they start: call it before importing them.
 
     Returns:
-        The fraction of the GPU's memory; None when there is no limit or no GPU: nothing has happened.
+        The fraction of the GPU's memory that its allocator may take; None when there is no limit or no GPU: nothing has happened.
     """
     share = whole("HPO_GPU_MEMORY_MIB")
     if share is None or share <= 0:
         return None
+    share = max(share - CONTEXT_MIB, share // 2)
     torch: Any = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory / 2**20
@@ -33,7 +38,9 @@ def limit_gpu_memory() -> Optional[float]:
         if found is None:
             return None
         fraction = min(1.0, share / found)
-    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{fraction:.4f}")
+    # The newer of the two names beside the older one is an error to JAX.
+    if "XLA_CLIENT_MEM_FRACTION" not in os.environ:
+        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{fraction:.4f}")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     return float(fraction)
 

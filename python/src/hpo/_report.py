@@ -114,7 +114,7 @@ def why_stop(step: int) -> Optional[str]:
     if most is not None and step >= most:
         return f"the budget of {most} steps is used up"
     if _control.should_stop():
-        return "stopped by somebody (hpo stop)"
+        return "somebody stopped the trial"
     return None
 
 

@@ -366,7 +366,7 @@ def _is_discrete(distribution: BaseDistribution) -> bool:
     if isinstance(distribution, CategoricalDistribution):
         return True
     if isinstance(distribution, IntDistribution):
-        return (distribution.high - distribution.low) // distribution.step < MOST_VALUES
+        return bool((distribution.high - distribution.low) // distribution.step < MOST_VALUES)
     return False
 
 
@@ -375,7 +375,7 @@ def is_searched(distribution: BaseDistribution) -> bool:
     if distribution.single():
         return False
     if isinstance(distribution, IntDistribution):
-        return max(abs(distribution.low), abs(distribution.high)) < EXACT
+        return bool(max(abs(distribution.low), abs(distribution.high)) < EXACT)
     return isinstance(distribution, (FloatDistribution, CategoricalDistribution))
 
 
