@@ -11,9 +11,9 @@ demo:
 test:
     cargo test --workspace
 
-# All tests, with the Python references installed into target/venv, none skipped.
+# All tests, with the Python references installed into target/venv and the system's Chromium, none skipped.
 test-all: venv
-    HPO_TEST_PYTHON="$PWD/target/venv/bin/python" KERAS_BACKEND=torch HPO_TEST_REQUIRE_ALL=1 cargo test --workspace
+    HPO_TEST_CHROMIUM="$(command -v chromium)" HPO_TEST_PYTHON="$PWD/target/venv/bin/python" KERAS_BACKEND=torch HPO_TEST_REQUIRE_ALL=1 cargo test --workspace
 
 # The Python client: types, and tests against the real packages.
 test-python: venv

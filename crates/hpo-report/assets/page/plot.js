@@ -73,7 +73,7 @@ function frame(place, options) {
     const splits = (self, i, low, high) => {
       if (names) return o.names.map((_, k) => k).filter(k => k >= low && k <= high);
       const pixels = (vertical ? self.bbox.height : self.bbox.width) / ratio();
-      return ticks(o.kind, low, high, Math.max(2, pixels / (vertical ? 38 : 80)));
+      return ticks(o.kind, low, high, Math.max(2, pixels / (vertical ? 32 : 80)));
     };
     const text = t => names ? short(o.names[t] ?? "", 18) : fmt(Number(SCALES[o.kind].back(t).toPrecision(6)));
     const widest = names ? Math.max(...o.names.map(n => Math.min(18, n.length)), 3) : 6;

@@ -56,19 +56,5 @@ function setTheme(name) {
   addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(() => { allFrames.forEach(plot => plot.resize()); tell("theme"); }, 120); });
   if (location.hash.length > 1 && !location.hash.includes("=")) document.getElementById(location.hash.slice(1))?.scrollIntoView();
 
-  await new Promise(next => setTimeout(next, 50));
-  // What was drawn, for the test that opens this page in a browser (`report.html#check=1`).
-  if (!asked.has("check")) return;
-  const painted = canvas => {
-    if (!canvas.width || !canvas.height) return false;
-    return canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some(byte => byte !== 0);
-  };
-  const drawn = [...page.querySelectorAll("section")].map(s => [s.id, {
-    plots: s.querySelectorAll("canvas:not(.over):not([aria-hidden])").length,
-    blank: [...s.querySelectorAll("canvas:not(.over):not([aria-hidden])")].filter(c => !painted(c)).length,
-    rows: s.querySelectorAll("tbody tr").length,
-    letters: s.textContent.length,
-  }]);
-  const check = { errors, sections: Object.fromEntries(drawn), fetched: performance.getEntriesByType("resource").map(r => r.name) };
-  document.body.append(el("script", { type: "application/json", id: "check" }, JSON.stringify(check).replaceAll("<", "\\u003c")));
+  document.documentElement.dataset.ready = "1";
 })();

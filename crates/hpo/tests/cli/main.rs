@@ -12,5 +12,6 @@ mod control;
 mod divergence;
 mod kill;
 mod look;
+mod report;
 mod stdio;
 mod study;

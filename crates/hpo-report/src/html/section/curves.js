@@ -50,9 +50,9 @@ section("curves", (data, place) => {
       const look = finding.verdict === "spiking" ? "diamond" : finding.verdict === "recovered" ? "disc" : finding.verdict === "rescued" ? "ring" : FATES[finding.verdict]?.shape ?? "plus";
       if (Number.isFinite(x)) shape(g.ctx, look, g.X(x), g.Y(y === null ? g.view.y[1] : clamp(y, g.view.y)), r, findingColour(finding.verdict));
     }
-    // Where it was no longer a number: a cross at the edge.
-    const broke = l.v.findIndex(v => !Number.isFinite(v));
-    if (broke >= 0) shape(g.ctx, "cross", g.X(l.x[broke]), g.Y(g.view.y[1]), r, fateColour("diverged"));
+    // Where it was no longer a number: a cross at the worse edge.
+    const broke = l.v.findIndex(v => !Number.isFinite(v)), edge = maximize && metric === report.study.metric ? 0 : 1;
+    if (broke >= 0) shape(g.ctx, "cross", g.X(l.x[broke]), g.Y(g.view.y[edge]), r, fateColour("diverged"));
   }
   const plot = frame(place, {
     height: 420, ...axes(), alt: "Training curves: " + metric + " over steps, a line per trial",
@@ -93,6 +93,6 @@ section("curves", (data, place) => {
   const kinds = new Map();
   for (const t of data.trials) for (const f of [...t.findings.map(x => x.verdict), ...t.rescues.map(() => "rescued")]) kinds.set(f, (kinds.get(f) ?? 0) + 1);
   const found = [...kinds].map(([verdict, times]) => times + " × " + verdict.replace("_", " ")).join(", ");
-  place.append(el("p", { class: "caption" }, (found ? "Found in them: " + found + "; marked where it was found: ◆ spiking, ● recovered, ✕ diverged, ■ stuck, ▼ no progress, ○ rescued. " : "") + "A cross at the top edge: from there on the value was no longer finite. Curves of more than " + data.longest + " points are thinned by largest triangles, which keeps spikes and breaks."
+  place.append(el("p", { class: "caption" }, (found ? "Found in them: " + found + "; marked where it was found: ◆ spiking, ● recovered, ✕ diverged, ■ stuck, ▼ no progress, ○ rescued. " : "") + "A cross at the edge: from there on the value was no longer finite. Curves of more than " + data.longest + " points are thinned by largest triangles, which keeps spikes and breaks."
     + (data.objective_only ? " For " + data.objective_only + " trials only " + report.study.metric + " is here; hpo trial N has everything." : "")));
 });

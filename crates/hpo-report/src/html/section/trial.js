@@ -9,7 +9,8 @@ section("trial", (data, place) => {
   const best = report.sections.answer?.trial;
   if (best !== null && best !== undefined) tools.append(el("button", { type: "button", onclick: () => select(best) }, "the best"));
   input.addEventListener("change", () => select(Math.trunc(Number(input.value))));
-  place.append(tools, head, detail, el("div", { class: "columns" }, facts, notes), plots);
+  const top = el("div", {}, facts, notes);
+  place.append(tools, head, detail, top, plots);
   let drawn = [];
   const place_of = place.closest("section");
 
@@ -33,6 +34,10 @@ section("trial", (data, place) => {
       if (extra.processes.length > 1) notes.append(el("h3", {}, "Its processes"), el("ul", { class: "findings" }, extra.processes.map(p => el("li", {}, "attempt " + p.attempt + (p.until ? " until step " + p.until : "") + ": " + (p.end ?? "running")))));
       if (extra.last_words) notes.append(el("h3", {}, "Its last words"), el("pre", {}, extra.last_words));
     }
+    // With nothing beside it the configuration takes the whole width.
+    const alone = !notes.childElementCount;
+    top.className = alone ? "" : "columns";
+    facts.firstChild.className = alone ? "wide" : "";
     draw(curve, found);
   }
 
@@ -83,7 +88,7 @@ section("trial", (data, place) => {
             c.beginPath(); c.moveTo(x, box.top); c.lineTo(x, box.top + box.height); c.stroke();
           }
           c.setLineDash([]);
-          s.v.forEach((v, i) => { if (!Number.isFinite(v)) shape(c, "cross", self.valToPos(s.steps[i], "x", true), v === -Infinity ? box.top + box.height - 5 * r : box.top + 5 * r, 3.5 * r, fateColour("diverged")); });
+          s.v.forEach((v, i) => { if (!Number.isFinite(v)) shape(c, "cross", self.valToPos(s.steps[i], "x", true), v === -Infinity || (maximize && s.name === report.study.metric) ? box.top + box.height - 5 * r : box.top + 5 * r, 3.5 * r, fateColour("diverged")); });
           c.restore();
         }],
       },
