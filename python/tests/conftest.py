@@ -92,6 +92,11 @@ class Trial:
         os.replace(aside, self.control)
 
     def next_attempt(self, **variables):
+        import hpo._control
+
+        # Another process: what it was told is in its configuration.
+        hpo._control._callbacks.clear()
+        hpo._control._file = None
         self.set("HPO_RESUME_FROM", str(self.checkpoints))
         for name, value in variables.items():
             self.set(name, str(value))

@@ -76,8 +76,10 @@ def test_a_rate_that_somebody_sets_is_obeyed_and_kept(trial):
     model = make(0.01)
     fit(model, 2)
     assert rate(model) == pytest.approx(0.002)
+    # hpo set changes the trial's configuration too.
+    trial.set("HPO_PARAMS", '{"lr": 0.002}')
     trial.next_attempt()
-    again = make(0.01)
+    again = make(0.002)
     fit(again, 3)
     assert rate(again) == pytest.approx(0.002)
 

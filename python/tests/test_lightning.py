@@ -106,6 +106,11 @@ def test_a_rate_that_somebody_sets_is_that_of_the_schedule(trial, tmp_path):
     module, _ = fit(tmp_path, 4, callbacks=[Somebody()])
     by_epoch = module.rates[::4]
     assert by_epoch == pytest.approx([0.05, 0.04, 0.01 * 0.8**2, 0.01 * 0.8**3])
+    # hpo set changes the trial's configuration too.
+    trial.set("HPO_PARAMS", '{"lr": 0.01}')
+    trial.next_attempt()
+    module, _ = fit(tmp_path, 5, lr=0.01)
+    assert module.rates[::4] == pytest.approx([0.01 * 0.8**4])
 
 
 def test_a_rescued_trial_goes_back_with_the_smaller_rate(trial, tmp_path):
@@ -118,9 +123,10 @@ def test_a_rescued_trial_goes_back_with_the_smaller_rate(trial, tmp_path):
     assert [line["step"] for line in trial.reports()] == [1, 2, 3, 4, 5, 4, 5]
     assert trial.saved() == [f"checkpoint-{epoch}.ckpt" for epoch in (2, 3, 4, 5)]
     # After a crash: the rate is that of the rescue, and not made smaller once more.
-    trial.next_attempt(HPO_RESUME_STEP=3)
-    module, _ = fit(tmp_path, 5, lr=0.025)
-    assert module.rates[::4] == pytest.approx([0.025 * 0.8**3, 0.025 * 0.8**4])
+    trial.unset("HPO_RESUME_STEP")
+    trial.next_attempt()
+    module, _ = fit(tmp_path, 6, lr=0.025)
+    assert module.rates[::4] == pytest.approx([0.025 * 0.8**5])
 
 
 def test_a_checkpoint_from_the_middle_of_the_training_is_whole(trial, tmp_path):

@@ -101,6 +101,27 @@ def test_a_rate_set_by_somebody_is_that_of_the_schedule(trial, schedule):
         assert now == pytest.approx([rate / 4 for rate in before], rel=1e-6)
 
 
+def test_a_rate_that_was_set_is_kept_by_the_next_attempt(trial):
+    parts = make(0.1)
+    hpo.torch.restore(**parts)
+    train(parts, 1, 2)
+    trial.say('{"lr": 0.05}')
+    train(parts, 3, 4)
+    rate = parts["optimizer"].param_groups[0]["lr"]
+    # hpo set changes the trial's configuration too.
+    trial.set("HPO_PARAMS", '{"lr": 0.05}')
+    trial.next_attempt()
+    hpo.torch._configured.clear()
+    parts = make(hpo.params().lr)
+    assert hpo.torch.restore(**parts) == 5
+    assert parts["optimizer"].param_groups[0]["lr"] == pytest.approx(rate)
+    assert hpo.report(4, loss=1.0) == {}
+    fresh = make(0.05)
+    for _ in range(4):
+        fresh["scheduler"].step()
+    assert rate == pytest.approx(fresh["scheduler"].get_last_lr()[0])
+
+
 def test_states_that_are_not_there_are_named(trial):
     parts = make()
     train(parts, 1, 1)

@@ -115,6 +115,7 @@ def test_a_rate_that_somebody_sets_is_that_of_the_schedule(trial, tmp_path):
         if state.global_step == 5:
             trial.say('{"learning_rate": 0.001}')
 
+    trial.set("HPO_KEEP_CHECKPOINTS", "3")
     whole = fit(tmp_path)
     shutil.rmtree(trial.checkpoints)
     trial.checkpoints.mkdir()
@@ -122,6 +123,11 @@ def test_a_rate_that_somebody_sets_is_that_of_the_schedule(trial, tmp_path):
     assert rates[:8] == whole[:8]
     # Changed at the report of the second epoch, after 8 updates; the first of the next may still be old.
     assert rates[9:] == pytest.approx([rate / 10 for rate in whole[9:]])
+    # hpo set changes the trial's configuration too.
+    trial.set("HPO_PARAMS", '{"learning_rate": 0.001}')
+    trial.set("HPO_KEEP_CHECKPOINTS", "1")
+    trial.next_attempt(HPO_RESUME_STEP=3)
+    assert fit(tmp_path, lr=1e-3) == pytest.approx([rate / 10 for rate in whole[12:]])
 
 
 def test_a_rescued_trial_goes_back_with_the_smaller_rate(trial, tmp_path):

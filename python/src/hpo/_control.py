@@ -7,6 +7,8 @@ import json
 import os
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from hpo._environment import params
+
 #: Called with the parameters that have changed, by name.
 OnChange = Callable[[Dict[str, Any]], None]
 
@@ -23,7 +25,8 @@ class ControlFile:
         self.path = path
         self._seen: Optional[Tuple[int, int, int]] = None
         self._content: Dict[str, Any] = {}
-        self._told: Dict[str, Any] = {}
+        # A later process of the trial has what was set before in its configuration.
+        self._told: Dict[str, Any] = _configuration()
 
     def read(self) -> Dict[str, Any]:
         """What it says now; the same as before when it is not there or cannot be read."""
@@ -56,6 +59,21 @@ class ControlFile:
         }
         self._told.update(new)
         return new
+
+
+def _configuration() -> Dict[str, Any]:
+    try:
+        return dict(params())
+    except RuntimeError:
+        return {}
+
+
+def new_rate(changed: Dict[str, Any]) -> Optional[float]:
+    """The learning rate among changed parameters, if it is there: ``lr`` or ``learning_rate``."""
+    rate = changed.get("lr", changed.get("learning_rate"))
+    if isinstance(rate, (int, float)) and not isinstance(rate, bool) and rate > 0:
+        return float(rate)
+    return None
 
 
 _file: Optional[ControlFile] = None

@@ -105,9 +105,11 @@ class HpoCallback(keras.callbacks.Callback):
         self.model._initial_epoch = facts["epoch"]
 
     def _changed(self, new: Dict[str, Any]) -> None:
-        rate = new.get("lr", new.get("learning_rate"))
-        if isinstance(rate, (int, float)) and not isinstance(rate, bool):
-            self._set_rate(float(rate))
+        rate = _control.new_rate(new)
+        if rate is not None and self._rate() is not None:
+            # The next process is configured with it.
+            self._configured = rate
+            self._set_rate(rate)
 
     def _rate(self) -> Optional[float]:
         """The optimizer's learning rate; None when a schedule makes it."""

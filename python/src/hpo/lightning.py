@@ -103,7 +103,7 @@ class HpoCallback(Callback):
         _control.forget(self._changed)
 
     def state_dict(self) -> Dict[str, Any]:
-        return {"rates": self._before or self._configured}
+        return {"rates": self._configured}
 
     def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
         self._before = list(state_dict.get("rates", []))
@@ -125,8 +125,12 @@ class HpoCallback(Callback):
             prune(place)
 
     def _changed(self, new: Dict[str, Any]) -> None:
-        schedulers = [config.scheduler for config in self._trainer.lr_scheduler_configs]
-        set_rate(self._trainer.optimizers, schedulers, new)
+        rate = _control.new_rate(new)
+        if rate is not None:
+            schedulers = [config.scheduler for config in self._trainer.lr_scheduler_configs]
+            factor = set_rate(self._trainer.optimizers, schedulers, rate)
+            # The next process is configured with it.
+            self._configured = [before * factor for before in self._configured]
 
 
 def _agreed(trainer: Any, stop: bool) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 import sys
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional
+from typing import Any, Dict, Iterable, List, Optional
 
 import torch
 
@@ -59,7 +59,7 @@ def restore(*, map_location: Any = None, follow_control: bool = True, **objects:
     for name, object_ in objects.items():
         _configured[name] = _rates(object_)
     if follow_control:
-        _follow(list(objects.values()))
+        _follow(objects)
     checkpoint = resume_from()
     if checkpoint is None:
         return 1
@@ -76,15 +76,12 @@ def restore(*, map_location: Any = None, follow_control: bool = True, **objects:
     return int(state["step"]) + 1
 
 
-def set_rate(optimizers: Iterable[Any], schedulers: Iterable[Any], new: Mapping[str, Any]) -> None:
-    """Sets the learning rate to the ``lr`` or ``learning_rate`` among changed parameters, if it is there.
+def set_rate(optimizers: Iterable[Any], schedulers: Iterable[Any], rate: float) -> float:
+    """Sets the learning rate, and says by which factor it has changed.
 
     It is that of the first group; other groups keep their ratio to it, and schedulers go on at the same
     place of their curve over the new rate.
     """
-    rate = new.get("lr", new.get("learning_rate"))
-    if not isinstance(rate, (int, float)) or isinstance(rate, bool) or rate <= 0:
-        return
     factor = 1.0
     for optimizer in optimizers:
         before = _rates(optimizer)
@@ -93,6 +90,7 @@ def set_rate(optimizers: Iterable[Any], schedulers: Iterable[Any], new: Mapping[
             scale_rates(optimizer, factor)
     for scheduler in schedulers:
         scale_rates(scheduler, factor)
+    return factor
 
 
 def scale_rates(object_: Any, factor: float) -> None:
@@ -121,11 +119,21 @@ def _factor(before: Dict[str, List[float]]) -> float:
     return 1.0
 
 
-def _follow(objects: List[Any]) -> None:
-    optimizers = [object_ for object_ in objects if hasattr(object_, "param_groups")]
-    schedulers = [object_ for object_ in objects if hasattr(object_, "base_lrs")]
+def _follow(objects: Dict[str, Any]) -> None:
+    optimizers = {name: object_ for name, object_ in objects.items() if hasattr(object_, "param_groups")}
+    schedulers = [object_ for object_ in objects.values() if hasattr(object_, "base_lrs")]
+
+    def changed(new: Dict[str, Any]) -> None:
+        rate = _control.new_rate(new)
+        if rate is None:
+            return
+        factor = set_rate(optimizers.values(), schedulers, rate)
+        for name in optimizers:
+            # The next process is configured with it.
+            _configured[name] = [before * factor for before in _configured.get(name, [])]
+
     if optimizers:
-        _control.on_change(lambda new: set_rate(optimizers, schedulers, new))
+        _control.on_change(changed)
 
 
 def _random_state() -> Dict[str, Any]:

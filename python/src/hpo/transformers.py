@@ -143,8 +143,11 @@ class HpoCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
             scale_rates(self._scheduler, factor)
 
     def _changed(self, new: Dict[str, Any]) -> None:
-        if self._optimizer is not None:
-            set_rate([self._optimizer], [self._scheduler], new)
+        rate = _control.new_rate(new)
+        if rate is not None and self._optimizer is not None:
+            # The next process is configured with it.
+            self._begun = [rate]
+            set_rate([self._optimizer], [self._scheduler], rate)
 
 
 def _saved(place: Path) -> List[_Saved]:
