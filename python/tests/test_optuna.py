@@ -130,6 +130,35 @@ def test_several_threads_run_trials_at_once():
     assert len(study.trials) == 24 and all(t.state.name == "COMPLETE" for t in study.trials)
 
 
+def test_a_fork_of_the_program_runs_trials_too(tmp_path):
+    import multiprocessing
+
+    storage = f"sqlite:///{tmp_path}/optuna.db"
+    simple = lambda trial: trial.suggest_float("x", 0, 1) + trial.suggest_float("y", 0, 1)  # noqa: E731
+    sampler = HpoSampler(seed=1)
+    study = optuna.create_study(study_name="shared", storage=storage, sampler=sampler)
+    study.optimize(simple, n_trials=4)
+
+    def child():
+        optuna.load_study(study_name="shared", storage=storage, sampler=sampler).optimize(simple, n_trials=3)
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(120)
+    assert process.exitcode == 0
+    study.optimize(simple, n_trials=3)
+    assert len(study.trials) == 10 and all(t.state.name == "COMPLETE" for t in study.trials)
+
+
+def test_a_process_that_was_killed_is_started_again():
+    study = run(HpoSampler(seed=1), optimizers, 4)
+    (search,) = study.sampler._searches.values()
+    search.searcher._process.kill()
+    search.searcher._process.wait()
+    study.optimize(optimizers, n_trials=3)
+    assert len(study.trials) == 7
+
+
 def test_reseeding_gives_other_seeds():
     sampler = HpoSampler(seed=1)
     sampler.reseed_rng()

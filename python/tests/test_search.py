@@ -97,6 +97,8 @@ def test_what_cannot_be_heeded_says_why_and_the_search_goes_on():
         ([{"name": "x"}], {}, "missing field `type`"),
         (SPACE, {"method": "magic"}, "unknown variant `magic`"),
         (SPACE, {"early_terminate": "asha"}, "needs `max_steps`"),
+        (SPACE, {"seed": -1}, "invalid value '-1' for '--seed"),
+        ([{"name": "x", "type": "float", "low": 1}], {}, "^parameter `x`: `high` is missing$"),
         ({"params": SPACE, "direction": "up"}, {}, "`minimize` or `maximize`"),
     ],
 )
@@ -125,6 +127,26 @@ def test_a_program_that_is_killed_is_told(monkeypatch):
     search.close()
     with pytest.raises(hpo.SearcherError):
         search.ask()
+
+
+def test_a_fork_is_refused_instead_of_mixing_up_answers():
+    import multiprocessing
+
+    def child(queue):
+        try:
+            queue.put(search.ask())
+        except hpo.SearcherError as error:
+            queue.put(str(error))
+        search.close()
+
+    with hpo.Searcher(SPACE) as search:
+        fork = multiprocessing.get_context("fork")
+        queue = fork.Queue()
+        process = fork.Process(target=child, args=(queue,))
+        process.start()
+        assert "belongs to the process that forked" in queue.get(timeout=60)
+        process.join()
+        assert search.ask().trial == 0
 
 
 def test_threads_may_share_a_search():

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 from types import TracebackType
-from typing import IO, Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type, Union
+from typing import IO, Any, Dict, Iterable, Mapping, NamedTuple, Optional, Sequence, Tuple, Type, Union
 
 from hpo._environment import Params, number
 
@@ -87,11 +87,15 @@ class Searcher:
         settings = {"direction": direction, "max_steps": max_steps, "eta": eta}
         content.update({key: value for key, value in settings.items() if value is not None})
         self._lock = threading.Lock()
+        #: Its process is of this one: a fork of it would mix up the answers.
+        self._owner = os.getpid()
         self._words: IO[bytes] = tempfile.TemporaryFile()
+        self._space = ""
         with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8", delete=False) as file:
             json.dump(content, file)
-        command = [find_program(), "stdio", "--space", file.name, "--seed", str(seed)]
-        command += ["--method", method, "--early-terminate", early_terminate]
+            self._space = file.name
+        command = [find_program(), "stdio", f"--space={file.name}", f"--seed={seed}"]
+        command += [f"--method={method}", f"--early-terminate={early_terminate}"]
         try:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._words, encoding="utf-8"
@@ -155,9 +159,15 @@ class Searcher:
         message["reports"] = [[step, _value] for step, _value in reports]
         return int(self._say(message)["trial"])
 
+    def is_running(self) -> bool:
+        """Whether the search can be asked: it was not closed, and its process has not been killed."""
+        return self._owner == os.getpid() and self._process.poll() is None
+
     def close(self) -> None:
         """Ends the search. Once is enough; again does nothing."""
         process = self._process
+        if self._owner != os.getpid():
+            return
         for pipe in (process.stdin, process.stdout):
             try:
                 if pipe is not None:
@@ -183,7 +193,7 @@ class Searcher:
         self.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_process") and self._process.poll() is None:
+        if hasattr(self, "_process") and not self._words.closed:
             self.close()
 
     def _say(self, message: Mapping[str, Any]) -> Dict[str, Any]:
@@ -194,6 +204,8 @@ class Searcher:
 
     def _exchange(self, line: str) -> Dict[str, Any]:
         process = self._process
+        if self._owner != os.getpid():
+            raise SearcherError("this search belongs to the process that forked this one: make another one here")
         with self._lock:
             try:
                 if process.stdin is None or process.stdout is None:
@@ -213,12 +225,14 @@ class Searcher:
             code: Optional[int] = self._process.wait(5)
         except subprocess.TimeoutExpired:
             code = None
-        words: List[str] = []
+        said = ""
         if not self._words.closed:
             self._words.seek(0)
-            words = self._words.read().decode(errors="replace").strip().splitlines()
-        said = " ".join(word.strip() for word in words)
-        return said.removeprefix("error: ") if said else f"the search has ended (exit code {code})"
+            said = self._words.read().decode(errors="replace").strip()
+        # The reason, without the hints for those who type commands.
+        reason = said.partition("\n\n")[0].partition("\nhint: ")[0]
+        reason = reason.removeprefix("error: ").replace(f"{self._space}: ", "")
+        return reason or f"the search has ended (exit code {code})"
 
 
 def _number(trial: Union[Suggestion, int]) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import random
 import threading
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
@@ -110,6 +111,7 @@ class HpoSampler(BaseSampler):
         self.failed = failed
         self._independent = independent_sampler or RandomSampler(seed=self.seed % 2**32)
         self._lock = threading.RLock()
+        self._owner = os.getpid()
         self._searches: Dict[str, _Search] = {}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Space:
@@ -126,16 +128,15 @@ class HpoSampler(BaseSampler):
         trials = study.get_trials(deepcopy=False)
         params: Dict[str, Any] = {}
         with self._lock:
+            if self._owner != os.getpid():
+                # A fork starts processes of its own.
+                self._owner, self._searches = os.getpid(), {}
             wanted = groups(_finished(trials), search_space)
             live = {}
             for group in wanted:
                 name = _key(group, study)
-                search = self._searches.pop(name, None)
-                if search is None:
-                    search = _Search(group, self.method, self._seed_of(group), study.direction.name.lower())
-                live[name] = search
-                search.learn(trials, trial.number, self.failed)
-                params.update(search.ask(trial.number))
+                live[name], found = self._suggest(self._searches.pop(name, None), group, study, trials, trial)
+                params.update(found)
             for search in self._searches.values():
                 search.close()
             self._searches = live
@@ -179,7 +180,25 @@ class HpoSampler(BaseSampler):
     def __setstate__(self, state: Dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = threading.RLock()
+        self._owner = os.getpid()
         self._searches = {}
+
+    def _suggest(
+        self,
+        search: Optional[_Search],
+        group: Group,
+        study: optuna.Study,
+        trials: Sequence[FrozenTrial],
+        trial: FrozenTrial,
+    ) -> Tuple[_Search, Dict[str, Any]]:
+        """One group's part of a trial, by its process or, if that is gone, by a new one."""
+        if search is not None and not search.searcher.is_running():
+            search.close()
+            search = None
+        if search is None:
+            search = _Search(group, self.method, self._seed_of(group), study.direction.name.lower())
+        search.learn(trials, trial.number, self.failed)
+        return search, search.ask(trial.number)
 
     def _seed_of(self, group: Group) -> int:
         """Groups shall not move in step."""
