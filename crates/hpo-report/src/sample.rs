@@ -298,7 +298,7 @@ pub(crate) fn large(trials: u32, steps: u64) -> History {
         let (trial, attempt) = (TrialId(number), AttemptNumber(1));
         let n = u64::from(number);
         // Spread evenly, without a generator.
-        let part = (f64::from(number) * 0.618_034).fract();
+        let part = (f64::from(number) * 0.414_213_6).fract();
         let rate = 10f64.powf(-5.0 + 5.0 * part);
         let optimizer = ["sgd", "momentum", "adamw"][number as usize % 3];
         let mut apply = |kind| history.apply(&event(n, kind)).unwrap();

@@ -26,10 +26,46 @@ pub(crate) fn data(text: &str) -> Result<(), Failure> {
     )
 }
 
-/// As [`data`], from a reader.
-pub(crate) fn copy(from: &mut dyn io::Read) -> Result<(), Failure> {
+/// Writes what a trial printed to stdout: byte for byte, but on a terminal without what that would act
+/// upon. A log must not move the cursor, set the title or answer in the user's name.
+pub(crate) fn copy_logs(from: &mut dyn io::Read) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
+    if console::user_attended() {
+        let mut safe = Escaping { to: stdout };
+        return finish(io::copy(from, &mut safe).and_then(|_| safe.flush()));
+    }
     finish(io::copy(from, &mut stdout).and_then(|_| stdout.flush()))
+}
+
+/// Writes control characters as people can see them: `\x1b`. Line ends, tabs and returns (progress bars
+/// use them) go through, and so does everything else, UTF-8 among it.
+struct Escaping<W> {
+    to: W,
+}
+
+impl<W: Write> Write for Escaping<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for piece in bytes.split_inclusive(|byte| is_control(*byte)) {
+            match piece.split_last() {
+                Some((last, before)) if is_control(*last) => {
+                    self.to.write_all(before)?;
+                    write!(self.to, "\\x{last:02x}")?;
+                }
+                _ => self.to.write_all(piece)?,
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// Control characters of one byte. Those of C1 are two bytes in UTF-8 (`c2 80` to `c2 9f`); terminals of
+/// today act on them in 8-bit modes only, which UTF-8 is not.
+fn is_control(byte: u8) -> bool {
+    (byte < 0x20 && !matches!(byte, b'\n' | b'\t' | b'\r')) || byte == 0x7f
 }
 
 fn finish(written: io::Result<()>) -> Result<(), Failure> {
@@ -76,4 +112,24 @@ pub(crate) fn blue<D: Display>(text: D) -> StyledObject<D> {
 /// Dim on stderr.
 pub(crate) fn dim<D: Display>(text: D) -> StyledObject<D> {
     style(text).for_stderr().dim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_seen_and_not_obeyed() {
+        let mut safe = Escaping { to: Vec::new() };
+        let text = "1 − μ\t\u{1b}[2J\u{7}\u{1b}]0;title\u{7}\r\n\u{7f}end\n";
+        // In pieces, as a reader gives them.
+        for piece in text.as_bytes().chunks(3) {
+            safe.write_all(piece).unwrap();
+        }
+        let shown = String::from_utf8(safe.to).unwrap();
+        assert_eq!(
+            shown,
+            "1 − μ\t\\x1b[2J\\x07\\x1b]0;title\\x07\r\n\\x7fend\n"
+        );
+    }
 }

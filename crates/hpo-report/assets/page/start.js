@@ -16,7 +16,17 @@ function setTheme(name) {
   setTheme(theme);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => setTheme(theme));
   // Paper is white.
-  addEventListener("beforeprint", () => setTheme("light"));
+  addEventListener("beforeprint", () => {
+    setTheme("light");
+    // Chromium prints of a canvas that is drawn here only its last strokes, unless its pixels are put there as a whole.
+    // uPlot draws in a microtask, so this is one too, after its.
+    queueMicrotask(() => queueMicrotask(() => {
+      for (const canvas of page.querySelectorAll("canvas")) {
+        const context = canvas.getContext("2d");
+        if (canvas.width && canvas.height) context.putImageData(context.getImageData(0, 0, canvas.width, canvas.height), 0, 0);
+      }
+    }));
+  });
   addEventListener("afterprint", () => setTheme(theme));
 
   const study = report.study;

@@ -42,7 +42,7 @@ fn print(path: &Path, lines: Option<usize>) -> Result<(), Failure> {
         let from = start_of_last(&mut file, lines).map_err(trouble)?;
         file.seek(SeekFrom::Start(from)).map_err(trouble)?;
     }
-    output::copy(&mut file)
+    output::copy_logs(&mut file)
 }
 
 /// Where the last lines begin; read backwards in pieces, since logs can be long.

@@ -25,12 +25,15 @@ section("parallel", (data, place) => {
   const clear = el("button", { type: "button" }, "all trials");
   clear.addEventListener("click", () => { kept.fill(null); paint(); });
   place.append(el("div", { class: "tools" }, clear, words), holder);
-  holder.append(canvas);
+  // The marked lines are on a canvas of their own: thousands of others need not be drawn again for them.
+  const over = el("canvas", { class: "over", style: "width:100%;height:360px" });
+  holder.append(canvas, over);
   const TOP = 34, BOTTOM = 36, SIDE = 60;
   const width = () => canvas.clientWidth || 900, height = 360;
   const X = i => SIDE + i * (width() - 2 * SIDE) / Math.max(1, axes.length - 1);
   const Y = (axis, v) => Number.isFinite(v) ? TOP + (1 - (v - axis.range[0]) / (axis.range[1] - axis.range[0])) * (height - TOP - BOTTOM) : height - 14;
   const inside = t => axes.every((axis, i) => { if (!kept[i]) return true; const y = Y(axis, axis.at(t)); return y >= kept[i][0] && y <= kept[i][1]; });
+  const trace = (c, t) => { c.beginPath(); axes.forEach((axis, i) => c[i ? "lineTo" : "moveTo"](X(i), Y(axis, axis.at(t)))); c.stroke(); };
   function paint() {
     const r = devicePixelRatio || 1;
     canvas.width = Math.round(width() * r); canvas.height = Math.round(height * r);
@@ -38,11 +41,9 @@ section("parallel", (data, place) => {
     c.scale(r, r);
     const active = lines.filter(inside);
     words.textContent = active.length + " of " + lines.length + " trials with a value" + (kept.some(Boolean) ? " pass through the marked ranges" : "") + "; lighter or darker by rank of their value, the best on top";
-    const trace = t => { c.beginPath(); axes.forEach((axis, i) => c[i ? "lineTo" : "moveTo"](X(i), Y(axis, axis.at(t)))); c.stroke(); };
     c.globalAlpha = active.length > 1000 ? .15 : active.length > 150 ? .4 : .7;
-    for (const t of active) { c.strokeStyle = shade(valueRanks[t]); c.lineWidth = 1.3; trace(t); }
+    for (const t of active) { c.strokeStyle = shade(valueRanks[t]); c.lineWidth = 1.3; trace(c, t); }
     c.globalAlpha = 1;
-    for (const [t, ink, wide] of [[chosen.select, fateColour("diverged"), 2.4], [chosen.hover, colour("--ink"), 2.4]]) if (t !== null && Number.isFinite(values[t])) { c.strokeStyle = ink; c.lineWidth = wide; trace(t); }
     c.font = "11px system-ui, sans-serif";
     axes.forEach((axis, i) => {
       const x = X(i);
@@ -59,6 +60,18 @@ section("parallel", (data, place) => {
       }
       if (kept[i]) { c.fillStyle = colour("--accent"); c.globalAlpha = .3; c.fillRect(x - 8, kept[i][0], 16, kept[i][1] - kept[i][0]); c.globalAlpha = 1; }
     });
+    paintMarked();
+  }
+  function paintMarked() {
+    over.width = canvas.width; over.height = canvas.height;
+    const c = over.getContext("2d"), r = devicePixelRatio || 1;
+    c.scale(r, r);
+    c.lineWidth = 2.4;
+    for (const [t, ink] of [[chosen.select, fateColour("diverged")], [chosen.hover, colour("--ink")]]) {
+      if (t === null || !Number.isFinite(values[t])) continue;
+      c.strokeStyle = ink;
+      trace(c, t);
+    }
   }
   const where = event => { const box = canvas.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
   const axisAt = x => axes.map((_, i) => i).reduce((a, b) => Math.abs(X(b) - x) < Math.abs(X(a) - x) ? b : a, 0);
@@ -86,7 +99,9 @@ section("parallel", (data, place) => {
     tip(best === null ? "" : describe(best), event.clientX, event.clientY);
   });
   canvas.addEventListener("mouseleave", () => { hover(null); tip(""); });
-  for (const what of ["hover", "select", "theme"]) on(what, paint);
+  on("hover", paintMarked);
+  on("select", paintMarked);
+  on("theme", paint);
   paint();
   place.append(el("p", { class: "caption" }, "A line per trial" + (report.parameters.length > drawn.length ? ", over the " + drawn.length + " parameters that most trials have" : "") + ". Drag on an axis to keep what passes there; press there to let go. Where a parameter does not exist in a trial, its line passes below the axis."));
 });

@@ -14,7 +14,7 @@ section("trials", (data, place) => {
     { name: "step", number: true, cell: t => fmt(trials.step[t]), key: t => trials.step[t] },
     { name: "time", number: true, cell: t => trials.attempts[t] ? seconds(num(trials.duration_s[t])) : "–", key: t => num(trials.duration_s[t]) },
     ...params.concat(constant).map(name => column(name, trials.params[name])),
-    ...metrics.map(name => ({ ...column(name, trials.metrics[name]), name: "metrics." + name })),
+    ...metrics.map(name => ({ ...column(name, trials.metrics[name]), name: "metrics." + name, words: name in trials.params ? name + " (last)" : name })),
     { name: "evidence", cell: t => trials.detail[t] ?? "–" },
   ];
   const list = table(place, { rows: [...values.keys()], columns, most: 100, tall: true, link: t => select(t) });
