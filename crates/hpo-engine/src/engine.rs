@@ -656,9 +656,8 @@ impl Engine {
                 step,
                 metrics,
             } if self.live(*trial, *attempt).is_some() => {
-                let watched = metrics.get(&self.history.spec().watched().name);
                 if let Some(watch) = self.watches.get_mut(trial) {
-                    watch.see(*step, watched.copied());
+                    watch.see(*step, metrics);
                 }
             }
             EventKind::Found { trial, .. } => {

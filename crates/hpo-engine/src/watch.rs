@@ -1,6 +1,10 @@
 //! Who watches a trial: its detector, and the reports that it has seen.
 
-use hpo_study::{DivergencePolicy, Finding, History, StudySpec, Trial};
+use std::collections::BTreeMap;
+
+use hpo_study::divergence::trainer_tells;
+use hpo_study::protocol::CHANCE;
+use hpo_study::{DivergencePolicy, Finding, History, Job, StudySpec, Trial};
 
 use crate::divergence::{self as detector, Chance, Detector, Settings};
 
@@ -8,6 +12,12 @@ use crate::divergence::{self as detector, Chance, Detector, Settings};
 /// went back to a checkpoint is seen as one that was never disturbed.
 pub(crate) struct Watch {
     settings: Settings,
+    /// The name of the watched metric, …
+    metric: String,
+    /// … and that by which the trial itself says what chance is, where nobody else does.
+    chance: Option<String>,
+    /// What it said of that, at which step.
+    said: Vec<(u64, f64)>,
     /// The watched metric at each step.
     points: Vec<(u64, f64)>,
     /// As it was before the last of the points, …
@@ -26,13 +36,20 @@ impl Watch {
             return None;
         }
         let settings = settings(spec, trial);
+        let chance = chance_name(spec);
         let mut watch = Self {
             settings,
+            metric: spec.watched().name.clone(),
+            said: chance
+                .as_ref()
+                .map_or_else(Vec::new, |name| history.reports(trial, name)),
+            chance,
             points: points(history, trial),
             before: Detector::new(settings),
             now: Detector::new(settings),
             news: None,
         };
+        watch.believe();
         // What other wishes would have found by now is news, if nobody knows it yet.
         let last = watch.start_again();
         let known = |found: &detector::Finding| {
@@ -43,26 +60,50 @@ impl Watch {
         Some(watch)
     }
 
-    /// Sees a report: its step, and the watched metric if that was in it.
-    pub(crate) fn see(&mut self, step: u64, value: Option<f64>) {
-        if self.points.last().is_some_and(|(last, _)| step < *last) {
-            self.points
-                .truncate(self.points.partition_point(|p| p.0 < step));
-            self.start_again();
+    /// Sees a report.
+    pub(crate) fn see(&mut self, step: u64, metrics: &BTreeMap<String, f64>) {
+        self.go_back(step);
+        if let Some(said) = self.chance.as_ref().and_then(|name| metrics.get(name)) {
+            put(&mut self.said, step, *said);
+            self.believe();
         }
-        let Some(value) = value else { return };
-        match self.points.last_mut() {
-            // A second word about the same step takes the place of the first.
-            Some(last) if last.0 == step => {
-                last.1 = value;
-                self.now = self.before.clone();
-            }
-            _ => {
-                self.points.push((step, value));
-                self.before = self.now.clone();
-            }
+        let Some(value) = metrics.get(&self.metric).copied() else {
+            return;
+        };
+        if put(&mut self.points, step, value) {
+            self.before = self.now.clone();
+        } else {
+            self.now = self.before.clone();
         }
         self.news = self.now.observe(step, value);
+    }
+
+    /// Forgets what a process that went back says again.
+    fn go_back(&mut self, step: u64) {
+        let before = |points: &[(u64, f64)]| points.partition_point(|point| point.0 < step);
+        if self.said.last().is_some_and(|(last, _)| step < *last) {
+            self.said.truncate(before(&self.said));
+            self.believe();
+        }
+        if self.points.last().is_some_and(|(last, _)| step < *last) {
+            self.points.truncate(before(&self.points));
+            self.start_again();
+        }
+    }
+
+    /// Takes the trial's last word on what chance is, and looks at everything anew if that is news.
+    fn believe(&mut self) {
+        if self.chance.is_none() {
+            return;
+        }
+        let said = self.said.iter().rev().map(|(_, value)| *value);
+        let mut said = said.filter(|value| value.is_finite());
+        let said = said.next();
+        let chance = said.map_or(Chance::Unknown, Chance::Known);
+        if chance != self.settings.chance {
+            self.settings.chance = chance;
+            self.news = self.start_again();
+        }
     }
 
     /// What is new and not in the log yet.
@@ -92,6 +133,20 @@ impl Watch {
     }
 }
 
+/// Adds a value; one for the last step takes the place of the former. `true` when it was added.
+fn put(points: &mut Vec<(u64, f64)>, step: u64, value: f64) -> bool {
+    match points.last_mut() {
+        Some(last) if last.0 == step => {
+            last.1 = value;
+            false
+        }
+        _ => {
+            points.push((step, value));
+            true
+        }
+    }
+}
+
 /// What the detector is told about a trial.
 fn settings(spec: &StudySpec, trial: &Trial) -> Settings {
     let wishes = &spec.divergence;
@@ -116,22 +171,15 @@ fn warm_up(trial: &Trial, planned: Option<u64>) -> u64 {
 
 /// The watched metric of a trial so far.
 pub(crate) fn points(history: &History, trial: &Trial) -> Vec<(u64, f64)> {
-    let watched = &history.spec().watched().name;
-    if *watched == history.spec().metric.name {
-        return trial.curve.objectives().collect();
-    }
-    let index = history.metric_names().iter().position(|n| n == watched);
-    let column = trial
-        .curve
-        .others
-        .iter()
-        .find(|(i, _)| Some(usize::from(*i)) == index);
-    let values = column.map_or(&[][..], |(_, values)| values);
-    // NaN is "not reported" here.
-    let rows = trial.curve.steps.iter().zip(values);
-    rows.filter(|(_, value)| !value.is_nan())
-        .map(|(step, value)| (*step, *value))
-        .collect()
+    history.reports(trial, &history.spec().watched().name)
+}
+
+/// The name by which a trial says what the watched metric is for a model that knows nothing; `None` when
+/// the study file says it, or it makes no sense.
+fn chance_name(spec: &StudySpec) -> Option<String> {
+    let upside_down = matches!(spec.job, Job::Trainer(_)) && !trainer_tells(spec.watched());
+    let wanted = spec.divergence.chance.is_none() && !upside_down;
+    wanted.then(|| format!("{CHANCE}{}", spec.watched().name))
 }
 
 /// A finding as it stands in the log.

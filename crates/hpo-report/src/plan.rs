@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use hpo_study::divergence::trainer_tells;
 use hpo_study::plan::{GridSize, Plan, ScheduleCurve};
 use hpo_study::{DivergencePolicy, EarlyTerminate, Job, StudySpec};
 
@@ -116,6 +117,9 @@ fn hopeless(spec: &StudySpec) -> String {
                 short(chance)
             )
         }
+        (None, Some(_)) if is_told(spec) => {
+            format!("{done}, by {watched} (the trainer says what a model that knows nothing gets)")
+        }
         (None, _) => format!(
             "warned of; given up when {watched} is not finite (more is certain with `num_classes` or \
              `chance` in `metric`)"
@@ -125,6 +129,11 @@ fn hopeless(spec: &StudySpec) -> String {
              `planned_steps` in `divergence`)"
         ),
     }
+}
+
+/// Whether the trials say what a model that knows nothing gets.
+fn is_told(spec: &StudySpec) -> bool {
+    matches!(spec.job, Job::Trainer(_)) && trainer_tells(spec.watched())
 }
 
 fn rungs(plan: &Plan) -> String {

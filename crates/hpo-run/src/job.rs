@@ -53,14 +53,9 @@ pub(crate) struct Order<'a> {
     pub(crate) resume_step: Option<u64>,
 }
 
-/// How many checkpoints trials are to keep, where one may be asked for again: all of them, if that
-/// is not absurd.
-fn kept_checkpoints(spec: &StudySpec) -> u64 {
-    const MOST: u64 = 1000;
-    const UNKNOWN: u64 = 100;
-    spec.planned_steps()
-        .map_or(UNKNOWN, |steps| steps.min(MOST))
-}
+/// How many checkpoints trials are to keep unthinned, where one may be asked for again (older ones may
+/// be fewer and fewer, see `docs/protocol.md`): a trial goes back by less than a third more than it has to.
+const KEPT_CHECKPOINTS: u64 = 8;
 
 impl Workshop {
     /// Makes the attempt's directories, writes its configuration, and puts everything together.
@@ -151,7 +146,7 @@ impl Workshop {
                 protocol::KEEP_CHECKPOINTS,
                 spec.divergence
                     .rescue
-                    .map(|_| kept_checkpoints(spec).to_string().into()),
+                    .map(|_| KEPT_CHECKPOINTS.to_string().into()),
             ),
             (protocol::SESSION, text(self.session.word(order.id))),
         ];

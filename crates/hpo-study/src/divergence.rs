@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::Metric;
+use crate::spec::{Goal, Metric};
 
 /// What a study wants done about runs that come to nothing.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -14,8 +14,9 @@ pub struct Divergence {
     pub policy: DivergencePolicy,
     /// The metric that is watched; `None`: the objective.
     pub metric: Option<Metric>,
-    /// The watched metric's value for a model that knows nothing; `None`: unknown, and then findings
-    /// other than on values that are not finite are warnings.
+    /// The watched metric's value for a model that knows nothing; `None`: as the trial says
+    /// ([`crate::protocol::CHANCE`]), or unknown, and then findings other than on values that are not
+    /// finite are warnings.
     pub chance: Option<f64>,
     /// The step with which a trial ends, where nothing else in the study says it.
     pub planned_steps: Option<u64>,
@@ -40,6 +41,17 @@ impl Divergence {
                 Verdict::NoProgress => self.no_progress == NoProgress::Stop,
                 Verdict::Spiking | Verdict::Recovered => false,
             }
+    }
+}
+
+/// Whether the built-in trainer says, with its first report, what a metric is for a model that knows
+/// nothing. Upside down nothing is known.
+#[must_use]
+pub fn trainer_tells(metric: &Metric) -> bool {
+    match metric.name.as_str() {
+        "train_loss" | "val_loss" | "val_rmse" => metric.goal == Goal::Minimize,
+        "val_accuracy" | "val_r2" => metric.goal == Goal::Maximize,
+        _ => false,
     }
 }
 

@@ -155,6 +155,13 @@ pub struct Attempt {
     pub memory: Option<MemorySeen>,
 }
 
+/// Stands in a column where a metric was not reported: a NaN unlike the one that a computation gives.
+const NOT_REPORTED: f64 = f64::from_bits(0x7ff8_0000_0000_dead);
+
+fn is_reported(value: f64) -> bool {
+    value.to_bits() != NOT_REPORTED.to_bits()
+}
+
 /// What a trial reported, in columns: one row per step, steps rising. Reports of the same step add up
 /// to one row.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -195,6 +202,15 @@ impl Curve {
         rows.filter(|(_, measured)| **measured)
             .map(|((step, value), _)| (*step, *value))
     }
+    /// What was reported of another metric, by its index in [`History::metric_names`], as
+    /// `(step, value)` in order; values possibly not finite.
+    pub fn metric(&self, index: u16) -> impl Iterator<Item = (u64, f64)> + '_ {
+        let column = self.others.iter().find(|(i, _)| *i == index);
+        let values = column.map_or(&[][..], |(_, values)| values);
+        let rows = self.steps.iter().zip(values);
+        rows.filter(|(_, value)| is_reported(**value))
+            .map(|(step, value)| (*step, *value))
+    }
     /// The last objective reported: `(step, value)`, the value possibly not finite.
     #[must_use]
     pub fn last(&self) -> Option<(u64, f64)> {
@@ -221,7 +237,7 @@ impl Curve {
             self.objective.push(f64::NAN);
             self.measured.push(false);
             for (_, values) in &mut self.others {
-                values.push(f64::NAN);
+                values.push(NOT_REPORTED);
             }
         }
         if let Some(value) = objective {
@@ -232,11 +248,13 @@ impl Curve {
             let column = match self.others.iter().position(|(i, _)| i == index) {
                 Some(column) => column,
                 None => {
-                    self.others.push((*index, vec![f64::NAN; row + 1]));
+                    self.others.push((*index, vec![NOT_REPORTED; row + 1]));
                     self.others.len() - 1
                 }
             };
-            self.others[column].1[row] = *value;
+            // Somebody else's NaN may look like ours.
+            let value = if value.is_nan() { f64::NAN } else { *value };
+            self.others[column].1[row] = value;
         }
     }
 
@@ -591,6 +609,18 @@ impl History {
         record.curve.add(step, objective, &columns);
         record.curve.last_at = event.at;
         Ok(())
+    }
+
+    /// What a trial reported of a metric, the objective or another, as `(step, value)` in order; values
+    /// possibly not finite.
+    #[must_use]
+    pub fn reports(&self, trial: &Trial, metric: &str) -> Vec<(u64, f64)> {
+        if metric == self.spec.metric.name {
+            return trial.curve.objectives().collect();
+        }
+        let index = self.metric_names.iter().position(|name| name == metric);
+        let index = index.and_then(|index| u16::try_from(index).ok());
+        index.map_or_else(Vec::new, |index| trial.curve.metric(index).collect())
     }
 
     /// The index of a metric's name; new names are added until there are absurdly many.

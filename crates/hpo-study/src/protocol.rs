@@ -33,14 +33,18 @@ pub const RESUME_FROM: &str = "HPO_RESUME_FROM";
 /// that is not after it, with the learning rate that the configuration now has (all else in it is
 /// as it was). Set only together with [`RESUME_FROM`]; absent: go on from the newest there is.
 pub const RESUME_STEP: &str = "HPO_RESUME_STEP";
-/// How many of the last checkpoints to keep, one per reported step, so that a trial can be taken
-/// back to one before it diverged. Set only for studies with rescue; absent or 0: only the newest is
+/// How many of the last checkpoints to keep, one per reported step, and of the older ones fewer and
+/// fewer, so that a trial can be taken back to one before it diverged. Set only for studies with rescue; absent or 0: only the newest is
 /// ever asked for.
 pub const KEEP_CHECKPOINTS: &str = "HPO_KEEP_CHECKPOINTS";
 /// The built-in trainer's task, JSON of [`crate::TrainerSpec`].
 pub const TRAINER: &str = "HPO_TRAINER";
 /// A word that marks every process of one study run, so that none is left behind.
 pub const SESSION: &str = "HPO_SESSION";
+
+/// A metric of this name before another's says what that one is for a model that knows nothing:
+/// `chance/val_loss`.
+pub const CHANCE: &str = "chance/";
 
 /// The exit code by which a process asks to be started again.
 pub const EXIT_RETRY: i32 = 75;

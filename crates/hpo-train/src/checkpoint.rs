@@ -74,15 +74,17 @@ impl Checkpoint {
         self.write(directory, FILE_NAME, true)
     }
 
-    /// Writes the checkpoint as one of those to go back to, and removes all of them but the last
-    /// `count`, at least this one.
+    /// Writes the checkpoint as one of those to go back to, and thins the older ones out: the last
+    /// `count` (at least this one) stay, every second of as many before them, every fourth of twice as
+    /// many, and so on back to the beginning. So some log₂ of the run's length times half of `count` are
+    /// there, and to an epoch that is `age` epochs back there is one that is at most
+    /// `2 age / (count − 1)` further back.
     ///
     /// # Errors
     /// As [`Checkpoint::save`].
     pub fn keep(&self, directory: &Path, count: u64) -> Result<PathBuf, TrainError> {
         let path = self.write(directory, &kept_name(self.epoch), false)?;
-        let first = (self.epoch + 1).saturating_sub(count.max(1));
-        remove_kept(directory, |epoch| epoch < first)?;
+        remove_kept(directory, |epoch| !is_kept(epoch, self.epoch, count.max(1)))?;
         Ok(path)
     }
 
@@ -367,6 +369,13 @@ fn values_of(bytes: &[u8]) -> Vec<f32> {
         .collect()
 }
 
+/// Whether the checkpoint of an epoch is still kept at a later one: while its age is less than `count`
+/// times the largest power of two that divides the epoch.
+fn is_kept(epoch: u64, now: u64, count: u64) -> bool {
+    let power = 1_u64 << epoch.trailing_zeros().min(32);
+    now.saturating_sub(epoch) < count.saturating_mul(power)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -510,5 +519,35 @@ mod tests {
         );
         assert_eq!(sample().check(&ours, &["seed"]), Ok(()));
         assert_eq!(sample().check(&sample().identity, &[]), Ok(()));
+    }
+
+    #[test]
+    fn what_is_kept_reaches_back_to_the_beginning() {
+        for count in [2, 4, 8] {
+            for now in 1..=600_u64 {
+                let kept: Vec<u64> = (1..=now)
+                    .filter(|&epoch| is_kept(epoch, now, count))
+                    .collect();
+                // Thinned at every epoch, what is thinned out never has to come back.
+                assert!(
+                    kept.iter()
+                        .all(|&epoch| epoch == now || is_kept(epoch, now - 1, count))
+                );
+                assert!(
+                    kept.len() as u64 <= count * (2 + u64::from(now.ilog2())),
+                    "{now}: {kept:?}"
+                );
+                for wanted in 1..=now {
+                    let found = kept
+                        .iter()
+                        .rev()
+                        .find(|&&epoch| epoch <= wanted)
+                        .unwrap_or(&0);
+                    let age = now - wanted;
+                    let most = age.div_ceil(count - 1).next_power_of_two();
+                    assert!(wanted - found < most.max(1), "{now} {wanted} {found}");
+                }
+            }
+        }
     }
 }

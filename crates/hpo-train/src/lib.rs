@@ -4,6 +4,7 @@
 //! This crate must never know the orchestrator: it reads a configuration and a few environment
 //! variables, and writes lines.
 
+mod chance;
 pub mod checkpoint;
 pub mod data;
 pub mod environment;

@@ -47,7 +47,8 @@ pub struct TrainJob {
     /// (afresh, if there is none), though it may have been written with another `lr`. See
     /// [`Trainer::restore_at_own_lr`].
     pub resume_epoch: Option<u64>,
-    /// How many of the last checkpoints are kept to go back to, one per epoch; 0: none.
+    /// How many of the last checkpoints are kept to go back to, one per epoch, and fewer and fewer of the
+    /// older ones ([`Checkpoint::keep`]); 0: none.
     pub keep_checkpoints: u64,
 }
 

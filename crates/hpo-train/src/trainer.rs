@@ -17,6 +17,7 @@ use hpo_recipe::optimizer::OptimizerSetting;
 use hpo_recipe::{Config, Horizon, Schedule};
 use hpo_study::TrainerSpec;
 
+use crate::chance;
 use crate::checkpoint::{Checkpoint, Identity};
 use crate::data::split::{Part, Split, Truth};
 use crate::data::{self, Dataset};
@@ -158,7 +159,8 @@ impl Trainer {
     /// `lr` (of the epoch's last update), `grad_norm` (mean over the updates, before clipping),
     /// with Adam and AdamW `update_rms` and `rms_t` (of the last update, see [`Signals`]),
     /// `weight_norm` (Euclidean norm of all variables, after the last update) and `epoch_seconds`
-    /// (wall time, the only number that differs between two equal runs). `logit_norm` is the root
+    /// (wall time, the only number that differs between two equal runs). The first epoch's report also
+    /// says what a model that knows nothing gets, as `chance/train_loss` and so on. `logit_norm` is the root
     /// mean square of all logits of the validation rows, what grows when output logits diverge
     /// (Wortsman et al. 2023, arXiv 2309.14322).
     ///
@@ -200,11 +202,31 @@ impl Trainer {
             metrics.push(("rms_t", signals.rms_t));
         }
         metrics.push(("weight_norm", signals::weight_norm(self.model.variables())?));
+        if self.epoch == 1 {
+            metrics.extend(self.chance()?);
+        }
         metrics.push(("epoch_seconds", started.elapsed().as_secs_f64()));
         Ok(EpochReport {
             step: self.epoch,
             metrics,
         })
+    }
+
+    /// What a model that knows the training targets and nothing of the features gets in each metric.
+    fn chance(&self) -> Result<Vec<(&'static str, f64)>, TrainError> {
+        let (training, validation) = (&self.split.training, &self.split.validation);
+        let chance = match (&training.truth, &validation.truth) {
+            (Truth::Classes(seen), Truth::Classes(judged)) => {
+                chance::of_classes(seen, judged, self.settings.label_smoothing)
+            }
+            (Truth::Numbers(_), Truth::Numbers(judged)) => chance::of_numbers(
+                &judged.flatten_all()?.to_vec1::<f32>()?,
+                self.split.target_scale,
+            ),
+            // Both are parts of one data set.
+            _ => Vec::new(),
+        };
+        Ok(chance)
     }
 
     fn updates(&mut self, watch: &mut dyn FnMut(Update)) -> Result<Sums, TrainError> {

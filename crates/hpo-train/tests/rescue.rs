@@ -127,7 +127,7 @@ fn a_rescue_without_a_checkpoint_starts_afresh_and_nothing_but_the_rate_may_diff
     other.config.set("clip_norm", 0.5);
     let text = lines(&other).1.unwrap_err().to_string();
     assert!(text.contains("parameter `clip_norm`"), "{text}");
-    // Of the epochs 5 and 6 that are kept, none is early enough.
+    // Of the epochs 4, 5 and 6 that are kept, none is early enough.
     let early = rescued(&first, 3, 0.001);
     let (found, outcome) = lines(&early);
     assert_eq!(outcome.unwrap().resumed_after, 0);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::score::Case;
+use crate::score::{Case, Fate};
 
 /// Every rival with the step at which it stops each run.
 pub(crate) fn all(cases: &[Case]) -> Vec<(String, Vec<Option<u64>>)> {
@@ -19,7 +19,13 @@ pub(crate) fn all(cases: &[Case]) -> Vec<(String, Vec<Option<u64>>)> {
             each(&|case| patience(case, 0.3)),
         ),
         ("median rule (Optuna)".to_owned(), median_rule(cases)),
+        ("oracle".to_owned(), each(&oracle)),
     ]
+}
+
+/// One who knows how each run will end stops the lost ones where they are lost.
+fn oracle(case: &Case) -> Option<u64> {
+    (case.fate == Fate::Lost).then_some(case.onset)
 }
 
 /// A value that is not finite.

@@ -28,6 +28,12 @@ const ALIVE: f64 = 0.05;
 const RETURN: f64 = 0.75;
 /// A stretch is this share of the run.
 const STRETCH: f64 = 0.01;
+/// A report of this step or an earlier one tells of an untrained model, where steps are many.
+const FIRST: f64 = 1.0;
+/// As high as where it began: within this share of that height.
+const SAME: f64 = 0.2;
+/// Few reports are waited for no longer than this share of the run.
+const WAIT: f64 = 0.4;
 /// Fewest reports before anything is said, however short the run.
 const FEWEST: f64 = 4.0;
 /// With the length of the run unknown, it is taken to be at least this many reports.
@@ -54,6 +60,8 @@ pub struct Detector {
     scale: Option<Scale>,
     cells: Cells,
     first: Option<f64>,
+    /// Step and height of the first finite report.
+    began: Option<(f64, f64)>,
     last: f64,
     gap: f64,
     non_finite: u32,
@@ -85,6 +93,7 @@ impl Detector {
             scale,
             cells: Cells::new(0.0),
             first: None,
+            began: None,
             last: 0.0,
             gap: 0.0,
             non_finite: 0,
@@ -114,11 +123,9 @@ impl Detector {
         self.non_finite = 0;
         let goal = self.settings.goal;
         let scale = *self.scale.get_or_insert_with(|| Scale::new(goal, value));
-        let width = STRETCH * self.length();
-        if !self
-            .cells
-            .push(self.last, self.gap, width, scale.height(value))
-        {
+        let (width, height) = (STRETCH * self.length(), scale.height(value));
+        self.began.get_or_insert((self.last, height));
+        if !self.cells.push(self.last, self.gap, width, height) {
             return None;
         }
         self.judge(step, scale)
@@ -254,6 +261,23 @@ impl Detector {
         (-MOMENT_ERRORS * 0.67 * deviation).clamp(SOMETHING, NOTHING)
     }
 
+    /// For a run that began clearly above chance (outputs far from the targets' mean, a language model
+    /// that knows no frequencies) and was never higher: how far it has come. Too large steps have not
+    /// thrown it there: it is a slow one. Only a report from before the first update had any effect
+    /// tells where a run began; a later one may be from after it was thrown up.
+    fn high_start(&self, level: f64) -> Option<Start> {
+        let (step, height) = self.began?;
+        if step > FIRST || step > STRETCH * self.length() {
+            return None;
+        }
+        let margin = (SAME * height).max(-LEARNED);
+        if height <= -LEARNED || self.worst > height + margin {
+            return None;
+        }
+        let is_there = level >= height - margin;
+        Some(if is_there { Start::There } else { Start::Left })
+    }
+
     fn has_learned(&self) -> bool {
         self.best < LEARNED
     }
@@ -288,8 +312,13 @@ impl Detector {
             0.0
         };
         let nearer = 1.0 + level.max(0.0);
+        let start = self.high_start(level);
         let (rule, share) = if self.has_learned() {
             ("collapsed", patience.collapsed.max(coming_down / nearer))
+        } else if start.is_some() && trend.fall > RESTING {
+            return None;
+        } else if start == Some(Start::There) || start.is_some() && has_fallen(streak) {
+            ("above_chance", patience.resting)
         } else if level > resting {
             ("above_chance", patience.above.max(coming_down) / nearer)
         } else if trend.level < -resting {
@@ -334,7 +363,7 @@ impl Detector {
             shortest, reports, ..
         } = self.settings.patience;
         let share = share.max(shortest);
-        let few = (f64::from(reports) * self.gap).min(0.5 * length);
+        let few = (f64::from(reports) * self.gap).min(WAIT * length);
         let patience = match self.settings.recover_steps {
             Some(steps) => steps as f64,
             None => (share * length).max(few).max(FEWEST * self.gap),
@@ -380,6 +409,15 @@ impl Detector {
     }
 }
 
+/// Where a run is that began above chance.
+#[derive(Clone, Copy, PartialEq)]
+enum Start {
+    /// About as high as it began.
+    There,
+    /// Lower.
+    Left,
+}
+
 /// What was found, in heights.
 struct Found {
     verdict: Verdict,
@@ -417,6 +455,11 @@ impl Waited {
 fn later_half(cells: &[Cell]) -> &[Cell] {
     let from = if cells.len() < 8 { 0 } else { cells.len() / 2 };
     cells.get(from..).unwrap_or_default()
+}
+
+/// Whether a time ends lower than it began, by more than noise.
+fn has_fallen(cells: &[Cell]) -> bool {
+    Trend::through(cells).is_some_and(|trend| trend.fall > RESTING)
 }
 
 /// Whether a run gets some things right: a model that knows nothing cannot do clearly better than

@@ -32,7 +32,7 @@ pub struct Patience {
     pub lost: f64,
     /// The least share, however far above chance.
     pub shortest: f64,
-    /// Also wait for this many reports, but not for longer than half of the run: few reports, a
+    /// Also wait for this many reports, but not for longer than .4 of the run: few reports, a
     /// validation loss once per epoch for instance, are thin evidence.
     pub reports: u32,
 }

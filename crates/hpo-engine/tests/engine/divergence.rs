@@ -121,6 +121,77 @@ fn another_metric_than_the_objective_can_be_watched() {
     assert_eq!(reason.word(), "no_progress");
 }
 
+/// A trial says what chance is with its first report: from then on what is found is certain, live and
+/// after a restart alike.
+#[test]
+fn a_trial_may_say_what_chance_is() {
+    let spec = StudySpec {
+        divergence: wishes(DivergencePolicy::Auto, None, Some(50)),
+        ..spec()
+    };
+    let lost = |told: bool| {
+        let mut driver = Driver::new(spec.clone(), 1, Told::starting(None));
+        for step in 1..=50 {
+            let first = [("loss", 8.0), ("chance/loss", 2.3)];
+            let count = if step == 1 && told { 2 } else { 1 };
+            driver.step([line(0, 1, step, &first[..count])]);
+            if !driver.stops().is_empty() {
+                break;
+            }
+        }
+        driver
+    };
+    assert!(lost(false).stops().is_empty(), "there is doubt");
+    let driver = lost(true);
+    assert_eq!(driver.stops(), [0]);
+    let trial = &driver.engine.history().trials()[0];
+    assert!(trial.findings[0].certain && trial.findings[0].chance == Some(2.3));
+    // Whenever the engine is built anew, it comes to the same.
+    for cut in 1..driver.log.len() {
+        let log = &driver.log[..cut];
+        let mut again = Engine::new(log).unwrap();
+        again.begin_session(driver.now, 1, "here").unwrap();
+        let seen = again.history().trials().first();
+        let found = seen.map(|trial| trial.findings.clone()).unwrap_or_default();
+        assert!(found.is_empty() || found == trial.findings, "{cut}");
+    }
+}
+
+/// NaN is a value; a report without the metric is none. A detector that is built anew knows it, too.
+#[test]
+fn a_watched_metric_that_is_nan_is_not_one_that_is_missing() {
+    let watched = Metric {
+        name: "train".into(),
+        goal: Goal::Minimize,
+    };
+    let spec = StudySpec {
+        divergence: Divergence {
+            metric: Some(watched),
+            ..wishes(DivergencePolicy::Auto, Some(2.3), Some(100))
+        },
+        ..spec()
+    };
+    let mut driver = Driver::new(spec, 1, Told::starting(None));
+    for step in 1..=10 {
+        driver.step([line(0, 1, step, &[("train", 1.0)])]);
+        driver.step([line(0, 1, step, &[("loss", 1.0)])]);
+    }
+    for step in 11..=12 {
+        driver.step([line(0, 1, step, &[("loss", 1.0)])]);
+    }
+    for step in 13..=14 {
+        driver.step([line(0, 1, step, &[("train", f64::NAN)])]);
+    }
+    assert!(driver.stops().is_empty(), "two are not enough");
+    let sampler = Box::new(Counting { most: 100 });
+    let scheduler = Box::new(Told::starting(None));
+    driver.engine = Engine::with(&driver.log, sampler, scheduler).unwrap();
+    let history = driver.engine.history();
+    assert_eq!(history.reports(&history.trials()[0], "train").len(), 12);
+    driver.step([line(0, 1, 15, &[("train", f64::NAN)])]);
+    assert_eq!(driver.stops(), [0], "the third in a row");
+}
+
 #[test]
 fn a_rescued_trial_goes_back_with_a_smaller_rate_as_often_as_it_may() {
     let rescue = Rescue {

@@ -232,6 +232,76 @@ fn a_rescue_does_not_depend_on_when_the_coordinator_died() {
     }
 }
 
+/// Under a rule that pauses, promotes and prunes, too: who is rescued goes on to the rung he was sent to,
+/// and who dies when does not matter.
+#[test]
+fn rescues_and_rungs_do_not_get_in_each_others_way() {
+    let train = |start: &Start| {
+        let large = start.config.number("lr").is_some_and(|lr| lr > 0.05);
+        let trial = TrialId(if large { start.trial.0 } else { 0 });
+        let script = falling(&Start {
+            trial,
+            ..start.clone()
+        });
+        // It stops where it was told to.
+        let last = start.target.unwrap_or(u64::MAX);
+        let lines = script.lines.into_iter();
+        let lines = lines.filter(|line| line.report.step <= Some(last));
+        Script {
+            lines: lines.collect(),
+            ..script
+        }
+    };
+    let rungs = Rungs {
+        min_iter: 20,
+        max_iter: 60,
+        eta: 3,
+    };
+    let median = EarlyTerminate::Median {
+        min_iter: 50,
+        min_trials: 2,
+    };
+    for (rule, rescued) in [
+        (EarlyTerminate::Asha(rungs), 1),
+        (EarlyTerminate::SuccessiveHalving(rungs), 1),
+        (EarlyTerminate::Hyperband(rungs), 1),
+        (median, 2),
+    ] {
+        let mut spec = study(Method::Random, rule, 8);
+        spec.divergence = Divergence {
+            chance: Some(2.3),
+            planned_steps: Some(60),
+            rescue: Some(Rescue {
+                attempts: 1,
+                lr_factor: 0.1,
+            }),
+            ..Divergence::default()
+        };
+        spec.space.parameters[0].name = "lr".into();
+        for branch in &mut spec.space.parameters[0].branches {
+            branch.domain = Domain::Constant(Value::Float(0.1));
+        }
+        let calm = Sim::new(1, train).run(spec.clone()).unwrap();
+        let rescues = |outcome: &Outcome| {
+            let trials = outcome.history.trials().iter();
+            trials.map(|t| t.rescues.clone()).collect::<Vec<_>>()
+        };
+        let count = rescues(&calm).iter().filter(|r| !r.is_empty()).count();
+        assert!(count >= rescued, "{rule:?}: {:#?}", result(&calm));
+        for trial in calm.history.trials() {
+            assert!(trial.state.is_final(), "{rule:?}");
+            if trial.state == TrialState::Completed {
+                assert_eq!(trial.curve.last_step(), Some(60), "{rule:?}");
+            }
+        }
+        for kill in deaths(&calm.log).step_by(11) {
+            let killed = Sim::new(1, train).killed(kill).run(spec.clone()).unwrap();
+            assert_eq!(result(&killed), result(&calm), "{rule:?} {kill:?}");
+            assert_eq!(rescues(&killed), rescues(&calm), "{rule:?} {kill:?}");
+        }
+    }
+}
+
 /// All that must not depend on when the coordinator died: configurations, fates, values, curves.
 fn result(outcome: &Outcome) -> Vec<String> {
     let trial = |t: &Trial| {

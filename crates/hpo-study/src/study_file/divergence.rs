@@ -3,7 +3,7 @@
 
 use super::problem::Problems;
 use super::yaml::Node;
-use crate::divergence::{Divergence, DivergencePolicy, NoProgress, Rescue};
+use crate::divergence::{Divergence, DivergencePolicy, NoProgress, Rescue, trainer_tells};
 use crate::spec::{Dataset, Goal, Job, Metric, Task};
 
 /// Reads it all. `None` when something is wrong; then it has been reported.
@@ -29,15 +29,17 @@ pub(super) fn read(
     let metric = watched(node, objective, job)?;
     let chance = chance(root, objective, metric.as_ref(), problems)
         .or_else(|| known(metric.as_ref().unwrap_or(objective), job?));
-    if get("policy").is_some() && policy == DivergencePolicy::Auto && chance.is_none() {
+    let told =
+        matches!(job, Some(Job::Trainer(_))) && trainer_tells(metric.as_ref().unwrap_or(objective));
+    if get("policy").is_some() && policy == DivergencePolicy::Auto && chance.is_none() && !told {
         problems.warning(
             root.key_span("divergence"),
             format!(
-                "`{}` of a model that knows nothing is unknown: only values that are not finite \
-                 will stop a trial, all else is a warning",
+                "`{}` of a model that knows nothing is unknown: unless the trials say it, only \
+                 values that are not finite will stop one, all else is a warning",
                 metric.as_ref().unwrap_or(objective).name
             ),
-            "add `num_classes: 10` to `metric`, or `chance: 2.3` to `divergence`",
+            "add `num_classes: 10` to `metric`, or `chance: 2.3` to `divergence`, or report `chance/METRIC`",
         );
     }
     Some(Divergence {

@@ -116,9 +116,10 @@ impl Story {
         let value = trial.value().map_or_else(|| "no value".to_owned(), short);
         let is_best = history.best().is_some_and(|best| best.id == trial.id);
         let text = format!(
-            "trial {} completed in {}: {metric} = {value}",
+            "trial {} completed in {}: {metric} = {value}{}",
             trial.id,
-            hpo_report::number::time(duration(trial, trial.ended.unwrap_or_default()))
+            hpo_report::number::time(duration(trial, trial.ended.unwrap_or_default())),
+            after_spikes(trial)
         );
         if is_best && self.best != Some(trial.id) {
             self.best = Some(trial.id);
@@ -153,30 +154,39 @@ fn beginning(history: &History) -> String {
     }
 }
 
-/// A finding, unless the trial is ended for it at once: that is told by itself.
+/// A finding that says that going on is of no use, or that this was wrong. Spikes that pass are counted at
+/// the trial's end; and when a trial is ended for a finding at once, that is told by itself.
 fn found(history: &History, trial: &Trial, finding: &Finding) -> Option<Line> {
     if history.spec().divergence.stops(finding) {
         return None;
     }
-    let id = trial.id;
-    let text = match finding.verdict {
-        Verdict::Spiking => format!("trial {id} is spiking at step {}", finding.step),
-        Verdict::Recovered => format!("trial {id} has recovered at step {}", finding.step),
+    let (id, step) = (trial.id, finding.step);
+    let before = trial.findings.iter().rev().find(|f| f.step < step);
+    let (tone, text) = match finding.verdict {
+        Verdict::Spiking => return None,
+        Verdict::Recovered if !before.is_some_and(|f| f.verdict.is_hopeless()) => return None,
+        Verdict::Recovered => (
+            Tone::Plain,
+            format!("trial {id} has recovered at step {step}"),
+        ),
         verdict => {
             let verdict = verdict.word().replace('_', " ");
-            format!(
-                "trial {id} looks {verdict} at step {} and goes on",
-                finding.step
-            )
+            let text = format!("trial {id} looks {verdict} at step {step} and goes on");
+            (Tone::Mild, text)
         }
-    };
-    let tone = if finding.verdict == Verdict::Recovered {
-        Tone::Plain
-    } else {
-        Tone::Mild
     };
     let text = format!("{text}: {}", finding.detail);
     Some(Line { tone, text })
+}
+
+/// `, after 3 spikes`, where there were any.
+fn after_spikes(trial: &Trial) -> String {
+    let spikes = trial.findings.iter();
+    match spikes.filter(|f| f.verdict == Verdict::Spiking).count() {
+        0 => String::new(),
+        1 => ", after a spike".to_owned(),
+        n => format!(", after {n} spikes"),
+    }
 }
 
 fn stopped(trial: &Trial, reason: &StopReason) -> String {

@@ -76,7 +76,13 @@ fn non_finite_values_end_a_run_when_they_stay() {
 
 #[test]
 fn far_above_chance_from_the_start_is_diverged_soon() {
-    let high = |step: f64| 8.0 + noise(step);
+    let high = |step: f64| {
+        if step < 4.0 {
+            CHANCE
+        } else {
+            8.0 + noise(step)
+        }
+    };
     let finding = end(settings(), 1, high).unwrap();
     assert_eq!(
         (finding.verdict, finding.rule),
@@ -86,7 +92,8 @@ fn far_above_chance_from_the_start_is_diverged_soon() {
         (100..250).contains(&finding.step) && finding.certain,
         "{finding}"
     );
-    let higher = end(settings(), 1, |step| 1e6 * high(step)).unwrap();
+    let higher = |step: f64| high(step) * if step < 4.0 { 1.0 } else { 1e6 };
+    let higher = end(settings(), 1, higher).unwrap();
     assert!(higher.step < finding.step, "the higher the sooner");
 }
 
@@ -353,6 +360,54 @@ fn without_a_planned_length_only_far_above_is_certain() {
     assert!(end(settings, 1, |step| 8.0 + noise(step)).unwrap().certain);
     let resting = end(settings, 1, |step| CHANCE + 0.01 * noise(step)).unwrap();
     assert!(!resting.certain && resting.step > 250, "{resting}");
+}
+
+/// A regression whose outputs begin far from the mean of its targets, or a language model that knows no
+/// frequencies yet, at a small rate: it comes down late, but was never thrown up.
+#[test]
+fn a_run_that_began_above_chance_and_comes_down_is_slow_not_diverged() {
+    let slow = |step: f64| CHANCE * (0.6 + 4.4 * (1.0 - (step / 1000.0).powi(2)).max(0.0));
+    assert_eq!(end(settings(), 1, slow), None);
+    let warm = |step: f64| {
+        let spread = 1.0 + 0.05 * noise(step);
+        if step < 300.0 {
+            CHANCE * 4.5 * spread
+        } else {
+            slow(step) * spread
+        }
+    };
+    assert_eq!(end(settings(), 1, warm), None);
+    // Thrown up later, it is another matter; and so is one that comes down no more.
+    let thrown = |step: f64| warm(step) * if step > 20.0 { 3.0 } else { 1.0 };
+    assert!(
+        end(settings(), 1, |step| thrown(step.min(200.0)))
+            .unwrap()
+            .step
+            < 350
+    );
+    let rests = |step: f64| CHANCE * (1.5 + 3.0 * (-step / 50.0).exp());
+    assert!((540..700).contains(&end(settings(), 1, rests).unwrap().step));
+}
+
+/// Twenty-seven epochs, one validation loss each, as most people report.
+#[test]
+fn a_short_run_is_judged_after_two_fifths_of_it() {
+    let epochs = Settings::new(Goal::Minimize, Chance::Known(CHANCE), Some(27));
+    let stop = |curve: &dyn Fn(u64) -> f64| {
+        let mut detector = Detector::new(epochs);
+        (1..=27).find_map(|epoch| {
+            let found = detector.observe(epoch, curve(epoch));
+            found.filter(|found| found.verdict.is_hopeless() && found.certain)
+        })
+    };
+    let lost = stop(&|epoch| if epoch > 5 { 8.0 } else { 0.5 }).unwrap();
+    assert!((15..=17).contains(&lost.step), "{lost}");
+    let thrown = stop(&|epoch| if epoch == 1 { 2.4 } else { 8.0 }).unwrap();
+    assert!((11..=13).contains(&thrown.step), "{thrown}");
+    assert_eq!(stop(&|epoch| if epoch < 11 { 2.31 } else { 1.0 }), None);
+    let spike = |epoch| if (6..=12).contains(&epoch) { 8.0 } else { 0.5 };
+    assert_eq!(stop(&spike), None);
+    assert_eq!(stop(&|epoch| 30.0 * 0.85_f64.powi(epoch as i32)), None);
 }
 
 #[test]
