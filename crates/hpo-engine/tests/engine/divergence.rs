@@ -311,7 +311,8 @@ fn a_warm_up_is_grace() {
         };
         driver.session();
         (1..=100).find(|step| {
-            driver.step([report(0, 1, *step, 9.0)]);
+            let loss = if *step == 1 { 2.4 } else { 9.0 };
+            driver.step([report(0, 1, *step, loss)]);
             !driver.stops().is_empty()
         })
     };
