@@ -156,10 +156,7 @@ pub unsafe extern "C" fn nvmlDeviceGetHandleByIndex_v2(index: c_uint, to: *mut H
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn nvmlDeviceGetHandleByUUID(
-    uuid: *const c_char,
-    to: *mut Handle,
-) -> Answer {
+pub unsafe extern "C" fn nvmlDeviceGetHandleByUUID(uuid: *const c_char, to: *mut Handle) -> Answer {
     if uuid.is_null() {
         return INVALID_ARGUMENT;
     }
@@ -278,7 +275,15 @@ pub unsafe extern "C" fn nvmlDeviceGetUtilizationRates(
 ) -> Answer {
     about("nvmlDeviceGetUtilizationRates", handle, |gpu| {
         let gpu = gpu.utilization;
-        unsafe { put(to, Utilization { gpu, memory: gpu / 2 }) }
+        unsafe {
+            put(
+                to,
+                Utilization {
+                    gpu,
+                    memory: gpu / 2,
+                },
+            )
+        }
     })
 }
 
@@ -347,7 +352,10 @@ pub unsafe extern "C" fn nvmlDeviceGetPciInfo_v3(handle: Handle, to: *mut Pci) -
             subsystem_id: 0x16C1_10DE,
             bus_id: [0; 32],
         };
-        let (short, long) = (format!("0000:{bus:02X}:00.0"), format!("00000000:{bus:02X}:00.0"));
+        let (short, long) = (
+            format!("0000:{bus:02X}:00.0"),
+            format!("00000000:{bus:02X}:00.0"),
+        );
         unsafe {
             put_bytes(short.as_bytes(), pci.bus_legacy.as_mut_ptr(), 16);
             put_bytes(long.as_bytes(), pci.bus_id.as_mut_ptr(), 32);
@@ -487,12 +495,16 @@ pub unsafe extern "C" fn nvmlDeviceGetDeviceHandleFromMigDeviceHandle(
     handle: Handle,
     to: *mut Handle,
 ) -> Answer {
-    about("nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle, |_| {
-        if handle < INSTANCE {
-            return NOT_SUPPORTED;
-        }
-        unsafe { put(to, handle % INSTANCE) }
-    })
+    about(
+        "nvmlDeviceGetDeviceHandleFromMigDeviceHandle",
+        handle,
+        |_| {
+            if handle < INSTANCE {
+                return NOT_SUPPORTED;
+            }
+            unsafe { put(to, handle % INSTANCE) }
+        },
+    )
 }
 
 #[repr(C)]

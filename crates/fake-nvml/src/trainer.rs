@@ -115,7 +115,9 @@ fn train(plan: &Plan) -> Result<i32, Trouble> {
     gpu.hold(plan.context)?;
     gpu.pause(10);
     gpu.hold(plan.context + body / 4)?;
-    let steps = std::env::var("HPO_BUDGET").ok().and_then(|b| b.parse().ok());
+    let steps = std::env::var("HPO_BUDGET")
+        .ok()
+        .and_then(|b| b.parse().ok());
     let steps = plan.steps.min(steps.unwrap_or(u64::MAX));
     for step in 1..=steps {
         if plan.crash == Some(step) {
@@ -204,7 +206,9 @@ impl Gpu<'_> {
                 .or_else(|| variable("PYTORCH_ALLOC_CONF"))
                 .and_then(|options| {
                     let mut options = options.split(',').map(str::to_owned);
-                    options.find_map(|o| Some(o.strip_prefix("per_process_memory_fraction:")?.to_owned()))
+                    options.find_map(|o| {
+                        Some(o.strip_prefix("per_process_memory_fraction:")?.to_owned())
+                    })
                 }),
             "jax" => variable("XLA_PYTHON_CLIENT_MEM_FRACTION")
                 .or_else(|| variable("XLA_CLIENT_MEM_FRACTION")),
@@ -249,9 +253,9 @@ impl Numbers {
 
     /// PyTorch 2.15's words, put together as its allocator does.
     fn torch(&self) -> String {
-        let allowed = self.cap.map_or_else(String::new, |cap| {
-            format!("{} allowed; ", size(cap))
-        });
+        let allowed = self
+            .cap
+            .map_or_else(String::new, |cap| format!("{} allowed; ", size(cap)));
         format!(
             "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate {}. GPU 0 has a total capacity of \
              {} of which {} is free. Including non-PyTorch memory, this process has {} memory in use. \

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use hpo_study::{Config, Goal, History, StudyEnd, Timestamp, Trial, TrialId, TrialState, Value};
+use hpo_study::{
+    Config, Goal, GpuSample, History, StudyEnd, Timestamp, Trial, TrialId, TrialState, Value,
+};
 use serde::Serialize;
 
 use crate::number::{seconds, short, time};
@@ -48,6 +50,9 @@ pub struct Status {
     pub running: Vec<Running>,
     /// What was saved by giving up runs that come to nothing; null when none was.
     pub given_up: Option<GivenUp>,
+    /// What each GPU of the study held when it was last written down, seconds ago; only while it runs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<GpuSample>,
 }
 
 /// What was saved by giving up runs that come to nothing.
@@ -140,7 +145,7 @@ const STATES: [&str; 7] = [
 /// Where the study is. `pid` is the coordinator's, if one is at work; `now` as in
 /// [`crate::trials::rows`].
 #[must_use]
-pub fn status(history: &History, now: Timestamp, pid: Option<u32>) -> Status {
+pub fn status(history: &History, now: Timestamp, pid: Option<u32>, gpus: &[GpuSample]) -> Status {
     let mut trials: BTreeMap<&'static str, usize> = STATES.iter().map(|s| (*s, 0)).collect();
     let mut reasons = BTreeMap::new();
     for trial in history.trials() {
@@ -179,6 +184,7 @@ pub fn status(history: &History, now: Timestamp, pid: Option<u32>) -> Status {
             .map(running)
             .collect(),
         given_up: given_up(history),
+        gpus: gpus.to_vec(),
     }
 }
 
@@ -311,8 +317,14 @@ fn stop_word(reason: &str) -> &'static str {
 
 /// The page for people.
 #[must_use]
-pub fn page(history: &History, now: Timestamp, pid: Option<u32>, width: Option<u16>) -> String {
-    let status = status(history, now, pid);
+pub fn page(
+    history: &History,
+    now: Timestamp,
+    pid: Option<u32>,
+    gpus: &[GpuSample],
+    width: Option<u16>,
+) -> String {
+    let status = status(history, now, pid, gpus);
     let mut text = String::new();
     let state = match (pid, history.end()) {
         (Some(pid), _) => format!("running (process {pid})"),
@@ -352,6 +364,9 @@ pub fn page(history: &History, now: Timestamp, pid: Option<u32>, width: Option<u
         }
         None => text.push_str("best    none yet: no trial has completed\n"),
     }
+    for gpu in gpus {
+        let _ = writeln!(text, "{}", crate::gpus::line(gpu));
+    }
     if !status.running.is_empty() {
         text.push('\n');
         text.push_str(&running_table(&status, width));
@@ -388,13 +403,13 @@ mod tests {
     #[test]
     fn a_running_study() {
         let history = sample::study();
-        insta::assert_snapshot!(page(&history, history.last_event(), Some(4711), None));
+        insta::assert_snapshot!(page(&history, history.last_event(), Some(4711), &[], None));
     }
 
     #[test]
     fn a_running_study_for_programs() {
         let history = sample::study();
-        insta::assert_json_snapshot!(status(&history, history.last_event(), None));
+        insta::assert_json_snapshot!(status(&history, history.last_event(), None, &[]));
     }
 
     #[test]

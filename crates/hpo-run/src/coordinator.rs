@@ -7,13 +7,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hpo_engine::{ChangeError, Command, Engine, Input};
 use hpo_store::Store;
-use hpo_study::{AttemptEnd, Event, EventKind, History, StudyEnd, StudySpec, Timestamp, TrialId};
+use hpo_study::{
+    AttemptEnd, Event, EventKind, GpuSample, History, StudyEnd, StudySpec, Timestamp, TrialId,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::RunError;
 use crate::executor::local::Local;
 use crate::executor::{Executor, LeftOver, Submitted};
 use crate::files::write_best;
+use crate::gpu::Gpus;
 use crate::job::{Order, Workshop};
 use crate::logging::log_event;
 use crate::session::{AttemptId, Session};
@@ -47,6 +50,8 @@ pub trait View {
     fn event(&mut self, history: &History, event: &Event);
     /// Time passed: about four times a second while the study runs.
     fn tick(&mut self, history: &History, now: Timestamp);
+    /// What the GPUs of a study hold; comes before each [`View::tick`] of a study that uses any.
+    fn gpus(&mut self, _gpus: &[GpuSample]) {}
 }
 
 /// How a session came to its end.
@@ -110,6 +115,7 @@ async fn run_session(options: RunOptions, view: &mut dyn View) -> Result<Outcome
     let program = options.trainer_program;
     let slots = slots(history.spec());
     let executor = Local::start(&study_dir, session.clone(), slots, program.as_os_str())?;
+    let gpus = Gpus::start(history.spec(), session.clone());
     let workshop = Workshop {
         spares: Spares::start(&study_dir),
         study_dir,
@@ -123,6 +129,7 @@ async fn run_session(options: RunOptions, view: &mut dyn View) -> Result<Outcome
         store,
         engine,
         executor: Box::new(executor),
+        gpus,
         view,
         signals,
         performed: BTreeSet::new(),
@@ -272,6 +279,7 @@ impl Signals {
 struct Coordinator<'v> {
     // First, so that whatever happens all processes are gone before the store's lock is.
     executor: Box<dyn Executor>,
+    gpus: Gpus,
     workshop: Workshop,
     store: Store,
     engine: Engine,
@@ -293,6 +301,9 @@ impl Coordinator<'_> {
         let mut wished_stop = false;
         loop {
             inputs.extend(self.executor.poll());
+            if self.gpus.has_news() {
+                inputs.push(Input::Tick);
+            }
             self.turn(std::mem::take(&mut inputs))?;
             if self.engine.is_done() {
                 break;
@@ -303,6 +314,7 @@ impl Coordinator<'_> {
             }
             if refreshed.elapsed() >= REFRESH {
                 refreshed = Instant::now();
+                self.view.gpus(self.gpus.now());
                 self.view
                     .tick(self.engine.history(), after(self.engine.history()));
                 // Something may have become due by time alone.
@@ -315,6 +327,8 @@ impl Coordinator<'_> {
             }
         }
         self.executor.close();
+        let samples = self.gpus.rest();
+        self.store.add_samples(&samples)?;
         self.view
             .tick(self.engine.history(), after(self.engine.history()));
         let history = self.engine.history().clone();
@@ -342,9 +356,13 @@ impl Coordinator<'_> {
                 self.performed.remove(&(id, true));
             }
         }
-        let inventory = self.executor.inventory();
+        let mut inventory = self.executor.inventory();
+        self.gpus.hear(&inputs, self.engine.history());
+        self.gpus.fill(&mut inventory);
         let events = self.engine.step(now, &inventory, inputs)?;
-        self.take_in(&events)
+        self.take_in(&events)?;
+        let samples = self.gpus.note(self.engine.history(), &inventory, now);
+        Ok(self.store.add_samples(&samples)?)
     }
 
     /// Makes events durable and shows them.
@@ -380,7 +398,7 @@ impl Coordinator<'_> {
                     target,
                     resume,
                     resume_step,
-                    ..
+                    assignment,
                 } => {
                     let id = AttemptId { trial, attempt };
                     if !self.performed.contains(&(id, false)) {
@@ -391,6 +409,7 @@ impl Coordinator<'_> {
                             target,
                             resume,
                             resume_step,
+                            place: self.gpus.place(assignment.as_ref()),
                         };
                         answers.extend(self.launch(&order)?);
                     }
@@ -489,6 +508,7 @@ impl Coordinator<'_> {
         tokio::select! {
             wish = self.signals.wish() => Some(wish),
             () = self.executor.changed() => None,
+            () = self.gpus.news() => None,
             () = tokio::time::sleep(pause) => None,
         }
     }

@@ -6,10 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hpo_study::command::{Surroundings, expand};
-use hpo_study::{Config, Job as Task, StudySpec, protocol};
+use hpo_study::{Config, GpuShare, Job as Task, StudySpec, protocol};
 
 use crate::error::RunError;
 use crate::files::{self, TrialFiles};
+use crate::gpu::environment::{self, Place};
 use crate::session::{AttemptId, Session};
 use crate::spares::Spares;
 
@@ -51,6 +52,8 @@ pub(crate) struct Order<'a> {
     pub(crate) target: Option<u64>,
     pub(crate) resume: bool,
     pub(crate) resume_step: Option<u64>,
+    /// Its part of a GPU, and all of that GPU's memory in bytes.
+    pub(crate) place: Option<(&'a GpuShare, Option<u64>)>,
 }
 
 /// How many checkpoints trials are to keep unthinned, where one may be asked for again (older ones may
@@ -75,10 +78,23 @@ impl Workshop {
         let json = serde_json::to_string(order.config).map_err(std::io::Error::other);
         let params = json.and_then(|json| write(&json).map(|()| json));
         let params = params.map_err(RunError::io(&files.params))?;
+        let argv = self.argv(spec, order, &files);
+        let mut environment = self.environment(spec, order, &files, params);
+        if let Some((share, total)) = order.place {
+            let place = Place {
+                share,
+                total,
+                argv: &argv,
+                directory: &self.work_dir,
+            };
+            environment.extend(environment::variables(&place, |name| {
+                std::env::var_os(name)
+            }));
+        }
         Ok(Job {
             id: order.id,
-            argv: self.argv(spec, order, &files),
-            environment: self.environment(spec, order, &files, params),
+            argv,
+            environment,
             directory: self.work_dir.clone(),
             files,
         })

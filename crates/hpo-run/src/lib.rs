@@ -12,6 +12,7 @@ mod coordinator;
 mod error;
 mod executor;
 mod files;
+pub mod gpu;
 mod job;
 mod logging;
 mod session;

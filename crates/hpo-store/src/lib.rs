@@ -10,9 +10,11 @@
 mod error;
 mod lock;
 mod reports;
+mod samples;
 mod schema;
 mod store;
 
 pub use error::StoreError;
+pub use samples::MOST_SAMPLES;
 pub use schema::FORMAT;
-pub use store::{DATABASE, LOCK, Store, exists, opening, read};
+pub use store::{DATABASE, LOCK, Store, exists, gpu_samples, opening, read};

@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use crate::error::StoreError;
+use crate::samples;
 
 /// The newest format of the study database that this program writes and reads: 2 has findings and
 /// rescues among the events, 3 what is known of memory. Older ones are brought up to it when they are written to.
@@ -164,7 +165,9 @@ SELECT t.* FROM trials t, study s
 pub(crate) fn create(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     connection.execute_batch(TABLES)?;
+    connection.execute_batch(samples::TABLES)?;
     connection.execute_batch(VIEWS)?;
+    connection.execute_batch(samples::VIEWS)?;
     connection.execute(
         "INSERT INTO meta VALUES ('format', ?1)",
         [FORMAT.to_string()],
@@ -184,7 +187,9 @@ pub(crate) fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
     for view in views {
         transaction.execute_batch(&format!("DROP VIEW \"{}\"", view.replace('"', "\"\"")))?;
     }
+    transaction.execute_batch(samples::TABLES)?;
     transaction.execute_batch(VIEWS)?;
+    transaction.execute_batch(samples::VIEWS)?;
     transaction.execute(
         "UPDATE meta SET value = ?1 WHERE key = 'format'",
         [FORMAT.to_string()],

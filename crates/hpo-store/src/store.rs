@@ -5,12 +5,12 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hpo_study::{AttemptNumber, Event, EventKind, Timestamp, TrialId};
+use hpo_study::{AttemptNumber, Event, EventKind, GpuSample, Timestamp, TrialId};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 
 use crate::error::StoreError;
 use crate::lock::Lock;
-use crate::{reports, schema};
+use crate::{reports, samples, schema};
 
 /// Name of the database in a study's directory.
 pub const DATABASE: &str = "study.db";
@@ -155,6 +155,24 @@ impl Store {
         }
     }
 
+    /// Adds to the timeline of GPU memory, which is no part of the log.
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub fn add_samples(&mut self, samples: &[GpuSample]) -> Result<(), StoreError> {
+        if samples.is_empty() {
+            return Ok(());
+        }
+        let mut write = || {
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            samples::add(&transaction, samples)?;
+            transaction.commit()
+        };
+        write().map_err(|e| StoreError::sqlite(&self.path, e))
+    }
+
     /// Reads the whole log, in order.
     ///
     /// # Errors
@@ -216,6 +234,23 @@ pub fn opening(dir: &Path) -> Result<Event, StoreError> {
     }
 }
 
+/// The timeline of GPU memory of the study in `dir`, oldest first; `last_only`: each GPU's last sample. Without
+/// the study's lock, as [`read`].
+///
+/// # Errors
+/// As [`read`].
+pub fn gpu_samples(dir: &Path, last_only: bool) -> Result<Vec<GpuSample>, StoreError> {
+    let path = dir.join(DATABASE);
+    if !path.exists() {
+        return Err(StoreError::Missing { path });
+    }
+    let connection = match open_shared(&path) {
+        Err(StoreError::ReadOnly { .. }) if !has_log(&path) => open_unchanging(&path)?,
+        result => result?,
+    };
+    samples::read(&connection, last_only).map_err(|e| e.at(&path))
+}
+
 fn unreadable(path: &Path, seq: i64, error: &serde_json::Error) -> StoreError {
     StoreError::Damaged {
         path: path.to_owned(),
@@ -243,6 +278,10 @@ fn open_shared(path: &Path) -> Result<Connection, StoreError> {
 }
 
 fn read_unchanging(path: &Path) -> Result<Vec<Event>, StoreError> {
+    load(&open_unchanging(path)?, path)
+}
+
+fn open_unchanging(path: &Path) -> Result<Connection, StoreError> {
     let escaped: String = path
         .to_string_lossy()
         .chars()
@@ -260,7 +299,7 @@ fn read_unchanging(path: &Path) -> Result<Vec<Event>, StoreError> {
         .map_err(|e| StoreError::sqlite(path, e))?;
     schema::check(&connection, path)?;
     check_length(&connection, path)?;
-    load(&connection, path)
+    Ok(connection)
 }
 
 fn has_log(path: &Path) -> bool {

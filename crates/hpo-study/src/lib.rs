@@ -7,6 +7,7 @@ pub mod changes;
 pub mod command;
 pub mod divergence;
 pub mod event;
+pub mod gpu_sample;
 pub mod history;
 pub mod id;
 pub mod memory;
@@ -20,6 +21,7 @@ pub mod study_file;
 
 pub use divergence::{Divergence, DivergencePolicy, Finding, NoProgress, Rescue, Rescued, Verdict};
 pub use event::{AttemptEnd, Event, EventKind, FailReason, StopIntent, StopReason, StudyEnd};
+pub use gpu_sample::{GpuSample, TrialShare};
 pub use history::{Attempt, Curve, History, HistoryError, Trial, TrialState};
 pub use hpo_recipe::{Config, Value};
 pub use id::{AttemptNumber, Timestamp, TrialId};

@@ -53,6 +53,7 @@ pub(crate) enum Command {
     Best(BestArguments),
     Report(ReportArguments),
     Divergence(DivergenceArguments),
+    Gpus(GpusArguments),
     Init(InitArguments),
     Schema(SchemaArguments),
     Stdio(StdioArguments),
@@ -304,6 +305,29 @@ pub(crate) struct DivergenceArguments {
     /// The step with which the runs were to end; without it the log's planned_steps, or the last
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) planned: Option<u64>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = TextFormat::Text)]
+    pub(crate) format: TextFormat,
+}
+
+/// The GPUs of this machine: memory, who uses it, and what a study may use
+///
+/// Asks the NVIDIA driver. A number that it does not know is shown as –, null in the JSON. Without a
+/// driver it says so, and exits with 0: studies run on the CPU then.
+///
+/// With a study's name, directory or file: its limits too; and while it runs, which trials are on which
+/// GPU. Without a name, the study that runs, if one does.
+///
+/// The JSON has `version`, `driver`, `trouble` (why there is no GPU to be seen), `study` and `gpus`, a list
+/// of {uuid, index, name, mig, lost, memory: {total, reserved, used}, free, processes: [{pid, memory}],
+/// utilization, temperature, power, ecc_errors, xid, in_study, limit, reserved, trials}; in bytes, %, °C, W.
+///
+/// Examples:  hpo gpus      hpo gpus study.yaml      hpo gpus -f json | jq '.gpus[].free'
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct GpusArguments {
+    #[command(flatten)]
+    pub(crate) study: StudyArguments,
     /// How to print
     #[arg(short, long, value_enum, default_value_t = TextFormat::Text)]
     pub(crate) format: TextFormat,

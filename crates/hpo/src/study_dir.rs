@@ -40,7 +40,17 @@ impl Found {
 
 /// Opens the study that was named for looking.
 pub(crate) fn open(arguments: &StudyArguments) -> Result<Found, Failure> {
-    let directory = find(arguments)?;
+    let directory = find(arguments, true)?;
+    look_into(directory)
+}
+
+/// The same without a word about which study was taken.
+pub(crate) fn open_quietly(arguments: &StudyArguments) -> Result<Found, Failure> {
+    let directory = find(arguments, false)?;
+    look_into(directory)
+}
+
+fn look_into(directory: PathBuf) -> Result<Found, Failure> {
     // Asked before reading, so that a coordinator that ends meanwhile has written all we read.
     let coordinator = coordinator(&directory);
     let events: Vec<Event> = hpo_store::read(&directory).map_err(Failure::trouble)?;
@@ -66,11 +76,11 @@ pub(crate) fn present() -> Timestamp {
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn find(arguments: &StudyArguments) -> Result<PathBuf, Failure> {
+fn find(arguments: &StudyArguments, tell: bool) -> Result<PathBuf, Failure> {
     let runs = &arguments.dir;
     match arguments.positional.as_ref().or(arguments.named.as_ref()) {
         Some(name) => named(name, runs),
-        None => latest(runs),
+        None => latest(runs, tell),
     }
 }
 
@@ -109,12 +119,12 @@ fn named(name: &Path, runs: &Path) -> Result<PathBuf, Failure> {
     })
 }
 
-fn latest(runs: &Path) -> Result<PathBuf, Failure> {
+fn latest(runs: &Path, tell: bool) -> Result<PathBuf, Failure> {
     let mut studies = studies(runs);
     let several = studies.len();
     match studies.pop() {
         Some((_, path)) => {
-            if several > 1 {
+            if tell && several > 1 {
                 words!("(the latest of {several} studies: {})", short_name(&path));
             }
             Ok(path)

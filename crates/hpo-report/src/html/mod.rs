@@ -13,7 +13,7 @@ mod section;
 mod thin;
 mod trials;
 
-use hpo_study::{History, Timestamp};
+use hpo_study::{GpuSample, History, Timestamp};
 use serde::Serialize;
 
 pub use data::Json;
@@ -33,6 +33,22 @@ pub struct Source<'a> {
     pub pid: Option<u32>,
     /// The study file as it was written, if it is known.
     pub study_file: Option<&'a str>,
+    /// The timeline of GPU memory, oldest first; empty where no GPU was used.
+    pub gpus: &'a [GpuSample],
+}
+
+impl<'a> Source<'a> {
+    /// A study that nobody works at, and nothing else known of it.
+    #[must_use]
+    pub fn of(history: &'a History) -> Self {
+        Self {
+            history,
+            now: history.last_event(),
+            pid: None,
+            study_file: None,
+            gpus: &[],
+        }
+    }
 }
 
 /// The report's data, as `hpo report -f json` prints it. Fields are added in later versions, never

@@ -3,10 +3,8 @@ use crate::sample;
 
 fn source(history: &History) -> Source<'_> {
     Source {
-        history,
-        now: history.last_event(),
-        pid: None,
         study_file: Some("name: digits\n"),
+        ..Source::of(history)
     }
 }
 

@@ -3,6 +3,7 @@
 mod best;
 mod check;
 mod divergence;
+mod gpus;
 mod init;
 mod logs;
 mod report;
@@ -30,6 +31,7 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Best(best) => best::perform(best),
         Command::Report(report) => report::perform(report),
         Command::Divergence(divergence) => divergence::perform(divergence),
+        Command::Gpus(gpus) => gpus::perform(gpus),
         Command::Init(init) => init::perform(init),
         Command::Schema(_) => schema::perform(),
         Command::Stdio(stdio) => stdio::perform(stdio),

@@ -19,11 +19,13 @@ pub(super) const REPORT: &str = "report.html";
 pub(super) fn perform(arguments: &ReportArguments) -> Result<Exit, Failure> {
     let found = study_dir::open(&arguments.study)?;
     let study_file = study_file(&found.directory);
+    let gpus = hpo_store::gpu_samples(&found.directory, false).map_err(Failure::trouble)?;
     let source = Source {
         history: &found.history,
         now: found.now,
         pid: found.coordinator,
         study_file: study_file.as_deref(),
+        gpus: &gpus,
     };
     let to_stdout = arguments.output.as_deref() == Some(Path::new("-"));
     match (arguments.format, &arguments.output) {
@@ -52,11 +54,12 @@ fn written(path: &Path, text: &str) -> Result<(), Failure> {
 /// Writes the report of a study that `hpo run` leaves, into its directory; gives back where it is.
 pub(super) fn leave(history: &History, directory: &Path) -> io::Result<PathBuf> {
     let study_file = study_file(directory);
+    // Without the timeline there is a report all the same.
+    let gpus = hpo_store::gpu_samples(directory, false).unwrap_or_default();
     let source = Source {
-        history,
-        now: history.last_event(),
-        pid: None,
         study_file: study_file.as_deref(),
+        gpus: &gpus,
+        ..Source::of(history)
     };
     let path = directory.join(REPORT);
     file::write(&path, &page(&source))?;

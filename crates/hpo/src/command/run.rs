@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hpo_run::{Outcome, RunError, RunOptions, View};
 use hpo_store::StoreError;
-use hpo_study::{Event, EventKind, History, Timestamp};
+use hpo_study::{Event, EventKind, GpuSample, History, Timestamp};
 
 use crate::cli::RunArguments;
 use crate::failure::{Exit, Failure};
@@ -82,6 +82,10 @@ impl View for Keeper {
 
     fn tick(&mut self, history: &History, now: Timestamp) {
         self.view.tick(history, now);
+    }
+
+    fn gpus(&mut self, gpus: &[GpuSample]) {
+        self.view.gpus(gpus);
     }
 }
 

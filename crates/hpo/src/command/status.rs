@@ -7,10 +7,17 @@ use crate::{output, study_dir};
 pub(super) fn perform(arguments: &LookArguments) -> Result<Exit, Failure> {
     let found = study_dir::open(&arguments.study)?;
     let (history, now) = (&found.history, found.now);
+    let gpus = match found.coordinator {
+        Some(_) => hpo_store::gpu_samples(&found.directory, true).map_err(Failure::trouble)?,
+        None => Vec::new(),
+    };
     match arguments.format {
-        TextFormat::Json => output::json(&hpo_report::status(history, now, found.coordinator))?,
+        TextFormat::Json => {
+            output::json(&hpo_report::status(history, now, found.coordinator, &gpus))?
+        }
         TextFormat::Text => {
-            let page = hpo_report::status::page(history, now, found.coordinator, output::width());
+            let width = output::width();
+            let page = hpo_report::status::page(history, now, found.coordinator, &gpus, width);
             output::data(&page)?;
         }
     }

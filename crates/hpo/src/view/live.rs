@@ -5,7 +5,7 @@ use hpo_report::number::{short, time};
 use hpo_report::status::{counts, eta, finished};
 use hpo_report::trials::{configuration, key_configuration};
 use hpo_run::View;
-use hpo_study::{Event, History, Timestamp, Trial};
+use hpo_study::{Event, GpuSample, History, Timestamp, Trial};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::plain::time_of_day;
@@ -21,6 +21,7 @@ pub(super) struct Live {
     /// All lines at the foot are one bar's message, so that they change together.
     foot: ProgressBar,
     story: Story,
+    gpus: Vec<GpuSample>,
 }
 
 impl Live {
@@ -35,6 +36,7 @@ impl Live {
             screen,
             foot,
             story: Story::default(),
+            gpus: Vec::new(),
         }
     }
 
@@ -69,9 +71,15 @@ impl View for Live {
 
     fn tick(&mut self, history: &History, now: Timestamp) {
         let width = usize::from(Term::stderr().size().1.saturating_sub(1));
-        let lines = foot(history, now);
+        let mut lines = foot(history, now);
+        // Beneath the best, above what runs.
+        lines.splice(3..3, self.gpus.iter().map(hpo_report::gpus::line));
         let lines = lines.iter().map(|line| truncate_str(line, width, "…"));
         self.foot.set_message(lines.collect::<Vec<_>>().join("\n"));
+    }
+
+    fn gpus(&mut self, gpus: &[GpuSample]) {
+        self.gpus = gpus.to_vec();
     }
 }
 

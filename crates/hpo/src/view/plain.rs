@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hpo_report::status::finished;
 use hpo_run::View;
-use hpo_study::{Event, History, Timestamp};
+use hpo_study::{Event, GpuSample, History, Timestamp};
 
 use super::story::{Story, Tone, where_it_is};
 use crate::output;
@@ -18,6 +18,7 @@ pub(super) struct Plain {
     story: Story,
     /// When it was last said where the study is, and how many trials had finished.
     said: Option<(Timestamp, usize)>,
+    gpus: Vec<GpuSample>,
 }
 
 impl Plain {
@@ -26,6 +27,7 @@ impl Plain {
             to,
             story: Story::default(),
             said: None,
+            gpus: Vec::new(),
         }
     }
 
@@ -55,8 +57,15 @@ impl View for Plain {
             self.said = Some((now, finished));
             if finished != then {
                 self.say(now, &where_it_is(history, now));
+                for gpu in std::mem::take(&mut self.gpus) {
+                    self.say(now, &hpo_report::gpus::line(&gpu));
+                }
             }
         }
+    }
+
+    fn gpus(&mut self, gpus: &[GpuSample]) {
+        self.gpus = gpus.to_vec();
     }
 }
 

@@ -10,6 +10,7 @@ mod bench;
 mod broken;
 mod control;
 mod divergence;
+mod gpu;
 mod kill;
 mod look;
 mod report;

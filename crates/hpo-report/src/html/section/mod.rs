@@ -8,6 +8,7 @@
 mod answer;
 mod choices;
 mod curves;
+mod gpu;
 mod importance;
 mod making;
 mod map;
@@ -46,6 +47,7 @@ pub(super) const ALL: &[Section] = &[
     Section { name: "importance", title: "Which parameters matter", data: importance::data, script: include_str!("importance.js") },
     Section { name: "slices", title: "Each parameter by itself", data: slices::data, script: include_str!("slices.js") },
     Section { name: "parallel", title: "All parameters together", data: parallel::data, script: include_str!("parallel.js") },
+    Section { name: "gpu", title: "GPU memory", data: gpu::data, script: include_str!("gpu.js") },
     Section { name: "trials", title: "All trials", data: table::data, script: include_str!("table.js") },
     Section { name: "making", title: "How this was made", data: making::data, script: include_str!("making.js") },
 ];
