@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value as Json;
@@ -292,6 +292,16 @@ fn open(bench: &Bench, browser: &Path, report: &Path, hash: &str) -> Json {
     serde_json::from_str(result.split_once("</script>").unwrap().0).unwrap()
 }
 
+/// A process that does not outlive the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// What came of opening a page.
 struct Seen {
     /// The page as it was in the end.
@@ -311,7 +321,7 @@ fn look(bench: &Bench, browser: &Path, page: &str, hash: &str) -> Seen {
     let proxy = listen(Arc::clone(&asked));
     let files = ["dom", "words"].map(|name| bench.path().join(name));
     let [dom, words] = files.each_ref().map(|path| fs::File::create(path).unwrap());
-    let mut child = Command::new(browser)
+    let child = Command::new(browser)
         .args([
             "--headless",
             "--no-sandbox",
@@ -346,7 +356,10 @@ fn look(bench: &Bench, browser: &Path, page: &str, hash: &str) -> Seen {
         .stderr(words)
         .spawn()
         .unwrap();
-    wait_for("the browser to end", || child.try_wait().unwrap().is_some());
+    let mut child = Ended(child);
+    wait_for("the browser to end", || {
+        child.0.try_wait().unwrap().is_some()
+    });
     let [dom, words] =
         files.map(|path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned());
     let mut asked = asked.lock().unwrap().clone();

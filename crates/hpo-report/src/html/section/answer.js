@@ -10,6 +10,8 @@ section("answer", (data, place) => {
     el("p", { class: "big" }, report.study.metric + " = " + fmt(data.value)),
     el("p", { class: "dim" }, "trial " + data.trial + ", at step " + fmt(data.step) + " (" + goal + ") ", link),
     data.rescues.map(words => el("p", { class: "warn" }, "The trial was " + words + ": its value was not reached with this configuration from the beginning.")),
+    // The other half of the answer: whether another optimizer would have done as well.
+    (report.sections.choices ?? []).slice(0, 1).map(comparison => el("p", {}, comparison.sentence)),
     el("table", {}, el("tbody", {}, data.params.map(([name, value]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", { class: "wrap" }, value))))));
   const names = Object.keys(data.exports);
   const first = names.includes("pytorch") ? "pytorch" : names.includes("args") ? "args" : names[0];

@@ -75,3 +75,21 @@ fn points(n: usize) -> impl Iterator<Item = usize> {
         wanted || due
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_curves_are_given_at_few_points() {
+        assert_eq!(points(0).count(), 0);
+        assert_eq!(points(3).collect::<Vec<_>>(), [1, 2, 3]);
+        let many: Vec<usize> = points(10_000).collect();
+        assert!(many.len() <= MOST_POINTS + 2, "{}", many.len());
+        assert_eq!(
+            (many[..5].to_vec(), many.last()),
+            (vec![1, 2, 3, 4, 5], Some(&10_000))
+        );
+        assert!(many.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+}

@@ -23,11 +23,13 @@ section("trial", (data, place) => {
     const rows = names.map(name => [name, fmt(trials.params[name][t])]);
     facts.replaceChildren(el("dl", {}, [["value", report.study.metric + " = " + fmt(trials.value[t])], ["steps", fmt(trials.step[t])], ["ran", seconds(num(trials.duration_s[t]))], ...rows].flatMap(([name, value]) => [el("dt", {}, short(name, 40)), el("dd", {}, value)])));
     notes.replaceChildren();
-    const found = curve ? [...curve.findings, ...curve.rescues.map(r => ({ verdict: "rescued", step: r.step, certain: true, detail: r.words + ": " + r.evidence, metric: "" }))] : [];
+    const found = curve ? [...curve.findings, ...curve.rescues.map(r => ({ verdict: "rescued", step: r.step, certain: true, words: r.words + ": " + r.evidence }))].sort((a, b) => a.step - b.step) : [];
     if (found.length) {
       notes.append(el("h3", {}, "What was found in it"), el("ul", { class: "findings" }, found.map(f => {
         const chip = el("span", { class: "chip", style: "background:" + findingColour(f.verdict) });
-        return el("li", {}, chip, "step " + f.step + ": " + f.verdict.replace("_", " ") + (f.certain ? "" : " (not certain)") + (f.rule ? ", rule " + f.rule : "") + (f.metric ? " in " + f.metric : "") + (f.detail ? ": " + f.detail : ""));
+        // Only what may end a trial can be doubtful.
+        const doubt = !f.certain && f.verdict in FATES ? ", not certain" : "";
+        return el("li", {}, chip, f.words ?? "step " + f.step + ": " + f.verdict.replace("_", " ") + doubt + ": " + (f.detail ?? "by rule " + f.rule + " in " + f.metric));
       })));
     }
     if (extra) {
