@@ -12,7 +12,11 @@
 //!   optimization with inequality constraints", ICML 2014).
 //! - Trials that **run or wait** without a value count as having the mean that is expected of them, so
 //!   that only the doubt about them goes (the Kriging believer: Ginsbourger, Le Riche & Carraro, 2010).
-//! - Configurations that were **tried** are not proposed again.
+//! - Configurations that were **tried** are not proposed again, nor others that cannot be told from them
+//!   ([`super::resolution`]).
+//! - The value to improve upon is the best **mean** of what was tried, not the best value: with noise the
+//!   best value is a lucky one, which nothing seems to improve (Picheny, Wagner & Ginsbourger, "A
+//!   benchmark of kriging-based infill criteria for noisy optimization", 2013: "plug-in").
 //! - **Cost**: hyperparameters are fitted anew when a fifteenth more trials have told something, to at
 //!   most 150 of them; the process is exact up to 800 trials, and beyond that over the best 200 of
 //!   them, 600 spread evenly over the others, and those that came since the last fit.
@@ -216,7 +220,6 @@ impl Gp {
         let (mut process, rows) = self.objective.process(features, observations)?;
         let values = targets(observations);
         let mut values: Vec<f64> = rows.iter().map(|i| values[*i]).collect();
-        let best = values.iter().copied().fold(f64::INFINITY, f64::min);
         let pending = observations
             .pending()
             .map(|trial| observations.point(trial));
@@ -229,6 +232,7 @@ impl Gp {
             process.extend(features, row);
         }
         let weights = process.weights(&values);
+        let best = process.best_mean(&values, &weights);
         let feasibility = if self.has_infeasible() {
             let (process, rows) = self.feasibility.process(features, observations)?;
             let (labels, mean) = self.labels();
@@ -365,7 +369,7 @@ struct Judge<'a> {
     features: &'a Features,
     observations: &'a Observations,
     objective: Belief,
-    /// The best value so far.
+    /// The best mean of what was tried.
     best: f64,
     /// What is feasible, where not everything was.
     feasibility: Option<Belief>,
@@ -391,13 +395,13 @@ impl Judge<'_> {
     }
 }
 
-/// The best candidates so far with their scores, best first; none that was tried.
+/// The best candidates so far with their scores, best first; none that was tried or nearly so.
 #[derive(Default)]
 struct Elite(Vec<(f64, Candidate)>);
 
 impl Elite {
     fn add(&mut self, judge: &Judge<'_>, candidates: impl Iterator<Item = Candidate>) {
-        let is_new = |c: &Candidate| !judge.observations.is_seen(&c.point);
+        let is_new = |c: &Candidate| !judge.observations.is_tried(&c.point);
         let candidates: Vec<Candidate> = candidates.filter(is_new).collect();
         let scores = judge.scores(&candidates);
         self.0.extend(scores.into_iter().zip(candidates));

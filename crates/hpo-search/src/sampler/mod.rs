@@ -10,6 +10,7 @@ mod normal;
 mod observations;
 mod parzen;
 mod random;
+mod resolution;
 mod sobol;
 mod surrogate;
 mod targets;

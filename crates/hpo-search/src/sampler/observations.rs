@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, HashSet};
 use hpo_study::{Event, EventKind, Goal, History, Space, Trial, TrialId, TrialState};
 
 use super::encoding::{Encoding, Point, fingerprint};
+use super::resolution::Resolution;
 
 /// What became of a trial.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,12 +68,14 @@ pub(crate) struct Observations {
     order: Vec<usize>,
     feasible: usize,
     pending: BTreeSet<TrialId>,
+    resolution: Resolution,
 }
 
 impl Observations {
     pub(crate) fn new(space: &Space) -> Self {
         Self {
             encoding: Encoding::new(space),
+            resolution: Resolution::new(space.parameters.len()),
             points: Vec::new(),
             seen: HashSet::new(),
             told: Vec::new(),
@@ -116,6 +119,14 @@ impl Observations {
     /// Whether some trial has had this configuration.
     pub(crate) fn is_seen(&self, point: &Point) -> bool {
         self.seen.contains(&fingerprint(point))
+    }
+
+    /// Whether some trial has had this configuration, or one that cannot be told from it.
+    pub(crate) fn is_tried(&self, point: &Point) -> bool {
+        self.is_seen(point)
+            || self
+                .resolution
+                .is_tried(&self.encoding, &self.points, point)
     }
 
     /// Sees an event that the history has taken in. Says whether anything has changed.
@@ -178,6 +189,14 @@ impl Observations {
             better: 0,
         };
         for (i, other) in self.told.iter_mut().enumerate() {
+            if i != index && is_same(own.outcome, other.outcome) {
+                let points = (
+                    &self.points[trial.index()],
+                    &self.points[other.trial.index()],
+                );
+                self.resolution
+                    .same_loss(&self.encoding, points.0, points.1);
+            }
             if i != index {
                 own.better += u32::from(is_better(trials, goal, other, &own));
                 other.better += u32::from(is_better(trials, goal, &own, other));
@@ -231,6 +250,11 @@ fn outcome(trial: &Trial, goal: Goal) -> Option<Outcome> {
         TrialState::Stopped(_) | TrialState::Paused => last(),
         _ => None,
     }
+}
+
+/// Whether both came to their ends with the same loss, to the last digit.
+fn is_same(a: Outcome, b: Outcome) -> bool {
+    matches!((a, b), (Outcome::Complete { loss: a }, Outcome::Complete { loss: b }) if a == b)
 }
 
 /// Whether `a` has come as far as `b` and was better there.
