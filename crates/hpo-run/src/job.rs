@@ -56,9 +56,20 @@ pub(crate) struct Order<'a> {
     pub(crate) place: Option<(&'a GpuShare, Option<u64>)>,
 }
 
-/// How many checkpoints trials are to keep unthinned, where one may be asked for again (older ones may
-/// be fewer and fewer, see `docs/protocol.md`): a trial goes back by less than a third more than it has to.
-const KEPT_CHECKPOINTS: u64 = 8;
+/// How many checkpoints trials are to keep, where one may be asked for again. The built-in trainer thins the
+/// older ones out instead of removing them, so a few reach back to the beginning; a script, which may
+/// simply keep the last ones, keeps all, if that is not absurd.
+fn kept_checkpoints(spec: &StudySpec) -> u64 {
+    const THINNED: u64 = 8;
+    const MOST: u64 = 1000;
+    const UNKNOWN: u64 = 100;
+    match &spec.job {
+        Task::Trainer(_) => THINNED,
+        Task::Command(_) => spec
+            .planned_steps()
+            .map_or(UNKNOWN, |steps| steps.min(MOST)),
+    }
+}
 
 impl Workshop {
     /// Makes the attempt's directories, writes its configuration, and puts everything together.
@@ -162,7 +173,7 @@ impl Workshop {
                 protocol::KEEP_CHECKPOINTS,
                 spec.divergence
                     .rescue
-                    .map(|_| KEPT_CHECKPOINTS.to_string().into()),
+                    .map(|_| kept_checkpoints(spec).to_string().into()),
             ),
             (protocol::SESSION, text(self.session.word(order.id))),
         ];
