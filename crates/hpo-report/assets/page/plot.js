@@ -40,6 +40,9 @@ function around(list, room = .04) {
   for (const t of list) if (Number.isFinite(t)) { if (t < low) low = t; if (t > high) high = t; }
   if (low > high) return [0, 1];
   if (low === high) { const half = Math.abs(low) * .1 || .5; return [low - half, high + half]; }
+  // The width of the range must be a number, too.
+  low = Math.max(low, -4e307);
+  high = Math.min(high, 4e307);
   return [low - room * (high - low), high + room * (high - low)];
 }
 
