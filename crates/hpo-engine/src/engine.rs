@@ -15,6 +15,7 @@ use hpo_study::{
 };
 
 use crate::fate;
+use crate::limits::{self, Heard};
 use crate::seam::{Command, Input, Inventory};
 use crate::watch::Watch;
 
@@ -31,6 +32,8 @@ pub struct Engine {
     open: BTreeSet<TrialId>,
     /// Their detectors, where the study wants any.
     watches: BTreeMap<TrialId, Watch>,
+    /// When their processes were last heard of.
+    heard: Heard,
     /// The sampler has nothing more to propose.
     exhausted: bool,
 }
@@ -95,6 +98,7 @@ impl Engine {
             scheduler,
             open,
             watches: BTreeMap::new(),
+            heard: Heard::default(),
             exhausted: false,
         };
         for (i, event) in log.iter().enumerate() {
@@ -173,6 +177,21 @@ impl Engine {
         Ok(turn.events)
     }
 
+    /// The machine slept, or its clock was set: between `from`, which is not before the last event, and
+    /// `now` no time passed for the study. Call it between steps.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn clock_moved(
+        &mut self,
+        from: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, HistoryError> {
+        let mut turn = Turn::at(now);
+        self.emit(&mut turn, EventKind::ClockMoved { from })?;
+        Ok(turn.events)
+    }
+
     /// Takes inputs in, one by one, and then decides what is next. The events returned must be
     /// durable before anything of [`Engine::outstanding`] is performed.
     ///
@@ -223,7 +242,8 @@ impl Engine {
         if self.history.end().is_some() {
             return None;
         }
-        let deadlines = [self.end_of_time(now), self.next_retry(now)];
+        let overdue = limits::next(&self.history, &self.heard, self.open_trials(), now);
+        let deadlines = [self.end_of_time(now), self.next_retry(now), overdue];
         deadlines.into_iter().flatten().min()
     }
 
@@ -270,6 +290,12 @@ impl Engine {
     fn react(&mut self, turn: &mut Turn, input: Input) -> Result<(), HistoryError> {
         match input {
             Input::Tick => Ok(()),
+            Input::Heard { trial, attempt } => {
+                if self.live(trial, attempt).is_some() {
+                    self.heard.note(trial, turn.now);
+                }
+                Ok(())
+            }
             Input::Started {
                 trial,
                 attempt,
@@ -304,6 +330,7 @@ impl Engine {
             .live(trial, attempt)
             .is_some_and(|record| record.attempt().is_some_and(|a| a.pid != Some(pid)));
         if news {
+            self.heard.note(trial, turn.now);
             self.emit(
                 turn,
                 EventKind::AttemptStarted {
@@ -345,6 +372,7 @@ impl Engine {
         let has = |name: &String| report.metrics.contains_key(name);
         let (measured, watched) = (has(&spec.metric.name), has(&spec.watched().name));
         let metrics = report.metrics;
+        self.heard.note(trial, turn.now);
         self.emit(
             turn,
             EventKind::Reported {
@@ -446,6 +474,11 @@ impl Engine {
     // ---- what is next ----
 
     fn plan(&mut self, turn: &mut Turn, inventory: &Inventory) -> Result<(), HistoryError> {
+        let due = |t: &Trial| limits::overdue(&self.history, &self.heard, t, turn.now);
+        let overdue = self.open_trials().filter_map(|t| Some((t.id, due(t)?)));
+        for (trial, intent) in overdue.collect::<Vec<_>>() {
+            self.stop(turn, trial, intent)?;
+        }
         if self.history.end().is_some() {
             Ok(())
         } else if self.time_is_up(turn.now) {
@@ -598,7 +631,7 @@ impl Engine {
     /// put back: what is wrong is common to all, and once it is mended they can go on.
     fn give_up_after_failures(&mut self, turn: &mut Turn) -> Result<(), HistoryError> {
         let limit = self.history.spec().failure.stop_after_consecutive;
-        let failures = self.history.failures_in_a_row();
+        let (failures, alike) = fate::failures(&self.history);
         if limit == 0 || failures < limit || self.history.end().is_some() {
             return Ok(());
         }
@@ -615,9 +648,9 @@ impl Engine {
             });
         let detail = match latest {
             Some((trial, why)) => {
-                format!("{failures} trials in a row failed; the last, trial {trial}: {why}")
+                format!("{failures} trials in a row failed{alike}; the last, trial {trial}: {why}")
             }
-            None => format!("{failures} trials in a row failed"),
+            None => format!("{failures} trials in a row failed{alike}"),
         };
         self.emit(
             turn,
@@ -645,6 +678,7 @@ impl Engine {
                 self.watch(*trial);
             }
             EventKind::TrialRescued { trial, .. } => self.watch(*trial),
+            EventKind::AttemptEnded { trial, .. } => self.heard.forget(*trial),
             EventKind::SpecChanged { .. } => {
                 for trial in self.open.clone() {
                     self.watch(trial);

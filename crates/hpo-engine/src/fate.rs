@@ -4,25 +4,26 @@
 use std::time::Duration;
 
 use hpo_search::{Scheduler, Verdict};
+use hpo_study::causes;
 use hpo_study::protocol::EXIT_RETRY;
 use hpo_study::{
-    Attempt, AttemptEnd, DivergencePolicy, EventKind, FailReason, Finding, History, Rescued,
-    StopIntent, StopReason, Timestamp, Trial, TrialState, Verdict as FindingVerdict,
+    Attempt, AttemptEnd, DivergencePolicy, EventKind, FailReason, Failure, Finding, History,
+    Rescued, StopIntent, StopReason, Timestamp, Trial, TrialState, Verdict as FindingVerdict,
 };
 
+use crate::limits::MOST_STALLS;
 use crate::watch;
 
 /// A running trial is stopped as diverged when this many objectives in a row are not finite.
 pub const NON_FINITE_IN_A_ROW: usize = 3;
-/// How often a trial is started again because its process asked for it (exit code 75).
+/// How often a trial is started again because its process asked for it (exit code 75), or found no room
+/// on a disk.
 pub const MOST_RETRIES: usize = 20;
 /// How long a trial waits before it is started again because its process asked for it: this long the
 /// first time, and twice as long each further time, …
 pub const FIRST_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// … but never longer than this. All retries together wait for about an hour.
 pub const LATEST_RETRY_AFTER: Duration = Duration::from_secs(300);
-/// How often a trial is started again because its process vanished under a living coordinator.
-pub const MOST_LOST: usize = 5;
 /// How often a trial is started again because it lost its process together with the coordinator.
 /// That is hardly ever the trial's fault; but one that brings the machine down has to end somewhere.
 pub const MOST_ORPHANED: usize = 50;
@@ -162,10 +163,22 @@ pub(crate) fn after_end(
             trial: id,
             rescue: rescue.clone(),
         },
-        TrialState::Stopping(StopIntent::Requeue | StopIntent::MakeRoom { .. })
-            if !(is_exit(end, 0) && at_last_step(history, trial)) =>
-        {
+        TrialState::Stopping(
+            StopIntent::Requeue | StopIntent::MakeRoom { .. } | StopIntent::Stall { .. },
+        ) if is_exit(end, 0) && at_last_step(history, trial) => {
+            by_itself(history, scheduler, trial, end)
+        }
+        TrialState::Stopping(StopIntent::Requeue | StopIntent::MakeRoom { .. }) => {
             EventKind::TrialRequeued { trial: id }
+        }
+        TrialState::Stopping(StopIntent::Stall { evidence }) => {
+            let stalls = trial.attempts.iter().filter(|a| a.stalled).count();
+            let evidence = evidence.clone();
+            again(
+                trial,
+                stalls <= MOST_STALLS,
+                FailReason::Stalled { evidence },
+            )
         }
         _ => by_itself(history, scheduler, trial, end),
     })
@@ -179,21 +192,25 @@ fn by_itself(
     end: &AttemptEnd,
 ) -> EventKind {
     match end {
-        AttemptEnd::Exited { code: 0, .. } => done(history, scheduler, trial),
-        AttemptEnd::Exited {
-            code: EXIT_RETRY,
-            stderr,
-        } => {
-            let retries = count(trial, |a| {
-                a.end.as_ref().is_some_and(|e| is_exit(e, EXIT_RETRY))
-            });
-            let how = format!("exit code {EXIT_RETRY} (retry me), {retries} times");
-            let reason = FailReason::Crash {
-                how,
-                stderr: stderr.clone(),
+        end if not_now(end) => {
+            let retries = count(trial, |a| a.end.as_ref().is_some_and(not_now));
+            let (how, stderr) = match end {
+                AttemptEnd::Exited { code, stderr } if *code == EXIT_RETRY => {
+                    (format!("exit code {EXIT_RETRY} (retry me)"), stderr.clone())
+                }
+                end => (
+                    "no space left on a disk".to_owned(),
+                    last_words(end).to_owned(),
+                ),
             };
-            again(trial, retries <= MOST_RETRIES, reason)
+            let how = format!("{how}, {retries} times");
+            again(
+                trial,
+                retries <= MOST_RETRIES,
+                FailReason::Crash { how, stderr },
+            )
         }
+        AttemptEnd::Exited { code: 0, .. } => done(history, scheduler, trial),
         AttemptEnd::Exited { code, stderr } => {
             crashed(history, trial, format!("exit code {code}"), stderr)
         }
@@ -271,7 +288,7 @@ fn crashed(history: &History, trial: &Trial, how: String, stderr: &str) -> Event
 /// When a trial whose process asked to be started again (a busy GPU, say) may be; `None`: at once.
 pub(crate) fn retry_at(trial: &Trial) -> Option<Timestamp> {
     let last = trial.attempt()?;
-    let asked = |a: &Attempt| a.end.as_ref().is_some_and(|e| is_exit(e, EXIT_RETRY));
+    let asked = |a: &Attempt| a.end.as_ref().is_some_and(not_now);
     if last.stop_requested || !asked(last) {
         return None;
     }
@@ -317,11 +334,37 @@ fn is_exit(end: &AttemptEnd, wanted: i32) -> bool {
     matches!(end, AttemptEnd::Exited { code, .. } if *code == wanted)
 }
 
+/// Whether a process ended because it could not go on just now: it said so, or there was no room on a
+/// disk. That costs a trial none of its retries.
+fn not_now(end: &AttemptEnd) -> bool {
+    is_exit(end, EXIT_RETRY) || causes::is_disk_full(last_words(end))
+}
+
+fn last_words(end: &AttemptEnd) -> &str {
+    match end {
+        AttemptEnd::Exited { stderr, .. } | AttemptEnd::Signaled { stderr, .. } => stderr,
+        AttemptEnd::NotStarted { .. } | AttemptEnd::OutOfMemory { .. } | AttemptEnd::Lost => "",
+    }
+}
+
 fn is_crash(attempt: &Attempt) -> bool {
     match &attempt.end {
-        Some(AttemptEnd::Exited { code, .. }) => *code != 0 && *code != EXIT_RETRY,
+        Some(end) if not_now(end) => false,
+        Some(AttemptEnd::Exited { code, .. }) => *code != 0,
         Some(AttemptEnd::Signaled { .. }) => true,
         _ => false,
+    }
+}
+
+/// How many of the last trials failed in a row, and the word for it: those that failed alike; but if
+/// even all of them together are very many, all.
+pub(crate) fn failures(history: &History) -> (u32, &'static str) {
+    let limit = history.spec().failure.stop_after_consecutive;
+    let all = history.failures_in_a_row();
+    if all >= limit.saturating_mul(Failure::UNLIKE) {
+        (all, "")
+    } else {
+        (history.failures_alike(), " alike")
     }
 }
 
@@ -349,7 +392,8 @@ fn may_be_lost_again(history: &History, trial: &Trial) -> bool {
         .zip(after)
         .filter(|(a, _)| a.end == Some(AttemptEnd::Lost));
     let (orphaned, vanished): (Vec<_>, Vec<_>) = lost.partition(|(a, after)| a.session < *after);
-    vanished.len() <= MOST_LOST && orphaned.len() <= MOST_ORPHANED
+    vanished.len() <= history.spec().failure.lost_retries as usize
+        && orphaned.len() <= MOST_ORPHANED
 }
 
 /// A signal as people know it (numbers as on Linux).
@@ -376,15 +420,14 @@ fn signal_name(signal: i32) -> String {
 /// The words for people that say why a trial failed.
 pub(crate) fn failure_detail(reason: &FailReason) -> String {
     match reason {
-        FailReason::Crash { how, stderr } => {
-            match stderr.lines().map(str::trim).rfind(|line| !line.is_empty()) {
-                Some(line) => format!("{how}: {line}"),
-                None => how.clone(),
-            }
-        }
+        FailReason::Crash { how, stderr } => match causes::last_line(stderr) {
+            "" => how.clone(),
+            line => format!("{how}: {line}"),
+        },
         FailReason::NotStarted { error } => format!("it could not be started: {error}"),
         FailReason::NoMetric => "it ended well but never reported the objective".to_owned(),
         FailReason::Lost => "its process vanished".to_owned(),
         FailReason::Oom { evidence, .. } => evidence.clone(),
+        FailReason::Stalled { evidence } => evidence.clone(),
     }
 }

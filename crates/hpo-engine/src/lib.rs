@@ -21,13 +21,13 @@ pub mod divergence;
 mod engine;
 mod fate;
 pub mod gpu;
+mod limits;
 mod seam;
 pub mod sim;
 mod watch;
 
 pub use engine::{ChangeError, Engine};
 pub use fate::{
-    FIRST_RETRY_AFTER, LATEST_RETRY_AFTER, MOST_LOST, MOST_ORPHANED, MOST_RETRIES,
-    NON_FINITE_IN_A_ROW,
+    FIRST_RETRY_AFTER, LATEST_RETRY_AFTER, MOST_ORPHANED, MOST_RETRIES, NON_FINITE_IN_A_ROW,
 };
 pub use seam::{Command, Input, Inventory};

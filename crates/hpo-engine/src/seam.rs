@@ -22,6 +22,13 @@ pub enum Input {
         /// Its process id.
         pid: u32,
     },
+    /// The process of an attempt said something, be it no report: it is alive. Reports say so by themselves.
+    Heard {
+        /// The trial.
+        trial: TrialId,
+        /// The attempt.
+        attempt: AttemptNumber,
+    },
     /// The process of an attempt reported metrics.
     Reported {
         /// The trial.

@@ -164,7 +164,10 @@ pub(crate) fn worst(history: &History) -> Option<f64> {
 pub(crate) fn counts_with(trial: &Trial, worst: Option<f64>) -> Option<f64> {
     let value = trial.value().filter(|v| v.is_finite());
     match &trial.state {
-        TrialState::Completed | TrialState::Stopped(StopReason::Pruned { .. }) => value.or(worst),
+        TrialState::Completed
+        | TrialState::Stopped(StopReason::Pruned { .. } | StopReason::TimeLimit { .. }) => {
+            value.or(worst)
+        }
         TrialState::Stopped(reason) if reason.is_infeasible() => worst,
         TrialState::Failed(_) => worst,
         _ => None,

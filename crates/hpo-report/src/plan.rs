@@ -98,8 +98,26 @@ fn heading(spec: &StudySpec, plan: &Plan) -> String {
         }
     };
     let _ = writeln!(text, "early stopping  {rule}");
+    if let Some(how) = promotion(spec) {
+        let _ = writeln!(text, "going on        {how}");
+    }
     let _ = writeln!(text, "hopeless runs   {}", hopeless(spec));
     text
+}
+
+/// How a trial goes on that is promoted to the next rung; `None` where no trial ever waits at one.
+fn promotion(spec: &StudySpec) -> Option<&'static str> {
+    match (&spec.early_terminate, &spec.job) {
+        (EarlyTerminate::None | EarlyTerminate::Median { .. }, _) => None,
+        (EarlyTerminate::Asha(_), _) => {
+            Some("trials that are good enough run through, without a pause")
+        }
+        (_, Job::Trainer(_)) => Some("promoted trials resume from their checkpoints"),
+        (_, Job::Command(_)) => Some(
+            "promoted trials resume from what they left in HPO_CHECKPOINT_DIR; one that left nothing \
+             begins anew",
+        ),
+    }
 }
 
 /// What is done about runs that come to nothing.

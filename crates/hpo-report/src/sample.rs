@@ -104,9 +104,10 @@ pub(crate) fn spec() -> StudySpec {
         failure: Failure {
             crash_retries: 1,
             stop_after_consecutive: 5,
-            oom: hpo_study::OomPolicy::Retry,
+            ..Failure::default()
         },
         stop_grace: Duration::from_secs(10),
+        storage: hpo_study::Storage::default(),
     }
 }
 

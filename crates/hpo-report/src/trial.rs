@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hpo_study::{
     AttemptEnd, AttemptNumber, FailReason, Finding, History, Rescued, Timestamp, Trial, TrialState,
-    Value,
+    Value, causes,
 };
 use serde::Serialize;
 
@@ -178,6 +178,11 @@ pub fn page(history: &History, trial: &Trial, now: Timestamp, width: Option<u16>
             let line = printable(line);
             let _ = writeln!(text, "  {line}");
         }
+    }
+    if let TrialState::Failed(reason) = &trial.state
+        && let Some(hint) = causes::hint(reason)
+    {
+        let _ = writeln!(text, "\nhint: {}", printable(&hint));
     }
     text
 }

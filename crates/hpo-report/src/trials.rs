@@ -21,8 +21,8 @@ pub struct TrialRow {
     pub trial: TrialId,
     /// `queued`, `running`, `paused`, `completed`, `stopped`, `infeasible` or `failed`.
     pub state: &'static str,
-    /// Why it was stopped or failed: `pruned`, `diverged`, `stuck`, `no_progress`, `user`, `time_cap`; `oom`; `crash`,
-    /// `not_started`, `no_metric`, `lost`.
+    /// Why it was stopped or failed: `pruned`, `diverged`, `stuck`, `no_progress`, `user`, `time_cap`,
+    /// `time_limit`; `oom`; `crash`, `not_started`, `no_metric`, `lost`, `stalled`.
     pub reason: Option<&'static str>,
     /// The reason's evidence, in words.
     pub detail: Option<String>,
@@ -95,7 +95,10 @@ pub fn duration(trial: &Trial, now: Timestamp) -> Duration {
     trial
         .attempts
         .iter()
-        .map(|a| a.ended.unwrap_or(now).since(a.launched))
+        .map(|a| {
+            let ran = a.ended.unwrap_or(now).since(a.launched);
+            ran.saturating_sub(a.asleep)
+        })
         .sum()
 }
 
@@ -118,6 +121,7 @@ pub fn detail(state: &TrialState) -> Option<String> {
             Some("its process vanished, again and again".to_owned())
         }
         TrialState::Failed(FailReason::Oom { evidence, .. }) => Some(evidence.clone()),
+        TrialState::Failed(FailReason::Stalled { evidence }) => Some(evidence.clone()),
         _ => None,
     }
 }

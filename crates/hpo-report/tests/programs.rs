@@ -53,9 +53,10 @@ fn history(config: &Config) -> History {
         failure: Failure {
             crash_retries: 0,
             stop_after_consecutive: 0,
-            oom: hpo_study::OomPolicy::Retry,
+            ..Failure::default()
         },
         stop_grace: Duration::from_secs(1),
+        storage: hpo_study::Storage::default(),
     };
     let kinds = [
         EventKind::StudyOpened {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use hpo_engine::{ChangeError, Command, Engine, Input};
 use hpo_store::Store;
@@ -12,6 +12,8 @@ use hpo_study::{
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::checkpoints::Sweeper;
+use crate::clock;
 use crate::error::RunError;
 use crate::executor::local::Local;
 use crate::executor::{Executor, LeftOver, Submitted};
@@ -19,6 +21,7 @@ use crate::files::write_best;
 use crate::gpu::Gpus;
 use crate::job::{Order, Workshop};
 use crate::logging::log_event;
+use crate::room::{self, Room};
 use crate::session::{AttemptId, Session};
 use crate::spares::Spares;
 
@@ -96,6 +99,7 @@ async fn run_session(options: RunOptions, view: &mut dyn View) -> Result<Outcome
             stopped_by_user: false,
         });
     }
+    clock::begin(engine.history().last_event());
     let now = after(engine.history());
     let mut events = engine.begin_session(now, std::process::id(), &host_name())?;
     events.extend(
@@ -116,6 +120,8 @@ async fn run_session(options: RunOptions, view: &mut dyn View) -> Result<Outcome
     let slots = slots(history.spec());
     let executor = Local::start(&study_dir, session.clone(), slots, program.as_os_str())?;
     let gpus = Gpus::start(history.spec(), session.clone());
+    let room = Room::of(&study_dir);
+    let sweeper = Sweeper::of(&study_dir);
     let workshop = Workshop {
         spares: Spares::start(&study_dir),
         study_dir,
@@ -134,9 +140,13 @@ async fn run_session(options: RunOptions, view: &mut dyn View) -> Result<Outcome
         signals,
         performed: BTreeSet::new(),
         no_room: None,
+        room,
+        sweeper,
+        wished: None,
         best: None,
+        best_is_due: true,
     };
-    coordinator.take_in(&events)?;
+    coordinator.take_in(&events).await?;
     drop((events, log));
     coordinator.live(left).await
 }
@@ -155,7 +165,10 @@ fn open_or_create(
         spec,
         hpo_version: options.hpo_version.clone(),
     };
-    let log = vec![Event { at: clock(), kind }];
+    let log = vec![Event {
+        at: clock::now(),
+        kind,
+    }];
     Ok((Store::create(study_dir, &log)?, log))
 }
 
@@ -217,16 +230,9 @@ fn host_name() -> String {
     }
 }
 
-fn clock() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Now, but never before the last event: clocks can be set back.
+/// Now, but never before the last event.
 fn after(history: &History) -> Timestamp {
-    clock().max(history.last_event())
+    clock::now().max(history.last_event())
 }
 
 /// The signals that people and systems send.
@@ -289,8 +295,14 @@ struct Coordinator<'v> {
     performed: BTreeSet<(AttemptId, bool)>,
     /// Since when the system has had no room for another process, and when to try again.
     no_room: Option<(Instant, Instant)>,
-    /// The trial whose configuration stands in the file of the best.
+    room: Room,
+    sweeper: Sweeper,
+    /// What a signal asked for while nothing could be done about it.
+    wished: Option<Wish>,
+    /// The trial whose configuration stands in the file of the best, …
     best: Option<TrialId>,
+    /// … and whether there may be another one by now.
+    best_is_due: bool,
 }
 
 impl Coordinator<'_> {
@@ -304,7 +316,7 @@ impl Coordinator<'_> {
             if self.gpus.has_news() {
                 inputs.push(Input::Tick);
             }
-            self.turn(std::mem::take(&mut inputs))?;
+            self.turn(std::mem::take(&mut inputs)).await?;
             if self.engine.is_done() {
                 break;
             }
@@ -315,6 +327,8 @@ impl Coordinator<'_> {
             if refreshed.elapsed() >= REFRESH {
                 refreshed = Instant::now();
                 self.view.gpus(self.gpus.now());
+                self.store.check_place()?;
+                self.follow_the_clock().await?;
                 self.view
                     .tick(self.engine.history(), after(self.engine.history()));
                 // Something may have become due by time alone.
@@ -340,7 +354,7 @@ impl Coordinator<'_> {
     }
 
     /// One turn: what happened goes in, and what is decided is written before anything is done.
-    fn turn(&mut self, inputs: Vec<Input>) -> Result<(), RunError> {
+    async fn turn(&mut self, mut inputs: Vec<Input>) -> Result<(), RunError> {
         let now = after(self.engine.history());
         let due = || self.engine.next_deadline(now).is_some_and(|at| at <= now);
         if inputs.is_empty() && !due() {
@@ -359,28 +373,87 @@ impl Coordinator<'_> {
         let mut inventory = self.executor.inventory();
         self.gpus.hear(&inputs, self.engine.history());
         self.gpus.fill(&mut inventory);
+        if self.room.is_short() {
+            inventory.cpu_slots = 0;
+        }
+        self.room.explain(self.engine.history(), &mut inputs);
         let events = self.engine.step(now, &inventory, inputs)?;
-        self.take_in(&events)?;
+        self.take_in(&events).await?;
         let samples = self.gpus.note(self.engine.history(), &inventory, now);
-        Ok(self.store.add_samples(&samples)?)
+        match self.store.add_samples(&samples).map_err(RunError::from) {
+            // Samples are for looking at; they are not worth waiting for.
+            Err(error) if room::is_full(&error) => self.room.is_full(),
+            written => written?,
+        }
+        Ok(())
+    }
+
+    /// The time in which the machine slept is nobody's.
+    async fn follow_the_clock(&mut self) -> Result<(), RunError> {
+        let Some((from, to)) = clock::moved() else {
+            return Ok(());
+        };
+        let last = self.engine.history().last_event();
+        let events = self.engine.clock_moved(from.max(last), to.max(last))?;
+        self.take_in(&events).await
+    }
+
+    /// Waits for room on the disk with events that have to be written before anything else is done. What
+    /// trials report meanwhile waits in their files.
+    async fn wait_for_room(&mut self, full: RunError) -> Result<(), RunError> {
+        self.room.is_full();
+        self.store.check_place()?;
+        let history = self.engine.history();
+        self.view.tick(history, after(history));
+        tokio::select! {
+            wish = self.signals.wish() => match wish {
+                Wish::Drain => {
+                    self.wished = Some(wish);
+                    Ok(())
+                }
+                Wish::Interrupt | Wish::AtOnce => Err(full),
+            },
+            () = tokio::time::sleep(TRY_AGAIN) => Ok(()),
+        }
     }
 
     /// Makes events durable and shows them.
-    fn take_in(&mut self, events: &[Event]) -> Result<(), RunError> {
-        self.store.append(events)?;
+    async fn take_in(&mut self, events: &[Event]) -> Result<(), RunError> {
+        while let Err(error) = self.store.append(events).map_err(RunError::from) {
+            if !room::is_full(&error) {
+                return Err(error);
+            }
+            self.wait_for_room(error).await?;
+        }
         let history = self.engine.history();
         for event in events {
             log_event(history, event);
             self.view.event(history, event);
         }
+        self.sweeper.see(history, events);
         let completed = |event: &Event| matches!(event.kind, EventKind::TrialCompleted { .. });
-        if self.best.is_some() && !events.iter().any(completed) {
+        self.best_is_due |= events.iter().any(completed);
+        self.keep_best()
+    }
+
+    fn keep_best(&mut self) -> Result<(), RunError> {
+        if !std::mem::take(&mut self.best_is_due) {
             return Ok(());
         }
+        let history = self.engine.history();
         let best = history.best().map(|t| t.id);
-        if best != self.best {
-            write_best(&self.workshop.study_dir, history)?;
-            self.best = best;
+        if best == self.best {
+            return Ok(());
+        }
+        match write_best(&self.workshop.study_dir, history) {
+            Err(error) if room::is_full(&error) => {
+                self.room.is_full();
+                self.best_is_due = true;
+            }
+            result => {
+                result?;
+                self.best = best;
+            }
         }
         Ok(())
     }
@@ -436,9 +509,20 @@ impl Coordinator<'_> {
         {
             return Ok(None);
         }
+        if self.room.is_short() {
+            return Ok(None);
+        }
         let AttemptId { trial, attempt } = order.id;
-        let job = self.workshop.prepare(self.engine.history().spec(), order)?;
-        match self.executor.submit(&job)? {
+        let spec = self.engine.history().spec();
+        let job = self.workshop.prepare(spec, order);
+        let submitted = match job.and_then(|job| self.executor.submit(&job)) {
+            Err(error) if room::is_full(&error) => {
+                self.room.is_full();
+                return Ok(None);
+            }
+            submitted => submitted?,
+        };
+        match submitted {
             Submitted::Accepted => {
                 self.no_room = None;
                 self.performed.insert((order.id, false));
@@ -496,6 +580,9 @@ impl Coordinator<'_> {
 
     /// Waits until something may have happened; gives back what a signal asks for.
     async fn wait(&mut self, at_most: Duration) -> Option<Wish> {
+        if let Some(wish) = self.wished.take() {
+            return Some(wish);
+        }
         let now = after(self.engine.history());
         let deadline = self.engine.next_deadline(now).map(|at| at.since(now));
         let again = self

@@ -33,6 +33,9 @@ pub(crate) struct Offsets {
     pub(crate) stdout: u64,
     pub(crate) stderr: u64,
     pub(crate) metrics: u64,
+    /// Whether a later attempt found nothing to go on from: it counts its steps from 1 again.
+    #[serde(default)]
+    pub(crate) afresh: bool,
 }
 
 impl TrialFiles {
@@ -61,12 +64,13 @@ impl TrialFiles {
 
     /// Notes where the words of a new attempt will begin. An unfinished last line of an earlier one
     /// is finished first, or the new attempt's first line would be a part of it.
-    pub(crate) fn begin(&self, attempt: AttemptNumber) -> Result<Offsets, RunError> {
+    pub(crate) fn begin(&self, attempt: AttemptNumber, resumed: bool) -> Result<Offsets, RunError> {
         let offsets = Offsets {
             attempt: attempt.0,
             stdout: finish_line(&self.stdout).map_err(RunError::io(&self.stdout))?,
             stderr: finish_line(&self.stderr).map_err(RunError::io(&self.stderr))?,
             metrics: finish_line(&self.metrics).map_err(RunError::io(&self.metrics))?,
+            afresh: attempt.0 > 1 && !resumed,
         };
         if offsets
             != (Offsets {
@@ -145,11 +149,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let files = TrialFiles::new(dir.path(), TrialId(0));
         fs::create_dir_all(&files.dir).unwrap();
-        assert_eq!(files.begin(AttemptNumber(1)).unwrap().stdout, 0);
+        assert_eq!(files.begin(AttemptNumber(1), false).unwrap().stdout, 0);
         assert_eq!(files.offsets(AttemptNumber(1)), Offsets::default());
         fs::write(&files.stdout, "half a li").unwrap();
         fs::write(&files.metrics, "{}\n").unwrap();
-        let second = files.begin(AttemptNumber(2)).unwrap();
+        let second = files.begin(AttemptNumber(2), true).unwrap();
         assert_eq!((second.stdout, second.stderr, second.metrics), (10, 0, 3));
         assert_eq!(fs::read_to_string(&files.stdout).unwrap(), "half a li\n");
         assert_eq!(files.offsets(AttemptNumber(2)), second);

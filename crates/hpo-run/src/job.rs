@@ -29,6 +29,8 @@ pub(crate) struct Job {
     pub(crate) environment: Vec<(&'static str, Option<OsString>)>,
     pub(crate) directory: PathBuf,
     pub(crate) files: TrialFiles,
+    /// Whether it finds checkpoints of an earlier attempt.
+    pub(crate) resumed: bool,
 }
 
 /// What all attempts of a session have in common.
@@ -107,6 +109,7 @@ impl Workshop {
             argv,
             environment,
             directory: self.work_dir.clone(),
+            resumed: order.resume && files.has_checkpoint(),
             files,
         })
     }

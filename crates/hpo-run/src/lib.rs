@@ -8,6 +8,8 @@
 //!
 //! This crate must never decide anything about trials: that is the engine's room.
 
+pub mod checkpoints;
+mod clock;
 mod coordinator;
 mod error;
 mod executor;
@@ -15,6 +17,7 @@ mod files;
 pub mod gpu;
 mod job;
 mod logging;
+mod room;
 mod session;
 mod spares;
 

@@ -1,7 +1,7 @@
 //! Two logs of one stream of words: for people on stderr, and as JSON lines in the study's directory.
 
 use std::fs::File;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write};
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -50,7 +50,7 @@ where
             let path = dir.join(LOG);
             std::fs::create_dir_all(dir).map_err(RunError::io(dir))?;
             let file = File::options().append(true).create(true).open(&path);
-            let file = Mutex::new(file.map_err(RunError::io(&path))?);
+            let file = Mutex::new(Forgiving(file.map_err(RunError::io(&path))?));
             let level = default.max(LevelFilter::INFO);
             Some(
                 fmt::layer()
@@ -70,6 +70,21 @@ where
     Ok(())
 }
 
+/// A log that cannot be written (the disk is full) is no reason to say anything, and least of all on the
+/// screen.
+struct Forgiving(File);
+
+impl Write for Forgiving {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let _ = self.0.write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Logs what happened, with the history after it. Reports are many, and are details.
 pub(crate) fn log_event(history: &History, event: &Event) {
     match &event.kind {
@@ -77,6 +92,10 @@ pub(crate) fn log_event(history: &History, event: &Event) {
         EventKind::SpecChanged { .. } => tracing::info!("the study file was changed"),
         EventKind::SessionStarted { pid, host } => tracing::info!(pid, host, "session started"),
         EventKind::DrainRequested => tracing::info!("no new trials are started"),
+        EventKind::ClockMoved { from } => {
+            let gap_s = event.at.since(*from).as_secs();
+            tracing::info!(gap_s, "the machine slept, or its clock was set");
+        }
         EventKind::StudyEnded { end } => tracing::info!(end = plain(end), "study ended"),
         EventKind::AttemptLaunching {
             trial,

@@ -41,9 +41,10 @@ pub(crate) fn spec(space: Space, method: Method, early_terminate: EarlyTerminate
         failure: Failure {
             crash_retries: 0,
             stop_after_consecutive: 0,
-            oom: hpo_study::OomPolicy::Retry,
+            ..Failure::default()
         },
         stop_grace: Duration::from_secs(1),
+        storage: hpo_study::Storage::default(),
     }
 }
 

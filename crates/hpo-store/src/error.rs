@@ -98,12 +98,22 @@ fn pid_words(pid: Option<u32>) -> String {
         .unwrap_or_default()
 }
 
+/// Whether the disk of a file has no room: what SQLite calls trouble with the disk when a quota is reached,
+/// or when its index file cannot grow.
+fn has_no_room(path: &Path) -> bool {
+    const A_LITTLE: u64 = 1 << 20;
+    let directory = path.parent().unwrap_or(path);
+    let disk = nix::sys::statvfs::statvfs(directory);
+    disk.is_ok_and(|disk| disk.blocks_available() * disk.fragment_size() < A_LITTLE)
+}
+
 impl StoreError {
     /// Sorts SQLite's error codes into what they mean for a study.
     pub(crate) fn sqlite(path: &Path, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match source.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full { path },
+            Some(ErrorCode::SystemIoFailure) if has_no_room(&path) => Self::Full { path },
             Some(ErrorCode::NotADatabase) => Self::Foreign {
                 path,
                 why: "it is not an SQLite file".to_owned(),

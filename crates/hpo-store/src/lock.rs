@@ -7,9 +7,9 @@ use std::path::Path;
 
 use crate::error::StoreError;
 
-/// Held as long as it lives.
+/// A study's lock: nobody else runs the study as long as it lives.
 #[derive(Debug)]
-pub(crate) struct Lock {
+pub struct Lock {
     _file: File,
 }
 

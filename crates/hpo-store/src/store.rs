@@ -147,6 +147,14 @@ impl Store {
             Ok(last)
         };
         self.last = write().map_err(|e| StoreError::sqlite(&self.path, e))?;
+        self.check_place()
+    }
+
+    /// Looks whether the database is still where it was.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`] when it is not.
+    pub fn check_place(&self) -> Result<(), StoreError> {
         if identity(&self.path).is_ok_and(|found| found == self.identity) {
             Ok(())
         } else {
@@ -186,6 +194,18 @@ impl Store {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Takes the lock of the study in `dir`, so that nobody runs it meanwhile.
+///
+/// # Errors
+/// [`StoreError::Locked`] when somebody does; [`StoreError::Missing`] when there is no study.
+pub fn lock(dir: &Path) -> Result<Lock, StoreError> {
+    let path = dir.join(DATABASE);
+    if !path.exists() {
+        return Err(StoreError::Missing { path });
+    }
+    Lock::take(&dir.join(LOCK))
 }
 
 /// Whether there is a study in `dir`.

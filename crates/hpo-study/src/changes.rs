@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 use crate::memory::GpuSpec;
 use crate::space::Space;
 use crate::spec::{Job, StudySpec};
+use crate::storage::size_words;
 
 /// What differs between the study as it was opened and as its file is now.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,8 +31,8 @@ impl Differences {
 
 /// Compares the study as it was opened with what its file says now.
 ///
-/// Allowed: `description`, `run_cap`, `time_cap`, `cpu`, `gpu`, `failure`, `stop_grace`, `divergence`. Refused:
-/// everything else.
+/// Allowed: `description`, `run_cap`, `time_cap`, `cpu`, `gpu`, `failure`, `stop_grace`, `divergence`,
+/// `keep_checkpoints`, `disk_budget`. Refused: everything else.
 #[must_use]
 pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
     // Taken apart by name: a new field must find its place here to compile.
@@ -51,6 +52,7 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
         gpu,
         failure,
         stop_grace,
+        storage,
     } = old;
     let mut found = Differences::default();
     let mut allow = |key: &str, from: String, to: String| {
@@ -86,6 +88,32 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
         "failure.stop_after_consecutive",
         count(failure.stop_after_consecutive),
         count(new.failure.stop_after_consecutive),
+    );
+    allow(
+        "failure.lost_retries",
+        count(failure.lost_retries),
+        count(new.failure.lost_retries),
+    );
+    allow(
+        "failure.stall_timeout",
+        time(failure.stall_timeout),
+        time(new.failure.stall_timeout),
+    );
+    allow(
+        "failure.trial_time_limit",
+        time(failure.trial_time_limit),
+        time(new.failure.trial_time_limit),
+    );
+    allow(
+        "keep_checkpoints",
+        storage.keep_checkpoints.to_string(),
+        new.storage.keep_checkpoints.to_string(),
+    );
+    let size = |bytes: Option<u64>| bytes.map_or("none".to_owned(), size_words);
+    allow(
+        "disk_budget",
+        size(storage.disk_budget),
+        size(new.storage.disk_budget),
     );
     allow(
         "stop_grace",

@@ -178,6 +178,12 @@ pub enum EventKind {
         /// Why.
         reason: FailReason,
     },
+    /// The machine slept, or its clock was set: between `from` and this event no time passed for the
+    /// study, whatever the clock says.
+    ClockMoved {
+        /// The last moment before.
+        from: Timestamp,
+    },
     /// No new trials are started in this session; running ones go on to their end.
     DrainRequested,
     /// There is nothing left to do, or nothing more shall be done.
@@ -206,6 +212,11 @@ pub enum StopIntent {
         evidence: String,
         /// The memory is needed now: the process gets no time to end by itself.
         at_once: bool,
+    },
+    /// Its process has fallen silent: it is tried again, or fails.
+    Stall {
+        /// For how long, for people.
+        evidence: String,
     },
     /// It goes back to a good checkpoint and on from there with a smaller learning rate.
     Rescue {
@@ -242,6 +253,11 @@ pub enum StopReason {
     User,
     /// The study's time was up.
     TimeCap,
+    /// Its own time was up (`failure.trial_time_limit`).
+    TimeLimit {
+        /// How long it ran, for people.
+        evidence: String,
+    },
 }
 
 impl StopReason {
@@ -255,6 +271,7 @@ impl StopReason {
             Self::NoProgress { .. } => "no_progress",
             Self::User => "user",
             Self::TimeCap => "time_cap",
+            Self::TimeLimit { .. } => "time_limit",
         }
     }
 
@@ -264,7 +281,7 @@ impl StopReason {
     pub fn is_infeasible(&self) -> bool {
         match self {
             Self::Diverged { .. } | Self::Stuck { .. } | Self::NoProgress { .. } => true,
-            Self::Pruned { .. } | Self::User | Self::TimeCap => false,
+            Self::Pruned { .. } | Self::User | Self::TimeCap | Self::TimeLimit { .. } => false,
         }
     }
 
@@ -275,7 +292,8 @@ impl StopReason {
             Self::Pruned { evidence }
             | Self::Diverged { evidence }
             | Self::Stuck { evidence }
-            | Self::NoProgress { evidence } => Some(evidence),
+            | Self::NoProgress { evidence }
+            | Self::TimeLimit { evidence } => Some(evidence),
             Self::User | Self::TimeCap => None,
         }
     }
@@ -308,6 +326,11 @@ pub enum FailReason {
         /// How often it was tried; 0: what it needs is more than the limit, so it was not.
         tried: u32,
     },
+    /// Its processes fell silent (`failure.stall_timeout`).
+    Stalled {
+        /// For how long, for people.
+        evidence: String,
+    },
 }
 
 impl FailReason {
@@ -320,6 +343,7 @@ impl FailReason {
             Self::NoMetric => "no_metric",
             Self::Lost => "lost",
             Self::Oom { .. } => "oom",
+            Self::Stalled { .. } => "stalled",
         }
     }
 
@@ -380,7 +404,7 @@ pub enum StudyEnd {
     TimeCap,
     /// The sampler has nothing more to propose.
     SpaceExhausted,
-    /// Too many trials in a row failed.
+    /// Too many trials in a row failed, as a rule all alike.
     Failures {
         /// What went wrong, for people.
         detail: String,

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use hpo_recipe::Config;
 
+use crate::causes;
 use crate::divergence::{Finding, Rescued};
 use crate::event::{AttemptEnd, Event, EventKind, FailReason, StopIntent, StopReason, StudyEnd};
 use crate::id::{AttemptNumber, Timestamp, TrialId};
@@ -30,6 +31,8 @@ pub struct History {
     last_event: Timestamp,
     failures_in_a_row: u32,
     lost_gpus: BTreeMap<String, String>,
+    failures_alike: u32,
+    last_failure: Option<String>,
 }
 
 /// One trial's record.
@@ -143,6 +146,10 @@ pub struct Attempt {
     pub session: u32,
     /// Whether it was decided to end it; what such a process ends with says nothing of the trial.
     pub stop_requested: bool,
+    /// Whether that was because it had fallen silent.
+    pub stalled: bool,
+    /// For how long the machine slept, or its clock was wrong, while it ran: no time of its own.
+    pub asleep: Duration,
     /// Its process id, once it is known.
     pub pid: Option<u32>,
     /// When it ended.
@@ -290,6 +297,15 @@ impl Trial {
     pub fn resume_step(&self) -> Option<u64> {
         (!self.rescues.is_empty()).then(|| self.curve.last_step().unwrap_or(0))
     }
+    /// How long its processes have run at `now`, together.
+    #[must_use]
+    pub fn running_time(&self, now: Timestamp) -> Duration {
+        let time = |a: &Attempt| {
+            let until = a.ended.filter(|_| a.end.is_some()).unwrap_or(now);
+            until.since(a.launched).saturating_sub(a.asleep)
+        };
+        self.attempts.iter().map(time).sum()
+    }
     /// The attempt that counts: the last one.
     #[must_use]
     pub fn attempt(&self) -> Option<&Attempt> {
@@ -330,6 +346,8 @@ impl History {
             last_event: event.at,
             failures_in_a_row: 0,
             lost_gpus: BTreeMap::new(),
+            failures_alike: 0,
+            last_failure: None,
         })
     }
 
@@ -425,6 +443,8 @@ impl History {
                     launched: at,
                     session,
                     stop_requested: false,
+                    stalled: false,
+                    asleep: Duration::ZERO,
                     pid: None,
                     ended: None,
                     end: None,
@@ -503,6 +523,7 @@ impl History {
                 record.state = TrialState::Stopping(intent.clone());
                 if let Some(last) = record.attempts.last_mut() {
                     last.stop_requested = true;
+                    last.stalled |= matches!(intent, StopIntent::Stall { .. });
                 }
                 Ok(())
             }
@@ -534,17 +555,25 @@ impl History {
             }
             EventKind::TrialCompleted { trial } => {
                 self.settle(*trial, TrialState::Completed, event)?;
-                self.failures_in_a_row = 0;
+                self.forget_failures();
                 Ok(())
             }
             EventKind::TrialStopped { trial, reason } => {
                 self.settle(*trial, TrialState::Stopped(reason.clone()), event)?;
-                self.failures_in_a_row = 0;
+                self.forget_failures();
                 Ok(())
             }
             EventKind::TrialFailed { trial, reason } => {
                 self.settle(*trial, TrialState::Failed(reason.clone()), event)?;
+                let cause = causes::signature(reason);
+                let alike = self.last_failure.as_ref() == Some(&cause);
+                self.failures_alike = if alike { self.failures_alike + 1 } else { 1 };
                 self.failures_in_a_row += 1;
+                self.last_failure = Some(cause);
+                Ok(())
+            }
+            EventKind::ClockMoved { from } => {
+                self.pass_over(*from, at);
                 Ok(())
             }
             EventKind::DrainRequested => {
@@ -574,7 +603,25 @@ impl History {
         self.draining = false;
         // A study that ended goes on when its caps were raised; whether it does is decided anew.
         self.end = None;
+        self.forget_failures();
+    }
+
+    fn forget_failures(&mut self) {
         self.failures_in_a_row = 0;
+        self.failures_alike = 0;
+        self.last_failure = None;
+    }
+
+    /// Between these moments no time passed for the study and what runs in it.
+    fn pass_over(&mut self, from: Timestamp, to: Timestamp) {
+        if let Some(started) = self.session_started.replace(to) {
+            self.earlier_sessions += from.since(started);
+        }
+        for attempt in self.trials.iter_mut().filter_map(|t| t.attempts.last_mut()) {
+            if attempt.end.is_none() {
+                attempt.asleep += to.since(from);
+            }
+        }
     }
 
     fn report(
@@ -726,6 +773,17 @@ impl History {
     #[must_use]
     pub fn last_event(&self) -> Timestamp {
         self.last_event
+    }
+    /// When the present session began (or its clock was moved).
+    #[must_use]
+    pub fn session_started(&self) -> Option<Timestamp> {
+        self.session_started
+    }
+    /// How many of the last trials in a row have failed for the same cause, in this session; see
+    /// [`causes::signature`].
+    #[must_use]
+    pub fn failures_alike(&self) -> u32 {
+        self.failures_alike
     }
     /// How many trials in a row have failed, in this session.
     #[must_use]

@@ -3,6 +3,7 @@
 //!
 //! Everything above speaks in these types. This crate must never do I/O or read a clock.
 
+pub mod causes;
 pub mod changes;
 pub mod command;
 pub mod divergence;
@@ -17,6 +18,8 @@ pub mod schema;
 pub mod seed;
 pub mod space;
 pub mod spec;
+pub mod stay;
+pub mod storage;
 pub mod study_file;
 
 pub use divergence::{Divergence, DivergencePolicy, Finding, NoProgress, Rescue, Rescued, Verdict};
@@ -34,3 +37,4 @@ pub use spec::{
     CommandJob, Cpu, EarlyTerminate, Failure, Goal, Job, Method, Metric, Rungs, StudySpec,
     TrainerSpec,
 };
+pub use storage::{KeepCheckpoints, Storage};

@@ -12,6 +12,7 @@ use hpo_recipe::Value;
 use crate::divergence::Divergence;
 use crate::memory::{GpuSpec, OomPolicy};
 use crate::space::Space;
+use crate::storage::Storage;
 
 /// A whole study, checked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +49,9 @@ pub struct StudySpec {
     pub failure: Failure,
     /// How long a trial's process has to end after SIGTERM before it is killed.
     pub stop_grace: Duration,
+    /// Which checkpoints stay on the disk.
+    #[serde(default)]
+    pub storage: Storage,
 }
 
 impl StudySpec {
@@ -311,12 +315,44 @@ pub struct Cpu {
 pub struct Failure {
     /// How often a trial whose process crashed is started again.
     pub crash_retries: u32,
-    /// The study stops after this many failed trials in a row, since something common to all is
-    /// wrong; 0: never.
+    /// The study stops after this many trials in a row that failed alike, since something common to
+    /// all is wrong (after [`Failure::UNLIKE`] times as many whatever they failed of); 0: never.
     pub stop_after_consecutive: u32,
     /// What becomes of a trial that ran out of memory.
     #[serde(default)]
     pub oom: OomPolicy,
+    /// How often a trial whose process vanished under a living coordinator is started again.
+    #[serde(default = "lost_retries")]
+    pub lost_retries: u32,
+    /// A process that reports and prints nothing for this long is ended and tried again once; `None`:
+    /// it may be silent for ever.
+    #[serde(default)]
+    pub stall_timeout: Option<Duration>,
+    /// How long a trial may run, all of its processes together; `None`: as long as it takes.
+    #[serde(default)]
+    pub trial_time_limit: Option<Duration>,
+}
+
+fn lost_retries() -> u32 {
+    Failure::default().lost_retries
+}
+
+impl Failure {
+    /// So many times as many trials in a row may fail when they do not fail alike.
+    pub const UNLIKE: u32 = 3;
+}
+
+impl Default for Failure {
+    fn default() -> Self {
+        Self {
+            crash_retries: 1,
+            oom: OomPolicy::Retry,
+            stop_after_consecutive: 5,
+            lost_retries: 5,
+            stall_timeout: None,
+            trial_time_limit: None,
+        }
+    }
 }
 
 #[cfg(test)]

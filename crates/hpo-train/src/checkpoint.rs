@@ -139,13 +139,19 @@ impl Checkpoint {
     }
 
     /// Reads the newest checkpoint of a directory that is not after an epoch, among the last one
-    /// and those that were kept. Of the latter, those that are damaged are passed over. `None` if
-    /// there is none.
+    /// and those that were kept. Those that are damaged are passed over. `None` if there is none.
     ///
     /// # Errors
-    /// As [`Checkpoint::load`].
+    /// [`TrainError::File`] if the directory cannot be read.
     pub fn load_until(directory: &Path, epoch: u64) -> Result<Option<Self>, TrainError> {
-        let last = Self::load(directory)?.filter(|checkpoint| checkpoint.epoch <= epoch);
+        let last = match Self::load(directory) {
+            Ok(last) => last.filter(|checkpoint| checkpoint.epoch <= epoch),
+            Err(error @ TrainError::Checkpoint { .. }) => {
+                tracing::warn!(%error, "the last checkpoint is passed over");
+                None
+            }
+            Err(error) => return Err(error),
+        };
         let mut kept = kept_epochs(directory)?;
         kept.retain(|&kept| kept <= epoch && last.as_ref().is_none_or(|last| kept > last.epoch));
         kept.sort_unstable();

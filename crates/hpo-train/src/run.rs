@@ -119,6 +119,8 @@ fn resume(job: &TrainJob, trainer: &mut Trainer) -> Result<u64, TrainError> {
     };
     let found = match job.resume_epoch {
         Some(epoch) => Checkpoint::load_until(place, epoch)?,
+        // A checkpoint that was torn must not cost the trial: an older one serves, or a fresh start.
+        None if place.is_dir() => Checkpoint::load_until(place, u64::MAX)?,
         None => Checkpoint::load(place)?,
     };
     match found {

@@ -1,10 +1,12 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use hpo_report::Format;
+use hpo_study::KeepCheckpoints;
 
 const LONG_ABOUT: &str = "\
 Hyperparameter search that you leave running overnight: optimizer, learning rate, momentum, betas, \
@@ -50,6 +52,7 @@ pub(crate) enum Command {
     Trials(TrialsArguments),
     Trial(TrialArguments),
     Logs(LogsArguments),
+    PruneRuns(PruneArguments),
     Best(BestArguments),
     Report(ReportArguments),
     Divergence(DivergenceArguments),
@@ -201,6 +204,56 @@ pub(crate) struct LogsArguments {
     /// Only the last lines of each
     #[arg(short = 'n', long, value_name = "NUMBER")]
     pub(crate) lines: Option<usize>,
+}
+
+/// Disk clean-up: what studies take, and what of it can go
+///
+/// Shows checkpoints, other files and databases of studies, and which checkpoints can go: those of
+/// finished trials, but for the best one's. Nothing is removed without --yes. A study that is being
+/// run is left alone, and so are trials that may still go on.
+///
+/// Examples:
+///   hpo prune-runs                           what takes how much, under runs/
+///   hpo prune-runs digits --keep best_3 --yes
+///   hpo prune-runs --older-than 7d --yes
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct PruneArguments {
+    /// The studies: names or directories. Without any all under --dir
+    #[arg(value_name = "STUDY")]
+    pub(crate) studies: Vec<PathBuf>,
+    /// Which checkpoints stay: all, none, last, best_3, or how many per trial
+    #[arg(long, value_name = "RULE", default_value = "none", value_parser = keep_rule)]
+    pub(crate) keep: KeepCheckpoints,
+    /// Only studies that were last written to so long ago: 7d, 12h
+    #[arg(long, value_name = "TIME", value_parser = age)]
+    pub(crate) older_than: Option<Duration>,
+    /// Remove; without it only show
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Where study directories are
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub(crate) dir: PathBuf,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = TextFormat::Text)]
+    pub(crate) format: TextFormat,
+}
+
+fn keep_rule(text: &str) -> Result<KeepCheckpoints, String> {
+    let wanted = "it can be `all`, `none`, `last`, `best_3` (any number), or how many per trial";
+    KeepCheckpoints::parse(text).ok_or_else(|| wanted.to_owned())
+}
+
+fn age(text: &str) -> Result<Duration, String> {
+    let days = text
+        .strip_suffix('d')
+        .and_then(|days| days.parse::<u32>().ok());
+    if let Some(days) = days {
+        return Ok(Duration::from_secs(u64::from(days) * 86_400));
+    }
+    let time: Option<jiff::SignedDuration> = text.parse().ok();
+    let time = time.and_then(|time| Duration::try_from(time).ok());
+    time.ok_or_else(|| "write a length of time such as `7d` or `12h`".to_owned())
 }
 
 /// The best configuration, ready for your training code

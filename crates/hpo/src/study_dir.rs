@@ -84,7 +84,7 @@ fn find(arguments: &StudyArguments, tell: bool) -> Result<PathBuf, Failure> {
     }
 }
 
-fn named(name: &Path, runs: &Path) -> Result<PathBuf, Failure> {
+pub(crate) fn named(name: &Path, runs: &Path) -> Result<PathBuf, Failure> {
     for candidate in [name.to_owned(), runs.join(name)] {
         if hpo_store::exists(&candidate) {
             return Ok(candidate);
@@ -136,6 +136,15 @@ fn latest(runs: &Path, tell: bool) -> Result<PathBuf, Failure> {
     }
 }
 
+/// All studies in a directory, the one last written to first.
+pub(crate) fn all(runs: &Path) -> Vec<PathBuf> {
+    studies(runs)
+        .into_iter()
+        .rev()
+        .map(|(_, path)| path)
+        .collect()
+}
+
 /// The studies in a directory with the time each was last written to, the latest last.
 fn studies(runs: &Path) -> Vec<(SystemTime, PathBuf)> {
     let entries = fs::read_dir(runs)
@@ -151,7 +160,7 @@ fn studies(runs: &Path) -> Vec<(SystemTime, PathBuf)> {
     studies
 }
 
-fn last_written(directory: &Path) -> SystemTime {
+pub(crate) fn last_written(directory: &Path) -> SystemTime {
     let files = [
         hpo_store::DATABASE.to_owned(),
         format!("{}-wal", hpo_store::DATABASE),
@@ -171,7 +180,7 @@ pub(crate) fn short_name(path: &Path) -> String {
 
 /// The process that runs the study. Looking must not take the lock, even for a moment: a
 /// coordinator that starts just then would be turned away. So the kernel's list of locks is read.
-fn coordinator(directory: &Path) -> Option<u32> {
+pub(crate) fn coordinator(directory: &Path) -> Option<u32> {
     let path = directory.join(hpo_store::LOCK);
     let pid: u32 = fs::read_to_string(&path).ok()?.trim().parse().ok()?;
     let inode = path.metadata().ok()?.ino();

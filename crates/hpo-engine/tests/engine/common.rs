@@ -50,9 +50,10 @@ pub(crate) fn spec() -> StudySpec {
         failure: Failure {
             crash_retries: 1,
             stop_after_consecutive: 0,
-            oom: hpo_study::OomPolicy::Retry,
+            ..Failure::default()
         },
         stop_grace: Duration::from_secs(10),
+        storage: hpo_study::Storage::default(),
     }
 }
 

@@ -11,6 +11,7 @@
 mod common;
 mod divergence;
 mod kill;
+mod limits;
 mod properties;
 mod rules;
 mod studies;

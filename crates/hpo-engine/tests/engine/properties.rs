@@ -81,11 +81,7 @@ prop_compose! {
             run_cap: Some(run_cap),
             time_cap: time_cap.map(Duration::from_secs),
             early_terminate,
-            failure: Failure {
-                crash_retries,
-                stop_after_consecutive,
-                oom: hpo_study::OomPolicy::Retry,
-            },
+            failure: Failure { crash_retries, stop_after_consecutive, ..Failure::default() },
             ..spec()
         }
     }

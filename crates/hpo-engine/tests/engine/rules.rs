@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use hpo_engine::{
-    ChangeError, Command, Engine, FIRST_RETRY_AFTER, Input, LATEST_RETRY_AFTER, MOST_LOST,
-    MOST_ORPHANED, MOST_RETRIES,
+    ChangeError, Command, Engine, FIRST_RETRY_AFTER, Input, LATEST_RETRY_AFTER, MOST_ORPHANED,
+    MOST_RETRIES,
 };
 use hpo_search::{Next, Verdict};
 use hpo_study::seed::{self, Purpose};
@@ -372,12 +372,13 @@ fn asking_for_another_try_has_a_bound() {
 
 #[test]
 fn losing_a_process_has_a_bound_and_a_wider_one_when_the_coordinator_died_too() {
+    let most_lost = spec().failure.lost_retries;
     let mut driver = Driver::new(spec(), 1, Told::starting(None));
-    for attempt in 1..=MOST_LOST as u32 {
+    for attempt in 1..=most_lost {
         driver.step([started(0, attempt), ended(0, attempt, AttemptEnd::Lost)]);
         assert_eq!(driver.launches(), [0], "attempt {attempt}");
     }
-    let attempt = MOST_LOST as u32 + 1;
+    let attempt = most_lost + 1;
     driver.step([started(0, attempt), ended(0, attempt, AttemptEnd::Lost)]);
     assert_eq!(driver.state(0).reason(), Some("lost"));
 
@@ -424,7 +425,7 @@ fn failures_in_a_row_end_the_study_and_put_back_what_runs() {
     let failure = Failure {
         crash_retries: 0,
         stop_after_consecutive: 2,
-        oom: hpo_study::OomPolicy::Retry,
+        ..Failure::default()
     };
     let spec = StudySpec {
         failure,
@@ -439,7 +440,7 @@ fn failures_in_a_row_end_the_study_and_put_back_what_runs() {
     assert_eq!(driver.end(), None, "a good one came between");
     // Failures that come together with a success count in their order.
     let events = driver.step([
-        ended(4, 1, exit(2)),
+        ended(4, 1, exit(1)),
         report(1, 1, 1, 0.5),
         ended(1, 1, exit(0)),
     ]);
@@ -457,7 +458,7 @@ fn failures_in_a_row_end_the_study_and_put_back_what_runs() {
     };
     assert_eq!(
         detail,
-        "2 trials in a row failed; the last, trial 4: exit code 2: ValueError: no"
+        "2 trials in a row failed alike; the last, trial 4: exit code 1: ValueError: no"
     );
     assert!(driver.engine.is_done());
     assert_eq!(driver.state(1), &TrialState::Queued);
@@ -470,7 +471,7 @@ fn a_study_does_not_leave_before_its_processes_have() {
     let failure = Failure {
         crash_retries: 0,
         stop_after_consecutive: 1,
-        oom: hpo_study::OomPolicy::Retry,
+        ..Failure::default()
     };
     let mut driver = Driver::new(StudySpec { failure, ..spec() }, 2, Told::starting(None));
     driver.step([started(0, 1), started(1, 1), ended(0, 1, exit(1))]);

@@ -19,6 +19,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, getpgid};
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
+use super::heard::Heard;
 use super::orphans;
 use super::reader::{Reader, last_lines};
 use super::warden::Warden;
@@ -53,6 +54,7 @@ pub(crate) struct Local {
 struct Running {
     child: Child,
     reader: Reader,
+    heard: Heard,
     stderr: (PathBuf, u64),
     announced: bool,
     /// When it is killed if it has not ended by then.
@@ -236,7 +238,7 @@ impl Executor for Local {
     }
 
     fn submit(&mut self, job: &Job) -> Result<Submitted, RunError> {
-        let offsets = job.files.begin(job.id.attempt)?;
+        let offsets = job.files.begin(job.id.attempt, job.resumed)?;
         let open = |path: &Path| {
             File::options()
                 .append(true)
@@ -261,6 +263,7 @@ impl Executor for Local {
         let running = Running {
             child,
             reader: Reader::new(job.id, &job.files, offsets),
+            heard: Heard::new(&job.files),
             stderr: (job.files.stderr.clone(), offsets.stderr),
             announced: false,
             kill_at: None,
@@ -334,7 +337,12 @@ impl Executor for Local {
                 late || !lingering.contains(&id)
             });
             let reports = running.reader.read(end.is_some());
+            // What it wrote at its very end may be much; the rest comes with the next look.
+            let end = end.filter(|_| running.reader.is_drained());
             heard |= !reports.is_empty();
+            if reports.is_empty() && running.heard.anything(now) {
+                inputs.push(Input::Heard { trial, attempt });
+            }
             inputs.extend(reports.into_iter().map(|report| Input::Reported {
                 trial,
                 attempt,
@@ -417,11 +425,15 @@ impl Local {
         let AttemptId { trial, attempt } = left.id;
         let files = TrialFiles::new(&self.study_dir, trial);
         let mut reader = Reader::new(left.id, &files, files.offsets(attempt));
+        let mut said = reader.read(true);
+        while !reader.is_drained() {
+            said.extend(reader.read(true));
+        }
         let is_new = |(i, report): &(usize, hpo_study::protocol::Report)| match report.step {
             Some(step) => left.last_step.is_none_or(|last| step > last),
             None => *i >= left.reports,
         };
-        let news = reader.read(true).into_iter().enumerate().filter(is_new);
+        let news = said.into_iter().enumerate().filter(is_new);
         let mut inputs: Vec<Input> = news
             .map(|(_, report)| Input::Reported {
                 trial,

@@ -1,5 +1,6 @@
 //! Where trials' processes run.
 
+pub(crate) mod heard;
 pub(crate) mod local;
 pub(crate) mod orphans;
 pub(crate) mod reader;

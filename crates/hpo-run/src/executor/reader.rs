@@ -12,7 +12,9 @@ use crate::session::AttemptId;
 /// Longer lines are no reports and are passed over.
 const LONGEST_LINE: u64 = 1 << 20;
 /// How much of one file is read at most in one go, so that one talkative trial cannot hold up others.
-const MOST_AT_ONCE: u64 = 8 << 20;
+const MOST_AT_ONCE: u64 = 1 << 20;
+/// How much of what was read last is remembered, to tell whether a file was written anew.
+const REMEMBERED: usize = 64;
 /// How many wrong lines of an attempt are named in the log.
 const MOST_COMPLAINTS: u32 = 3;
 
@@ -23,6 +25,8 @@ pub(crate) struct Reader {
     stdout: Lines,
     metrics: Lines,
     wrong: u32,
+    /// Steps that were not given, so far, where the process began afresh.
+    counted: Option<u64>,
 }
 
 impl Reader {
@@ -33,6 +37,7 @@ impl Reader {
             stdout: Lines::new(&files.stdout, from.stdout),
             metrics: Lines::new(&files.metrics, from.metrics),
             wrong: 0,
+            counted: from.afresh.then_some(0),
         }
     }
 
@@ -44,10 +49,17 @@ impl Reader {
             stdout,
             metrics,
             wrong,
+            counted,
         } = self;
         let mut reports = Vec::new();
         let mut take = |line: &[u8]| match protocol::parse_report(&String::from_utf8_lossy(line)) {
-            Ok(report) => reports.push(report),
+            Ok(mut report) => {
+                if let Some(counted) = counted {
+                    *counted = report.step.unwrap_or(*counted + 1);
+                    report.step = Some(*counted);
+                }
+                reports.push(report);
+            }
             Err(error) => {
                 *wrong += 1;
                 complain(*id, *wrong, &error, line);
@@ -72,6 +84,11 @@ impl Reader {
             tracing::warn!(trial, attempt, %error, "the trial's output cannot be read");
         }
         reports
+    }
+
+    /// Whether nothing is left to be read, after a last call of [`Reader::read`].
+    pub(crate) fn is_drained(&self) -> bool {
+        self.stdout.drained && self.metrics.drained
     }
 }
 
@@ -111,6 +128,10 @@ struct Lines {
     begun: Vec<u8>,
     /// In the middle of a line that is too long.
     skipping: bool,
+    /// There was nothing more the last time.
+    drained: bool,
+    /// The last bytes read, up to the position.
+    tail: Vec<u8>,
 }
 
 impl Lines {
@@ -122,22 +143,25 @@ impl Lines {
             position,
             begun: Vec::new(),
             skipping: false,
+            drained: true,
+            tail: Vec::new(),
         }
     }
 
     fn read(&mut self, last: bool, take: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        self.drained = true;
         let Some(mut file) = self.open()? else {
             return Ok(());
         };
-        let stop = if last {
-            u64::MAX
-        } else {
-            self.position.saturating_add(MOST_AT_ONCE)
-        };
+        self.look_whether_it_is_another(&mut file)?;
+        self.drained = false;
+        let stop = self.position.saturating_add(MOST_AT_ONCE);
         let result = self.read_lines(&mut file, stop, take);
         self.file = Some(file);
+        // What cannot be read now cannot be waited for.
+        self.drained |= result.is_err();
         result?;
-        if last && !self.skipping && !self.begun.is_empty() {
+        if last && self.drained && !self.skipping && !self.begun.is_empty() {
             take(&std::mem::take(&mut self.begun));
         }
         Ok(())
@@ -157,11 +181,10 @@ impl Lines {
                 .read_until(b'\n', &mut self.begun)?;
             self.position += read as u64;
             if read == 0 {
-                if self.start_again_if_cut(file)? {
-                    continue;
-                }
+                self.drained = true;
                 return Ok(());
             }
+            self.remember(read);
             if self.begun.last() == Some(&b'\n') {
                 self.begun.pop();
                 if !self.skipping {
@@ -192,16 +215,45 @@ impl Lines {
         }
     }
 
-    /// A file that is shorter than what was read of it was begun anew by the process.
-    fn start_again_if_cut(&mut self, file: &mut BufReader<File>) -> io::Result<bool> {
-        let cut = file.get_ref().metadata()?.len() < self.position;
-        if cut {
+    /// Notes the end of what was read just now.
+    fn remember(&mut self, read: usize) {
+        let news = self.begun.len().saturating_sub(read.min(REMEMBERED));
+        self.tail.extend_from_slice(&self.begun[news..]);
+        let old = self.tail.len().saturating_sub(REMEMBERED);
+        self.tail.drain(..old);
+    }
+
+    /// Begins at the beginning when the file was cut, written anew, or another was put in its place: when it
+    /// is shorter than what was read of it, or does not hold what was read last.
+    fn look_whether_it_is_another(&mut self, file: &mut BufReader<File>) -> io::Result<()> {
+        use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+        let mut same = true;
+        let ours = file.get_ref().metadata()?;
+        if let Ok(there) = std::fs::metadata(&self.path)
+            && (there.dev(), there.ino()) != (ours.dev(), ours.ino())
+        {
+            // What the old file still has is read to its end first.
+            if ours.len() > self.position {
+                return Ok(());
+            }
+            *file = BufReader::new(File::open(&self.path)?);
+            same = false;
+        } else if ours.len() < self.position {
+            same = false;
+        } else if !self.tail.is_empty() && ours.len() > self.position {
+            let mut found = vec![0; self.tail.len()];
+            let from = self.position - self.tail.len() as u64;
+            file.get_ref().read_exact_at(&mut found, from)?;
+            same = found == self.tail;
+        }
+        if !same {
             file.rewind()?;
             self.position = 0;
             self.begun.clear();
+            self.tail.clear();
             self.skipping = false;
         }
-        Ok(cut)
+        Ok(())
     }
 }
 
@@ -299,6 +351,42 @@ mod tests {
         assert_eq!(file.read(false), ["a long first line"]);
         std::fs::write(file.path(), "b\n").unwrap();
         assert_eq!(file.read(false), ["b"]);
+        std::fs::write(file.path(), "longer than before\nand more\n").unwrap();
+        assert_eq!(file.read(false), ["longer than before", "and more"]);
+        file.write(b"c\n");
+        assert_eq!(file.read(false), ["c"], "what only grew is read on");
+    }
+
+    #[test]
+    fn a_file_put_in_its_place_is_read_after_the_old_one() {
+        let mut file = Growing::new();
+        file.write(b"one\n");
+        assert_eq!(file.read(false), ["one"]);
+        file.write(b"two\n");
+        let draft = file.dir.path().join("draft");
+        std::fs::write(&draft, "one\ntwo\nthree\n").unwrap();
+        std::fs::rename(&draft, file.path()).unwrap();
+        assert_eq!(file.read(false), ["two"], "of the old one");
+        assert_eq!(file.read(false), ["one", "two", "three"]);
+        file.write(b"four\n");
+        assert_eq!(file.read(false), ["four"]);
+    }
+
+    #[test]
+    fn much_at_the_end_is_read_in_pieces() {
+        let mut file = Growing::new();
+        let lines = 3 * MOST_AT_ONCE as usize / 8;
+        file.write(b"1234567\n".repeat(lines).as_slice());
+        file.write(b"last");
+        let mut read = 0;
+        let mut rounds = 0;
+        while rounds == 0 || !file.lines.drained {
+            let piece = file.read(true);
+            assert!(piece.len() < 2 * MOST_AT_ONCE as usize / 8);
+            read += piece.len();
+            rounds += 1;
+        }
+        assert_eq!(read, lines + 1);
     }
 
     #[test]

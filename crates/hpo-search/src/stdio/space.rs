@@ -224,8 +224,9 @@ pub(super) fn spec(
         failure: Failure {
             crash_retries: 0,
             stop_after_consecutive: 0,
-            oom: hpo_study::OomPolicy::Retry,
+            ..Failure::default()
         },
         stop_grace: Duration::ZERO,
+        storage: hpo_study::Storage::default(),
     }
 }

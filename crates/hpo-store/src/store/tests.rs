@@ -31,9 +31,10 @@ fn spec() -> StudySpec {
         failure: Failure {
             crash_retries: 1,
             stop_after_consecutive: 5,
-            oom: hpo_study::OomPolicy::Retry,
+            ..Failure::default()
         },
         stop_grace: Duration::from_secs(1),
+        storage: hpo_study::Storage::default(),
     }
 }
 

@@ -24,10 +24,6 @@ pub(crate) static STUDY: Table = Table {
         ),
         ("notify", "notifications are not in this version"),
         (
-            "keep_checkpoints",
-            "cleaning up checkpoints is not in this version",
-        ),
-        (
             "metrics",
             "reading metrics by regex is not in this version: report JSON lines",
         ),
@@ -115,6 +111,24 @@ const STUDY_KEYS: &[KeyFacts] = &[
         Shape::Table(&FAILURE),
         "what happens when trials fail",
     ),
+    key(
+        "keep_checkpoints",
+        Shape::Either(
+            "`all`, `none`, `last`, `best_3`, or how many per trial",
+            &[Shape::Text, Shape::Whole(1, 1_000_000)],
+        ),
+        "which checkpoints of finished trials stay on the disk; all if absent",
+    )
+    .hint("write `keep_checkpoints: best_3`"),
+    key(
+        "disk_budget",
+        Shape::Either(
+            "a size such as `20GiB`, or a number of bytes",
+            &[Shape::Text, POSITIVE],
+        ),
+        "how much room all checkpoints together may take",
+    )
+    .hint("write `disk_budget: 20GiB`"),
     key(
         "stop_grace",
         Shape::Duration,
@@ -719,7 +733,22 @@ pub(crate) static FAILURE: Table = Table {
         key(
             "stop_after_consecutive",
             Shape::Whole(0, 1_000_000),
-            "the study stops after so many failed trials in a row; 0: never; 5 if absent",
+            "the study stops after so many trials in a row that failed alike; 0: never; 5 if absent",
+        ),
+        key(
+            "lost_retries",
+            Shape::Whole(0, 1000),
+            "how often a trial whose process vanished is started again; 5 if absent",
+        ),
+        key(
+            "stall_timeout",
+            Shape::Duration,
+            "a trial that is silent for so long is ended, and tried again once; never if absent",
+        ),
+        key(
+            "trial_time_limit",
+            Shape::Duration,
+            "how long a trial may run, all of its processes together; no limit if absent",
         ),
         key(
             "oom",
@@ -727,9 +756,12 @@ pub(crate) static FAILURE: Table = Table {
             "what becomes of a trial that ran out of memory; retry if absent",
         ),
     ],
-    foreign: &[(
-        "stall_timeout",
-        "rules for stalled trials are not in this version",
-    )],
+    foreign: &[
+        ("retries", "did you mean `crash_retries`?"),
+        (
+            "timeout",
+            "did you mean `trial_time_limit`, or `stall_timeout`?",
+        ),
+    ],
     hint: Some("write `failure: {crash_retries: 1, stop_after_consecutive: 5}`"),
 };

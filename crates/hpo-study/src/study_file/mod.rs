@@ -236,7 +236,8 @@ fn read_study(
         cpu: settings::cpu(root),
         gpu: gpu?,
         space,
-        failure: settings::failure(root),
+        failure: settings::failure(root, problems),
+        storage: settings::storage(root, problems),
         stop_grace: root
             .get("stop_grace")
             .and_then(|node| shape::duration(node).ok())

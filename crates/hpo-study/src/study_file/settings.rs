@@ -10,6 +10,7 @@ use crate::memory::OomPolicy;
 use crate::plan::{GridSize, grid_size};
 use crate::space::Space;
 use crate::spec::{CommandJob, Cpu, EarlyTerminate, Failure, Job, Method, Rungs};
+use crate::storage::{KeepCheckpoints, Storage, parse_size};
 
 /// More grid points than this are refused.
 const MOST_GRID_POINTS: u64 = 1_000_000;
@@ -358,19 +359,71 @@ pub(super) fn cpu(root: &Node) -> Cpu {
 }
 
 /// `failure`
-pub(super) fn failure(root: &Node) -> Failure {
+pub(super) fn failure(root: &Node, problems: &mut Problems) -> Failure {
+    let node = |key: &str| root.get("failure").and_then(|failure| failure.get(key));
     let whole = |key: &str, default: u32| {
-        let node = root.get("failure").and_then(|failure| failure.get(key));
-        node.and_then(Node::whole)
+        node(key)
+            .and_then(Node::whole)
             .and_then(|n| u32::try_from(n).ok())
             .unwrap_or(default)
     };
+    let mut time = |key: &str| {
+        let node = node(key)?;
+        let time = shape::duration(node).ok()?;
+        if time.is_zero() {
+            problems.error_with_hint(
+                node.span,
+                format!("`{key}` must be more than 0"),
+                "remove it for no limit",
+            );
+        }
+        Some(time)
+    };
+    let absent = Failure::default();
     Failure {
-        crash_retries: whole("crash_retries", 1),
-        stop_after_consecutive: whole("stop_after_consecutive", 5),
-        oom: match root.get("failure").and_then(|failure| failure.get("oom")) {
+        stall_timeout: time("stall_timeout"),
+        trial_time_limit: time("trial_time_limit"),
+        crash_retries: whole("crash_retries", absent.crash_retries),
+        stop_after_consecutive: whole("stop_after_consecutive", absent.stop_after_consecutive),
+        lost_retries: whole("lost_retries", absent.lost_retries),
+        oom: match node("oom") {
             Some(node) if node.text() == Some("fail") => OomPolicy::Fail,
             _ => OomPolicy::Retry,
         },
     }
+}
+
+/// `keep_checkpoints` and `disk_budget`
+pub(super) fn storage(root: &Node, problems: &mut Problems) -> Storage {
+    let text = |node: &Node| node.text().map_or_else(|| node.describe(), str::to_owned);
+    let mut storage = Storage::default();
+    if let Some(node) = root.get("keep_checkpoints") {
+        let rule = match node.whole() {
+            Some(count) => u32::try_from(count).ok().map(KeepCheckpoints::Last),
+            None => node.text().and_then(KeepCheckpoints::parse),
+        };
+        match rule {
+            Some(rule) => storage.keep_checkpoints = rule,
+            None if node.text().is_some() => problems.error_with_hint(
+                node.span,
+                format!("`keep_checkpoints` cannot be `{}`", text(node)),
+                "it can be `all`, `none`, `last`, `best_3` (any number), or how many per trial",
+            ),
+            None => {}
+        }
+    }
+    if let Some(node) = root.get("disk_budget") {
+        storage.disk_budget = match node.number() {
+            Some(bytes) => Some(bytes as u64),
+            None => node.text().and_then(parse_size),
+        };
+        if storage.disk_budget.is_none() && node.text().is_some() {
+            problems.error_with_hint(
+                node.span,
+                format!("`{}` is no size", text(node)),
+                "write a number with a unit, such as `20GiB` or `500MB`",
+            );
+        }
+    }
+    storage
 }

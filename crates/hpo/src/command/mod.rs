@@ -6,6 +6,7 @@ mod divergence;
 mod gpus;
 mod init;
 mod logs;
+mod prune_runs;
 mod report;
 mod run;
 mod schema;
@@ -28,6 +29,7 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Trials(trials) => trials::perform(trials),
         Command::Trial(trial) => trial::perform(trial),
         Command::Logs(logs) => logs::perform(logs),
+        Command::PruneRuns(prune) => prune_runs::perform(prune),
         Command::Best(best) => best::perform(best),
         Command::Report(report) => report::perform(report),
         Command::Divergence(divergence) => divergence::perform(divergence),

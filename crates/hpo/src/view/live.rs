@@ -58,7 +58,8 @@ impl View for Live {
             let at = style(time_of_day(event.at)).for_stderr().dim();
             // What does not fit is in `hpo trial`.
             let room = usize::from(Term::stderr().size().1).saturating_sub(10);
-            let text = style(truncate_str(&line.text, room, "…").into_owned()).for_stderr();
+            let text = line.text.lines().map(|line| truncate_str(line, room, "…"));
+            let text = style(text.collect::<Vec<_>>().join("\n")).for_stderr();
             let text = match line.tone {
                 Tone::Plain => text,
                 Tone::Good => text.green(),

@@ -1,5 +1,6 @@
 //! What people see while a study runs: a live view on a terminal, plain lines elsewhere.
 
+mod failing;
 mod live;
 mod plain;
 mod story;

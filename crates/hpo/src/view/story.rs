@@ -1,11 +1,13 @@
 //! What is worth a line of its own, and in which words.
 
+use std::collections::BTreeSet;
+
 use hpo_report::number::short;
 use hpo_report::status::{counts, eta, finished};
 use hpo_report::trials::{detail, duration, key_configuration};
 use hpo_study::{
     AttemptEnd, Event, EventKind, FailReason, Finding, History, StopIntent, StopReason, Timestamp,
-    Trial, TrialId, TrialState, Verdict,
+    Trial, TrialId, TrialState, Verdict, causes,
 };
 
 /// How a line is meant.
@@ -21,7 +23,7 @@ pub(crate) enum Tone {
     Bad,
 }
 
-/// A line for people.
+/// A line for people; more lines behind it where a failure is told in full.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
     pub(crate) tone: Tone,
@@ -31,6 +33,8 @@ pub(crate) struct Line {
 /// Tells a study's events; remembers what it has told.
 #[derive(Debug, Default)]
 pub(crate) struct Story {
+    /// The kinds of failures that were told in full.
+    failures: BTreeSet<String>,
     best: Option<TrialId>,
     ending: bool,
 }
@@ -58,10 +62,15 @@ impl Story {
             EventKind::TrialFailed { trial: id, reason } => {
                 let detail = detail(&TrialState::Failed(reason.clone()));
                 let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
-                let text = match reason {
+                let mut text = match reason {
                     FailReason::Oom { .. } => format!("trial {id} is infeasible (oom){detail}"),
                     _ => format!("trial {id} failed ({}){detail}", reason.word()),
                 };
+                if self.failures.insert(causes::signature(reason)) {
+                    for line in super::failing::lines(trial(id)?, reason) {
+                        text = text + "\n" + &line;
+                    }
+                }
                 Some(Line {
                     tone: Tone::Bad,
                     text,
@@ -97,6 +106,10 @@ impl Story {
                 tone: Tone::Mild,
                 text: format!("trial {trial} is put back to make room: {evidence}"),
             }),
+            EventKind::ClockMoved { from } => Some(plain(format!(
+                "the machine slept, or its clock was set: {} are not counted",
+                hpo_report::number::time(event.at.since(*from))
+            ))),
             EventKind::DrainRequested => Some(plain(draining(history))),
             EventKind::StopRequested {
                 intent: StopIntent::Requeue,
@@ -202,6 +215,7 @@ fn stopped(trial: &Trial, reason: &StopReason) -> String {
         StopReason::NoProgress { evidence } => {
             format!("trial {id} made no progress{step}: {evidence}")
         }
+        StopReason::TimeLimit { evidence } => format!("trial {id} stopped{step}: {evidence}"),
         StopReason::User => format!("trial {id} stopped{step} by the user"),
         StopReason::TimeCap => format!("trial {id} cut off{step}: the study's time is up"),
     }
@@ -212,8 +226,9 @@ fn stopped(trial: &Trial, reason: &StopReason) -> String {
 /// the last that has ended.
 fn again(trial: &Trial) -> Option<Line> {
     let ended = trial.attempts.iter().rfind(|a| a.end.is_some());
-    let attempt = ended.filter(|a| !a.stop_requested)?;
+    let attempt = ended.filter(|a| !a.stop_requested || a.stalled)?;
     let how = match attempt.end.as_ref()? {
+        _ if attempt.stalled => "fell silent and was ended".to_owned(),
         AttemptEnd::Exited { code, .. } => format!("left with exit code {code}"),
         AttemptEnd::Signaled { signal, .. } => format!("was ended by signal {signal}"),
         AttemptEnd::OutOfMemory { oom, .. } => format!("ran out of memory ({})", oom.message),
@@ -294,9 +309,10 @@ pub(crate) mod tests {
             failure: Failure {
                 crash_retries: 1,
                 stop_after_consecutive: 0,
-                oom: hpo_study::OomPolicy::Retry,
+                ..Failure::default()
             },
             stop_grace: Duration::from_secs(1),
+            storage: hpo_study::Storage::default(),
         }
     }
 

@@ -8,8 +8,10 @@
 
 mod bench;
 mod broken;
+mod checkpoints;
 mod control;
 mod divergence;
+mod failures;
 mod gpu;
 mod kill;
 mod look;

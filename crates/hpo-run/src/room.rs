@@ -1,0 +1,141 @@
+//! Room on the disk: whether there is enough to start a trial, and what a full disk explains.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use hpo_engine::Input;
+use hpo_store::StoreError;
+use hpo_study::{AttemptEnd, History};
+
+use crate::error::RunError;
+
+/// With less than this free no trial is started, …
+const ENOUGH: u64 = 32 << 20;
+/// … or with less than this share of a small disk.
+const ENOUGH_SHARE: u64 = 50;
+/// How often the disk is asked.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+/// For how long after a shortage it may be what ended a process.
+const AFTERMATH: Duration = Duration::from_secs(5);
+
+/// Watches the room on the disk of a study's directory.
+#[derive(Debug)]
+pub(crate) struct Room {
+    directory: PathBuf,
+    looked: Option<Instant>,
+    /// When it was last short.
+    short: Option<Instant>,
+    is_short: bool,
+}
+
+impl Room {
+    pub(crate) fn of(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            looked: None,
+            short: None,
+            is_short: false,
+        }
+    }
+
+    /// Whether there is too little room to start a trial. Says so once, and once when there is room
+    /// again.
+    pub(crate) fn is_short(&mut self) -> bool {
+        let now = Instant::now();
+        if self
+            .looked
+            .is_none_or(|at| now.duration_since(at) >= BETWEEN_LOOKS)
+        {
+            self.looked = Some(now);
+            if let Some((free, enough)) = free(&self.directory) {
+                self.set(free < enough, free);
+            }
+        }
+        if self.is_short {
+            self.short = Some(now);
+        }
+        self.is_short
+    }
+
+    /// Something could not be written.
+    pub(crate) fn is_full(&mut self) {
+        let free = free(&self.directory).map_or(0, |(free, _)| free);
+        self.set(true, free);
+        // Looked at again soon, but not at once.
+        self.looked = Some(Instant::now());
+        self.short = self.looked;
+    }
+
+    fn set(&mut self, is_short: bool, free: u64) {
+        if self.is_short == is_short {
+            return;
+        }
+        self.is_short = is_short;
+        let free = hpo_study::storage::size_words(free);
+        if is_short {
+            tracing::warn!(
+                "no room on the disk of {} ({free} are free): no new trials are started until there is; \
+                 `hpo prune-runs` shows what can go",
+                self.directory.display()
+            );
+        } else {
+            tracing::warn!("there is room on the disk again ({free}): the study goes on");
+        }
+    }
+
+    /// Adds to the end of a process that went wrong while the disk was full that it was: what such a
+    /// process said last could not be written either.
+    pub(crate) fn explain(&self, history: &History, inputs: &mut [Input]) {
+        const WORDS: &str = "hpo: no space left on device while the process ran";
+        if self.short.is_none_or(|at| at.elapsed() > AFTERMATH) {
+            return;
+        }
+        for input in inputs {
+            let Input::Ended { trial, end, .. } = input else {
+                continue;
+            };
+            let silent = || {
+                let trial = history.trial(*trial);
+                trial.is_some_and(|t| t.curve.last().is_none())
+            };
+            match end {
+                AttemptEnd::Exited { code: 0, .. } if !silent() => {}
+                AttemptEnd::Exited { stderr, .. } | AttemptEnd::Signaled { stderr, .. } => {
+                    if !stderr.is_empty() {
+                        stderr.push('\n');
+                    }
+                    stderr.push_str(WORDS);
+                }
+                AttemptEnd::NotStarted { .. }
+                | AttemptEnd::OutOfMemory { .. }
+                | AttemptEnd::Lost => {}
+            }
+        }
+    }
+}
+
+/// Whether something could not be done because there is no room on a disk.
+pub(crate) fn is_full(error: &RunError) -> bool {
+    match error {
+        RunError::Store(StoreError::Full { .. }) => true,
+        RunError::Io { source, .. } => matches!(
+            source.kind(),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+        ),
+        _ => false,
+    }
+}
+
+/// The free bytes of a directory's disk, and how many are enough. A disk without room for another file has
+/// none free. `None` when it does not tell.
+fn free(directory: &Path) -> Option<(u64, u64)> {
+    let disk = nix::sys::statvfs::statvfs(directory).ok()?;
+    let block = disk.fragment_size();
+    let no_files = disk.files() > 0 && disk.files_available() == 0;
+    let free = if no_files {
+        0
+    } else {
+        disk.blocks_available() * block
+    };
+    Some((free, ENOUGH.min(disk.blocks() * block / ENOUGH_SHARE)))
+}

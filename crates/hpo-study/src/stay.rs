@@ -1,0 +1,70 @@
+//! Which checkpoints of a study stay: a rule, applied to what became of its trials.
+
+use crate::history::{History, Trial, TrialState};
+use crate::id::TrialId;
+use crate::storage::KeepCheckpoints;
+
+/// What stays of one finished trial's checkpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stay {
+    /// Nothing.
+    None,
+    /// The newest so many entries of its checkpoint directory.
+    Newest(u32),
+    /// All of them.
+    All,
+}
+
+/// What stays of every finished trial's checkpoints, in order. Trials that may still go on are not
+/// among them: they keep what they have.
+#[must_use]
+pub fn what_stays(history: &History, rule: KeepCheckpoints) -> Vec<(TrialId, Stay)> {
+    let best = best_first(history);
+    let among = |trial: &Trial, count: u32| {
+        let ranked = best.iter().take(count as usize);
+        ranked.into_iter().any(|id| *id == trial.id)
+    };
+    let finished = history.trials().iter().filter(|t| t.state.is_final());
+    let stay = |trial: &Trial| match rule {
+        KeepCheckpoints::All => Stay::All,
+        KeepCheckpoints::Last(count) => Stay::Newest(count),
+        KeepCheckpoints::Best(count) if among(trial, count) => Stay::All,
+        _ if among(trial, 1) => Stay::All,
+        _ => Stay::None,
+    };
+    finished.map(|trial| (trial.id, stay(trial))).collect()
+}
+
+/// The finished trials whose checkpoints can be done without first: failed and stopped ones before
+/// completed ones, worse values before better ones, older before newer. The best trial is not among them.
+#[must_use]
+pub fn worst_first(history: &History) -> Vec<TrialId> {
+    let goal = history.spec().metric.goal;
+    let loss = |trial: &Trial| {
+        let value = trial.value().map(|value| goal.as_loss(value));
+        value.filter(|loss| !loss.is_nan()).unwrap_or(f64::INFINITY)
+    };
+    let best = history.best().map(|trial| trial.id);
+    let finished = history.trials().iter().filter(|t| t.state.is_final());
+    let mut trials: Vec<&Trial> = finished.filter(|t| Some(t.id) != best).collect();
+    let completed = |trial: &Trial| trial.state == TrialState::Completed;
+    trials.sort_by(|a, b| {
+        let by_state = completed(a).cmp(&completed(b));
+        by_state.then_with(|| loss(b).total_cmp(&loss(a)))
+    });
+    trials.into_iter().map(|trial| trial.id).collect()
+}
+
+/// The completed trials with finite values, best first; the earlier one when two are alike.
+fn best_first(history: &History) -> Vec<TrialId> {
+    let goal = history.spec().metric.goal;
+    let completed = history
+        .trials()
+        .iter()
+        .filter(|t| t.state == TrialState::Completed);
+    let mut ranked: Vec<(f64, TrialId)> = completed
+        .filter_map(|t| Some((goal.as_loss(t.value().filter(|v| v.is_finite())?), t.id)))
+        .collect();
+    ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+    ranked.into_iter().map(|(_, id)| id).collect()
+}
