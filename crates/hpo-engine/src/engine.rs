@@ -1,5 +1,7 @@
 //! The engine: takes in what happened, decides, and remembers by its history alone.
 
+mod placing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use hpo_study::{
 };
 
 use crate::fate;
+use crate::gpu::Ledger;
 use crate::limits::{self, Heard};
 use crate::seam::{Command, Input, Inventory};
 use crate::watch::Watch;
@@ -34,6 +37,8 @@ pub struct Engine {
     watches: BTreeMap<TrialId, Watch>,
     /// When their processes were last heard of.
     heard: Heard,
+    /// What is known of memory, and set aside.
+    memory: Ledger,
     /// The sampler has nothing more to propose.
     exhausted: bool,
 }
@@ -99,6 +104,7 @@ impl Engine {
             open,
             watches: BTreeMap::new(),
             heard: Heard::default(),
+            memory: Ledger::default(),
             exhausted: false,
         };
         for (i, event) in log.iter().enumerate() {
@@ -207,6 +213,7 @@ impl Engine {
         for input in inputs {
             self.react(&mut turn, input)?;
         }
+        self.weigh(&mut turn, inventory)?;
         self.plan(&mut turn, inventory)?;
         Ok(turn.events)
     }
@@ -401,6 +408,7 @@ impl Engine {
         if self.live(trial, attempt).is_none() {
             return Ok(());
         }
+        let end = self.sum_up(turn, trial, end)?;
         self.emit(
             turn,
             EventKind::AttemptEnded {
@@ -506,10 +514,10 @@ impl Engine {
             // the study's course a matter of time.
             if fate::retry_at(record).is_none_or(|at| at <= turn.now) {
                 let target = record.target;
-                self.launch(turn, trial, target)?;
+                busy -= usize::from(!self.launch(turn, inventory, trial, target)?);
             }
         }
-        while busy < slots {
+        while busy < slots && self.takes_more(turn.now, inventory) {
             let can_start = !self.exhausted && !self.cap_reached();
             match self.scheduler.next(&self.history, can_start) {
                 Next::Start { bracket, target } if can_start => match self.suggest() {
@@ -522,13 +530,14 @@ impl Engine {
                             target,
                         };
                         self.emit(turn, kind)?;
-                        self.launch(turn, trial, target)?;
-                        busy += 1;
+                        busy += usize::from(self.launch(turn, inventory, trial, target)?);
                     }
                     None => self.exhausted = true,
                 },
                 Next::Resume { trial, target } if self.is_paused(trial) => {
-                    self.launch(turn, trial, target)?;
+                    if !self.launch(turn, inventory, trial, target)? {
+                        return Ok(());
+                    }
                     busy += 1;
                 }
                 Next::Discard { trial, evidence } if self.is_paused(trial) => {
@@ -536,7 +545,7 @@ impl Engine {
                     self.emit(turn, EventKind::TrialStopped { trial, reason })?;
                 }
                 // To wait; or an answer that cannot be followed, which must not hang the study.
-                _ if busy == 0 => return self.end_with_nothing_left(turn),
+                _ if busy == 0 && !self.anyone_waits() => return self.end_with_nothing_left(turn),
                 _ => return Ok(()),
             }
         }
@@ -551,29 +560,6 @@ impl Engine {
         );
         self.sampler
             .suggest(&self.history, &mut hpo_search::stream(seed))
-    }
-
-    fn launch(
-        &mut self,
-        turn: &mut Turn,
-        trial: TrialId,
-        target: Option<u64>,
-    ) -> Result<(), HistoryError> {
-        let last = self
-            .history
-            .trial(trial)
-            .and_then(Trial::attempt)
-            .map_or(0, |a| a.number.0);
-        let attempt = AttemptNumber(last.saturating_add(1));
-        self.emit(
-            turn,
-            EventKind::AttemptLaunching {
-                trial,
-                attempt,
-                target,
-                assignment: None,
-            },
-        )
     }
 
     /// Nothing runs, nothing is put back, and the scheduler names nobody: the study is over. A
@@ -707,6 +693,7 @@ impl Engine {
             }
             _ => {}
         }
+        self.memory.observe(&self.history, event);
         self.sampler.observe(&self.history, event);
         self.scheduler.observe(&self.history, event);
     }

@@ -11,6 +11,7 @@ use hpo_study::{
     Rescued, StopIntent, StopReason, Timestamp, Trial, TrialState, Verdict as FindingVerdict,
 };
 
+use crate::gpu::oom;
 use crate::limits::MOST_STALLS;
 use crate::watch;
 
@@ -220,13 +221,7 @@ fn by_itself(
             format!("killed by {}", signal_name(*signal)),
             stderr,
         ),
-        AttemptEnd::OutOfMemory { oom, .. } => failed(
-            trial,
-            FailReason::Oom {
-                evidence: oom.message.clone(),
-                tried: 1,
-            },
-        ),
+        AttemptEnd::OutOfMemory { oom, .. } => oom::after(history, trial, oom),
         AttemptEnd::NotStarted { error } => failed(
             trial,
             FailReason::NotStarted {

@@ -1,7 +1,7 @@
 //! What the engine and the shell around it say to each other.
 
 use hpo_study::protocol::Report;
-use hpo_study::{Assignment, AttemptEnd, AttemptNumber, Config, TrialId};
+use hpo_study::{Assignment, AttemptEnd, AttemptNumber, Config, Timestamp, TrialId};
 
 use crate::gpu::{Gpu, HostMemory, TrialUsage};
 
@@ -65,6 +65,8 @@ pub struct Inventory {
     pub usage: Vec<TrialUsage>,
     /// The main memory; `None`: unknown.
     pub host: Option<HostMemory>,
+    /// When all that was read; `None`: just now.
+    pub read_at: Option<Timestamp>,
 }
 
 impl Inventory {

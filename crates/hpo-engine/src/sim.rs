@@ -5,6 +5,9 @@
 //! processes of one trial, never more processes than places, no attempt started twice, no process
 //! left behind, always an end.
 
+pub mod gpu;
+pub mod workload;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 

@@ -156,6 +156,8 @@ pub struct Attempt {
     pub ended: Option<Timestamp>,
     /// How it ended.
     pub end: Option<AttemptEnd>,
+    /// Whether it was ended to make room.
+    pub made_room: bool,
     /// What of the machine was set aside for it, where that is counted.
     pub assignment: Option<Assignment>,
     /// What it was seen to use, once that is known.
@@ -448,6 +450,7 @@ impl History {
                     pid: None,
                     ended: None,
                     end: None,
+                    made_room: false,
                     assignment: assignment.clone(),
                     memory: None,
                 });
@@ -524,6 +527,7 @@ impl History {
                 if let Some(last) = record.attempts.last_mut() {
                     last.stop_requested = true;
                     last.stalled |= matches!(intent, StopIntent::Stall { .. });
+                    last.made_room = matches!(intent, StopIntent::MakeRoom { .. });
                 }
                 Ok(())
             }
@@ -565,6 +569,10 @@ impl History {
             }
             EventKind::TrialFailed { trial, reason } => {
                 self.settle(*trial, TrialState::Failed(reason.clone()), event)?;
+                // What was never tried says nothing of what is wrong.
+                if matches!(reason, FailReason::Oom { tried: 0, .. }) {
+                    return Ok(());
+                }
                 let cause = causes::signature(reason);
                 let alike = self.last_failure.as_ref() == Some(&cause);
                 self.failures_alike = if alike { self.failures_alike + 1 } else { 1 };

@@ -12,6 +12,7 @@ pub mod gpu_sample;
 pub mod history;
 pub mod id;
 pub mod memory;
+pub mod need;
 pub mod plan;
 pub mod protocol;
 pub mod schema;

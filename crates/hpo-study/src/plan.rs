@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use hpo_recipe::{Config, Horizon, OptimizerSetting, Schedule, Value};
 
+use crate::need;
 use crate::space::{Clause, Domain, Scale, Space};
-use crate::spec::{Dataset, EarlyTerminate, Job, Method, Model, Rungs, StudySpec, TrainerSpec};
+use crate::spec::{EarlyTerminate, Job, Method, Rungs, StudySpec};
 
 /// What running a study would mean.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -335,11 +336,10 @@ fn expected_steps(rule: &EarlyTerminate, brackets: &[Bracket], trials: Option<u6
 
 /// Memory under each optimizer the study can choose, for models whose size the study gives.
 fn memory(spec: &StudySpec) -> Vec<OptimizerMemory> {
-    const BYTES: u64 = 4;
     let Job::Trainer(trainer) = &spec.job else {
         return Vec::new();
     };
-    let Some(parameters) = parameter_count(trainer) else {
+    let Some(parameters) = need::parameter_count(trainer, None) else {
         return Vec::new();
     };
     choices_of(&spec.space, "optimizer")
@@ -347,8 +347,7 @@ fn memory(spec: &StudySpec) -> Vec<OptimizerMemory> {
         .filter_map(|name| {
             let config = Config::from_iter([("optimizer", Value::Text(name.clone()))]);
             let state_copies = OptimizerSetting::from_config(&config).ok()?.state_copies();
-            let copies = 2 + u64::from(state_copies);
-            let bytes = parameters.saturating_mul(BYTES).saturating_mul(copies);
+            let bytes = need::model_bytes(parameters, state_copies);
             Some(OptimizerMemory {
                 optimizer: name,
                 state_copies,
@@ -356,32 +355,6 @@ fn memory(spec: &StudySpec) -> Vec<OptimizerMemory> {
             })
         })
         .collect()
-}
-
-/// Learned numbers of the trainer's model; known for the digits (64 pixels, 10 classes) only,
-/// since a table's width stands in the table.
-fn parameter_count(trainer: &TrainerSpec) -> Option<u64> {
-    const SIDE: u64 = 8;
-    const CLASSES: u64 = 10;
-    if trainer.dataset != Dataset::Digits {
-        return None;
-    }
-    let mut count: u64 = 0;
-    let inputs = match &trainer.model {
-        Model::Mlp { hidden, .. } => hidden.iter().fold(SIDE * SIDE, |inputs, width| {
-            count += (inputs + 1) * u64::from(*width);
-            u64::from(*width)
-        }),
-        Model::Cnn { channels } => {
-            let (mut side, mut inputs) = (SIDE, 1);
-            for width in channels {
-                count += (9 * inputs + 1) * u64::from(*width);
-                (side, inputs) = (side / 2, u64::from(*width));
-            }
-            side * side * inputs
-        }
-    };
-    Some(count + (inputs + 1) * CLASSES)
 }
 
 /// Every text that a parameter can be.

@@ -4,6 +4,19 @@
 //! All of it is pure: readings come in with the [`Inventory`](crate::Inventory), decisions go out as
 //! events. A reading that is not known is `None`, never a number.
 
+mod account;
+mod features;
+mod ledger;
+mod model;
+pub mod oom;
+mod place;
+mod pool;
+mod regression;
+
+pub use account::{GROWTH, QUIET_AFTER, REPORTS, SETTLED_AFTER};
+pub(crate) use ledger::Ledger;
+pub(crate) use place::Place;
+
 /// A GPU as it was last seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gpu {

@@ -12,6 +12,7 @@ mod common;
 mod divergence;
 mod kill;
 mod limits;
+mod memory;
 mod properties;
 mod rules;
 mod studies;

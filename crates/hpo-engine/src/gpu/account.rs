@@ -1,0 +1,335 @@
+//! One attempt's account: what is set aside for it, and what it was seen to use.
+
+use std::time::Duration;
+
+use hpo_study::memory::MIB;
+use hpo_study::{Assignment, AttemptNumber, MemorySeen, Timestamp};
+
+use super::model::{OVER_LIKE, OVER_PEAK, round_up, scale};
+
+/// A need is known when it has grown by less than [`GROWTH`] for so long, …
+pub const SETTLED_AFTER: Duration = Duration::from_secs(30);
+/// … as a share, …
+pub const GROWTH: f64 = 0.02;
+/// … and so many reports of training have come (the optimizer's state is there from the first step on, the
+/// validation's memory from the first validation on).
+pub const REPORTS: u32 = 2;
+/// A trial that reports seldom lets others start beside it when it has not grown for so long; all that was
+/// set aside for it stays so.
+pub const QUIET_AFTER: Duration = Duration::from_secs(300);
+/// So does one that has come to this share of what is set aside for it, after [`SETTLED_AFTER`].
+const COME: f64 = 0.8;
+/// Readings of so little say nothing: the process is just coming up.
+const NOTHING: u64 = MIB;
+
+/// What an attempt uses of one kind of memory.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Track {
+    /// At the last reading.
+    pub(crate) now: Option<u64>,
+    /// The most that was seen.
+    pub(crate) peak: Option<u64>,
+    /// Since when the most has grown by less than [`GROWTH`], and what it was then.
+    flat: Option<(Timestamp, u64)>,
+}
+
+impl Track {
+    /// Takes a reading: what is used now, and the most so far where others have looked more often.
+    pub(crate) fn see(&mut self, at: Timestamp, now: Option<u64>, peak: Option<u64>) {
+        self.now = now;
+        self.peak = self.peak.max(now).max(peak);
+        let Some(most) = self.peak.filter(|_| now.is_some_and(|now| now >= NOTHING)) else {
+            self.flat = None;
+            return;
+        };
+        let still = self
+            .flat
+            .filter(|(_, then)| most as f64 <= *then as f64 * (1.0 + GROWTH));
+        self.flat = still.or(Some((at, most)));
+    }
+
+    /// Whether it has not grown for so long.
+    fn flat_for(&self, at: Timestamp, long: Duration) -> bool {
+        self.flat.is_some_and(|(since, _)| at.since(since) >= long)
+    }
+}
+
+/// The account of an attempt that has no end yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Account {
+    pub(crate) attempt: AttemptNumber,
+    pub(crate) launched: Timestamp,
+    /// The UUID of its GPU.
+    pub(crate) gpu: Option<String>,
+    pub(crate) alone: bool,
+    pub(crate) gpu_reserved: u64,
+    pub(crate) host_reserved: Option<u64>,
+    /// Its need is known.
+    pub(crate) settled: bool,
+    /// It is being ended since then.
+    pub(crate) stopping: Option<Timestamp>,
+    pub(crate) gpu_track: Track,
+    pub(crate) host_track: Track,
+    reports: u32,
+    /// What was last said of it in the log.
+    told: Option<MemorySeen>,
+}
+
+impl Account {
+    pub(crate) fn open(
+        attempt: AttemptNumber,
+        launched: Timestamp,
+        assignment: Option<&Assignment>,
+    ) -> Self {
+        let share = assignment.and_then(|a| a.gpu.as_ref());
+        Self {
+            attempt,
+            launched,
+            gpu: share.map(|share| share.uuid.clone()),
+            alone: assignment.is_some_and(|a| a.alone),
+            gpu_reserved: share.map_or(0, |share| share.memory),
+            host_reserved: assignment.and_then(|a| a.host_memory),
+            settled: false,
+            stopping: None,
+            gpu_track: Track::default(),
+            host_track: Track::default(),
+            reports: 0,
+            told: None,
+        }
+    }
+
+    /// A report of training came.
+    pub(crate) fn reported(&mut self) {
+        self.reports = self.reports.saturating_add(1);
+    }
+
+    /// What the log says of it.
+    pub(crate) fn told(&mut self, seen: &MemorySeen) {
+        self.told = Some(*seen);
+        self.settled = seen.settled;
+        self.gpu_reserved = seen.gpu_reserved.unwrap_or(self.gpu_reserved);
+        self.host_reserved = seen.host_reserved.or(self.host_reserved);
+        self.gpu_track.peak = self.gpu_track.peak.max(seen.gpu_peak);
+        self.host_track.peak = self.host_track.peak.max(seen.host_peak);
+    }
+
+    /// Whether others may start beside it.
+    pub(crate) fn lets_others(&self, at: Timestamp) -> bool {
+        let has_come = |peak: u64| peak as f64 >= COME * self.reserved() as f64;
+        let come = !self.alone && self.tracks().all(|t| t.peak.is_some_and(has_come));
+        let long = if come { SETTLED_AFTER } else { QUIET_AFTER };
+        self.settled || self.tracks().all(|t| t.flat_for(at, long))
+    }
+
+    fn reserved(&self) -> u64 {
+        if self.gpu.is_some() {
+            self.gpu_reserved
+        } else {
+            self.host_reserved.unwrap_or(0)
+        }
+    }
+
+    /// The track that matters: the GPU's for a trial on one, else the main memory's.
+    fn tracks(&self) -> impl Iterator<Item = &Track> {
+        let track = if self.gpu.is_some() {
+            &self.gpu_track
+        } else {
+            &self.host_track
+        };
+        std::iter::once(track)
+    }
+
+    /// What has become known since the log was last told, if anything has: the need, or that it was taken for
+    /// known too early. `room` is how much more of the GPU, and of the main memory, may be set aside for it.
+    pub(crate) fn news(&self, at: Timestamp, room: (u64, u64)) -> Option<MemorySeen> {
+        if self.stopping.is_some() {
+            return None;
+        }
+        let known = self.tracks().all(|t| t.peak.is_some());
+        let flat = self.tracks().all(|t| t.flat_for(at, SETTLED_AFTER));
+        if !self.settled && known && flat && self.reports >= REPORTS {
+            return Some(MemorySeen {
+                gpu_reserved: self.gpu.as_ref().map(|_| {
+                    settled_need(&self.gpu_track).min(self.gpu_reserved.saturating_add(room.0))
+                }),
+                host_reserved: self.host_reserved.map(|reserved| {
+                    let most = reserved.saturating_add(room.1);
+                    match self.host_track.peak {
+                        Some(_) => settled_need(&self.host_track).min(most),
+                        None => reserved,
+                    }
+                }),
+                settled: true,
+                ..self.seen()
+            });
+        }
+        let quiet = self.tracks().all(|t| t.flat_for(at, QUIET_AFTER));
+        if let Some(news) = (self.alone && !self.settled && quiet)
+            .then(|| self.less())
+            .flatten()
+        {
+            return Some(news);
+        }
+        let raised = |track: &Track, reserved: u64, room: u64| {
+            let peak = track.peak.filter(|peak| *peak > reserved)?;
+            let wanted = round_up(scale(peak, OVER_PEAK)).min(reserved.saturating_add(room));
+            Some(wanted.max(reserved))
+        };
+        let gpu = raised(&self.gpu_track, self.gpu_reserved, room.0);
+        let host = self
+            .host_reserved
+            .and_then(|reserved| raised(&self.host_track, reserved, room.1));
+        if gpu.is_none() && host.is_none() {
+            return None;
+        }
+        let news = MemorySeen {
+            gpu_reserved: self.gpu.as_ref().map(|_| gpu.unwrap_or(self.gpu_reserved)),
+            host_reserved: self.host_reserved.map(|reserved| host.unwrap_or(reserved)),
+            settled: false,
+            ..self.seen()
+        };
+        // With no room left it grows on without a word each time.
+        let same = self.told.is_some_and(|told| {
+            (told.settled, told.gpu_reserved, told.host_reserved)
+                == (news.settled, news.gpu_reserved, news.host_reserved)
+        });
+        (!same
+            && (self.settled
+                || news.gpu_reserved > Some(self.gpu_reserved)
+                || host > self.host_reserved))
+            .then_some(news)
+    }
+
+    /// Of a trial that has all there is, but has long been quiet: what it does not seem to need is given back.
+    fn less(&self) -> Option<MemorySeen> {
+        let lower = |track: &Track, reserved: u64| {
+            let wanted = round_up(scale(track.peak?, OVER_LIKE));
+            (wanted < reserved).then_some(wanted)
+        };
+        let gpu = lower(&self.gpu_track, self.gpu_reserved);
+        let host = self
+            .host_reserved
+            .and_then(|reserved| lower(&self.host_track, reserved));
+        (gpu.is_some() || host.is_some()).then(|| MemorySeen {
+            gpu_reserved: self.gpu.as_ref().map(|_| gpu.unwrap_or(self.gpu_reserved)),
+            host_reserved: self.host_reserved.map(|reserved| host.unwrap_or(reserved)),
+            settled: false,
+            ..self.seen()
+        })
+    }
+
+    /// What the log does not know yet of an attempt that is over.
+    pub(crate) fn last_words(&self) -> Option<MemorySeen> {
+        let seen = MemorySeen {
+            gpu_reserved: self.gpu.as_ref().map(|_| self.gpu_reserved),
+            host_reserved: self.host_reserved,
+            settled: self.settled,
+            ..self.seen()
+        };
+        let told = self.told.unwrap_or_default();
+        let news = (seen.gpu_peak, seen.host_peak) != (told.gpu_peak, told.host_peak);
+        (news && (seen.gpu_peak.is_some() || seen.host_peak.is_some())).then_some(seen)
+    }
+
+    fn seen(&self) -> MemorySeen {
+        MemorySeen {
+            gpu_peak: self.gpu_track.peak.filter(|_| self.gpu.is_some()),
+            host_peak: self.host_track.peak,
+            ..MemorySeen::default()
+        }
+    }
+}
+
+/// What is set aside for a need that is known.
+fn settled_need(track: &Track) -> u64 {
+    let peak = track.peak.unwrap_or(0);
+    round_up(scale(peak, OVER_PEAK).max(track.now.unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn account() -> Account {
+        let assignment = Assignment {
+            gpu: Some(hpo_study::GpuShare {
+                uuid: "GPU-a".into(),
+                memory: 4 * GIB,
+            }),
+            host_memory: None,
+            alone: false,
+        };
+        Account::open(AttemptNumber(1), Timestamp(0), Some(&assignment))
+    }
+
+    fn read(account: &mut Account, at: u64, used: u64) {
+        account
+            .gpu_track
+            .see(Timestamp(at * 1000), Some(used), None);
+    }
+
+    #[test]
+    fn a_need_is_known_after_two_reports_and_half_a_minute_without_growth() {
+        let mut a = account();
+        for second in 0..=40 {
+            read(&mut a, second, GIB.min(second * GIB / 10));
+        }
+        assert!(
+            a.news(Timestamp(40_000), (GIB, 0)).is_none(),
+            "no report came yet"
+        );
+        a.reported();
+        a.reported();
+        assert!(a.news(Timestamp(39_000), (GIB, 0)).is_none(), "29 seconds");
+        let news = a.news(Timestamp(40_000), (GIB, 0)).expect("settled");
+        assert!(news.settled);
+        assert_eq!(news.gpu_peak, Some(GIB));
+        assert_eq!(news.gpu_reserved, Some(round_up(scale(GIB, 1.05))));
+        a.told(&news);
+        assert!(a.news(Timestamp(41_000), (GIB, 0)).is_none(), "said once");
+        // A validation that needs more takes it back, as far as there is room.
+        read(&mut a, 42, 2 * GIB);
+        let news = a.news(Timestamp(42_000), (8 * GIB, 0)).expect("re-armed");
+        assert!(
+            !news.settled
+                && !a
+                    .clone()
+                    .tracks()
+                    .all(|t| t.flat_for(Timestamp(42_000), SETTLED_AFTER))
+        );
+        assert_eq!(news.gpu_reserved, Some(round_up(scale(2 * GIB, 1.05))));
+        let tight = a.news(Timestamp(42_000), (GIB / 4, 0)).expect("re-armed");
+        assert_eq!(tight.gpu_reserved, Some(a.gpu_reserved + GIB / 4));
+        a.told(&tight);
+        assert!(
+            a.news(Timestamp(43_000), (0, 0)).is_none(),
+            "nothing more can be given"
+        );
+    }
+
+    #[test]
+    fn an_unknown_reading_is_no_number() {
+        let mut a = account();
+        a.reported();
+        a.reported();
+        for second in 0..100 {
+            a.gpu_track.see(Timestamp(second * 1000), None, None);
+        }
+        assert!(a.news(Timestamp(100_000), (GIB, 0)).is_none());
+        assert!(a.last_words().is_none());
+        assert!(!a.lets_others(Timestamp(100_000)));
+    }
+
+    #[test]
+    fn a_trial_that_reports_seldom_lets_others_start_when_it_is_quiet() {
+        let mut a = account();
+        for second in 0..=301 {
+            read(&mut a, second, GIB);
+        }
+        assert!(!a.lets_others(Timestamp(299_000)));
+        assert!(a.lets_others(Timestamp(301_000)));
+        assert_eq!(a.gpu_reserved, 4 * GIB);
+    }
+}
