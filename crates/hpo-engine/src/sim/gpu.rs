@@ -336,7 +336,7 @@ impl World<'_> {
     fn inventory(&mut self) -> Inventory {
         self.readings = self.readings.wrapping_add(1);
         let stale = self.machine.stale_every;
-        if stale == 0 || self.readings % stale != 0 || self.read.is_none() {
+        if stale == 0 || !self.readings.is_multiple_of(stale) || self.read.is_none() {
             self.read = Some((self.gpus(), self.usage()));
         }
         let (gpus, usage) = self.read.clone().unwrap_or_default();
