@@ -266,8 +266,10 @@ fn study(seed: u64, trials: u32, limit: u64) -> StudySpec {
             crash_retries: 1,
             stop_after_consecutive: 0,
             oom: OomPolicy::Retry,
+            ..Failure::default()
         },
         stop_grace: Duration::from_secs(10),
+        storage: hpo_study::Storage::default(),
     }
 }
 

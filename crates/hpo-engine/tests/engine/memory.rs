@@ -372,6 +372,7 @@ fn five_that_run_out_in_a_row_end_the_study_with_an_explanation() {
         oom: OomPolicy::Fail,
         crash_retries: 0,
         stop_after_consecutive: 5,
+        ..Failure::default()
     };
     let spec = StudySpec {
         failure,
