@@ -371,7 +371,9 @@ impl Coordinator<'_> {
             }
         }
         let mut inventory = self.executor.inventory();
-        self.gpus.hear(&inputs, self.engine.history());
+        let study_dir = &self.workshop.study_dir;
+        self.gpus
+            .hear(&mut inputs, self.engine.history(), study_dir);
         self.gpus.fill(&mut inventory);
         if self.room.is_short() {
             inventory.cpu_slots = 0;

@@ -7,6 +7,7 @@
 mod accounts;
 mod delta;
 mod device;
+mod ends;
 pub(crate) mod environment;
 mod nvml;
 mod processes;
@@ -16,6 +17,7 @@ mod v1;
 mod watch;
 mod xid;
 
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ use hpo_study::{
 };
 
 use crate::session::{AttemptId, Session};
+use ends::Ends;
 use timeline::Timeline;
 use watch::Watch;
 
@@ -100,6 +103,7 @@ pub fn look() -> Machine {
 #[derive(Debug, Default)]
 pub(crate) struct Gpus {
     watch: Option<Watch>,
+    ends: Ends,
     timeline: Timeline,
     now: Vec<GpuSample>,
 }
@@ -126,8 +130,15 @@ impl Gpus {
         }
     }
 
-    /// Hears of processes that run and of those that have ended.
-    pub(crate) fn hear(&mut self, inputs: &[Input], history: &History) {
+    /// Hears of processes that run and of those that have ended; says of the latter which did so for want
+    /// of memory.
+    pub(crate) fn hear(&mut self, inputs: &mut [Input], history: &History, study_dir: &Path) {
+        for input in inputs.iter_mut() {
+            if let Input::Started { trial, attempt, .. } = *input {
+                self.ends.began(AttemptId { trial, attempt });
+            }
+            self.ends.understand(input, history, study_dir);
+        }
         let Some(watch) = &mut self.watch else {
             return;
         };

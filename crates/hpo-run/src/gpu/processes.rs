@@ -197,6 +197,22 @@ pub(super) fn machine_memory() -> Option<HostMemory> {
     Some(memory)
 }
 
+/// How many processes of our control group, and of those below it, the kernel has killed for want of memory.
+pub(super) fn kernel_kills() -> Option<u64> {
+    let groups = control_groups();
+    let mut events = groups.iter().filter_map(|group| {
+        let names = ["memory.events", "memory.oom_control"];
+        names
+            .iter()
+            .find_map(|name| fs::read_to_string(group.join(name)).ok())
+    });
+    let text = events.next()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill "))?;
+    line.trim().parse().ok()
+}
+
 /// The directories of the control groups that this process is in, from its own to the outermost (version 2), and
 /// that of its memory controller (version 1).
 fn control_groups() -> Vec<PathBuf> {

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use hpo_engine::Inventory;
 use hpo_engine::gpu::{Gpu, GpuMemory, GpuProcess, Health, HostMemory, TrialUsage};
-use hpo_study::{GpuSpec, StudySpec};
+use hpo_study::{GpuSpec, StudySpec, Timestamp};
 use tokio::sync::Notify;
 
 use super::accounts::{Accounts, Placed, Roster, leaders};
 use super::processes::{Owners, machine_memory};
 use super::{Device, GpuProbe, Machine, NoGpu};
+use crate::clock;
 use crate::gpu::environment::visible_to_us;
 use crate::session::{AttemptId, Session};
 
@@ -66,6 +67,7 @@ struct State {
     reading_since: Option<Instant>,
     /// How many readings there were.
     readings: u64,
+    read_at: Option<Timestamp>,
     machine: Machine,
     usage: Vec<TrialUsage>,
     host: Option<HostMemory>,
@@ -162,6 +164,7 @@ impl Watch {
         let state = self.shared.state();
         self.given.store(state.readings, Ordering::Relaxed);
         let hangs = state.hangs();
+        inventory.read_at = state.read_at;
         let Some(wanted) = &self.gpus else {
             inventory.usage.clone_from(&state.usage);
             inventory.host = state.host;
@@ -266,6 +269,8 @@ fn look_on(mut probe: Box<dyn GpuProbe>, shared: &Shared, session: Session, limi
             state.reading_since = Some(Instant::now());
             state.roster.clone()
         };
+        // What ends from now on may still be part of the reading.
+        let read_at = clock::now();
         let machine = probe.read();
         let now = Instant::now();
         if now >= host_again {
@@ -278,6 +283,7 @@ fn look_on(mut probe: Box<dyn GpuProbe>, shared: &Shared, session: Session, limi
         state.reading_since = None;
         state.readings += 1;
         (state.machine, state.host) = (machine, memory);
+        state.read_at = Some(read_at);
         // Somebody may have ended meanwhile.
         let is_there = |u: &TrialUsage| {
             let (trial, attempt) = (u.trial, u.attempt);

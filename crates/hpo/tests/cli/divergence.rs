@@ -141,8 +141,14 @@ fn a_lost_run_is_rescued_and_marked() {
         (&json!(1), &json!(0.2))
     );
     let said = bench.run(&["logs", "0", "--stdout"]).stdout;
-    assert!(said.contains("attempt 1 keeps 100 goes on from 0"), "{said}");
-    assert!(said.contains("attempt 2 keeps 100 goes on from 15"), "{said}");
+    assert!(
+        said.contains("attempt 1 keeps 100 goes on from 0"),
+        "{said}"
+    );
+    assert!(
+        said.contains("attempt 2 keeps 100 goes on from 15"),
+        "{said}"
+    );
     let details = bench.json(&["trial", "0", "-f", "json"]);
     assert_eq!(details["rescued"][0]["healthy_step"], 15);
     assert_eq!(details["curve"]["steps"].as_array().unwrap().len(), 100);

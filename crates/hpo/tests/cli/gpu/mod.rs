@@ -2,6 +2,7 @@
 //! processes are real.
 
 mod broken;
+mod study;
 
 use std::path::PathBuf;
 use std::process::Command;
