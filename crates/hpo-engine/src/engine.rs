@@ -1,5 +1,6 @@
 //! The engine: takes in what happened, decides, and remembers by its history alone.
 
+mod control;
 mod placing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -164,12 +165,12 @@ impl Engine {
         now: Timestamp,
         spec: StudySpec,
     ) -> Result<Vec<Event>, ChangeError> {
-        let changes = differences(self.history.spec(), &spec).refused;
+        let changes = differences(self.history.file_spec(), &spec).refused;
         if !changes.is_empty() {
             return Err(ChangeError::Refused { changes });
         }
         let mut turn = Turn::at(now);
-        if *self.history.spec() != spec {
+        if *self.history.file_spec() != spec {
             self.emit(
                 &mut turn,
                 EventKind::SpecChanged {
@@ -265,7 +266,8 @@ impl Engine {
     }
 
     fn next_retry(&self, now: Timestamp) -> Option<Timestamp> {
-        let queued = self.open_trials().filter(|t| t.state == TrialState::Queued);
+        let is_due = |t: &&Trial| t.state == TrialState::Queued && !t.held;
+        let queued = self.open_trials().filter(is_due);
         let moments = queued.filter_map(fate::retry_at).filter(|at| *at > now);
         moments.min().filter(|_| !self.history.draining())
     }
@@ -335,7 +337,8 @@ impl Engine {
     ) -> Result<(), HistoryError> {
         let news = self
             .live(trial, attempt)
-            .is_some_and(|record| record.attempt().is_some_and(|a| a.pid != Some(pid)));
+            .and_then(Trial::attempt)
+            .is_some_and(|a| a.pid != Some(pid) || a.ended.is_some());
         if news {
             self.heard.note(trial, turn.now);
             self.emit(
@@ -493,6 +496,8 @@ impl Engine {
             self.end_at_time_cap(turn)
         } else if self.history.draining() {
             self.end_drained(turn)
+        } else if self.history.paused() {
+            Ok(())
         } else {
             self.fill(turn, inventory)
         }
@@ -502,7 +507,7 @@ impl Engine {
     fn fill(&mut self, turn: &mut Turn, inventory: &Inventory) -> Result<(), HistoryError> {
         let slots = inventory.cpu_slots as usize;
         let mut busy = self.open_trials().filter(|t| t.state.is_active()).count();
-        for trial in self.ids(|t| t.state == TrialState::Queued) {
+        for trial in self.ids(|t| t.state == TrialState::Queued && !t.held) {
             if busy >= slots {
                 return Ok(());
             }
@@ -518,7 +523,8 @@ impl Engine {
             }
         }
         while busy < slots && self.takes_more(turn.now, inventory) {
-            let can_start = !self.exhausted && !self.cap_reached();
+            let wished = !self.history.enqueued().is_empty();
+            let can_start = (!self.exhausted || wished) && !self.cap_reached();
             match self.scheduler.next(&self.history, can_start) {
                 Next::Start { bracket, target } if can_start => match self.suggest() {
                     Some(config) => {
@@ -534,6 +540,9 @@ impl Engine {
                     }
                     None => self.exhausted = true,
                 },
+                Next::Resume { trial, .. } if self.is_held(trial) => {
+                    return self.wait_for_held(turn);
+                }
                 Next::Resume { trial, target } if self.is_paused(trial) => {
                     if !self.launch(turn, inventory, trial, target)? {
                         return Ok(());
@@ -553,6 +562,9 @@ impl Engine {
     }
 
     fn suggest(&self) -> Option<Config> {
+        if let Some(wished) = self.history.enqueued().front() {
+            return Some(wished.clone());
+        }
         let seed = seed::derive(
             self.history.spec().seed,
             self.next_trial(),
@@ -566,6 +578,9 @@ impl Engine {
     /// scheduler leaves no trial paused at this point; should one do so, the trial is out, for a
     /// study must come to an end.
     fn end_with_nothing_left(&mut self, turn: &mut Turn) -> Result<(), HistoryError> {
+        if self.open_trials().any(|t| t.held) {
+            return self.wait_for_held(turn);
+        }
         for trial in self.ids(|t| t.state == TrialState::Paused) {
             let evidence = "the study is over and nothing is left to measure it against".to_owned();
             let reason = StopReason::Pruned { evidence };

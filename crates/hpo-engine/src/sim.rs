@@ -119,10 +119,15 @@ pub struct Kill {
     /// Whether the commands that follow from these events have been performed (and their answers are
     /// lost) or not. Plays no part in a torn log.
     pub commands_performed: bool,
-    /// Whether its children live on, and are found by the next coordinator.
+    /// Whether its children live on, and are found by the next coordinator; it also learns how those
+    /// ended that came to their end meanwhile.
     pub children_live: bool,
     /// How long there is no coordinator.
     pub downtime: Duration,
+    /// The power fails: writes that were not forced to the disk are gone. Those are the turn that is
+    /// being written, how processes ended, what they said and nobody took in, and each trial's newest
+    /// checkpoint. No child lives on.
+    pub power_cut: bool,
 }
 
 /// A finished simulation.
@@ -309,10 +314,14 @@ impl Session<'_> {
     /// Makes events durable. `true` when the coordinator dies once it has performed their commands.
     fn append(&mut self, events: Vec<Event>) -> Result<bool, Halt> {
         let count = events.len();
+        let synced = self.log.len();
         for (i, event) in events.into_iter().enumerate() {
             self.log.push(event);
             if let Some(kill) = self.kill.filter(|k| k.after_events == self.log.len()) {
                 let whole = i + 1 == count;
+                if kill.power_cut && !whole {
+                    self.log.truncate(synced);
+                }
                 return if whole && kill.commands_performed {
                     Ok(true)
                 } else {
@@ -350,10 +359,11 @@ impl Session<'_> {
                 }));
             }
             if process.is_none_or(|p| !p.alive) {
+                let record = process.and_then(|p| p.record.clone());
                 inputs.push(Input::Ended {
                     trial,
                     attempt,
-                    end: AttemptEnd::Lost,
+                    end: record.unwrap_or(AttemptEnd::Lost),
                 });
             }
         }
@@ -424,6 +434,8 @@ enum Moment {
 }
 
 struct Process {
+    /// How it ended, as its warden has written it down; `None` when nobody saw it.
+    record: Option<AttemptEnd>,
     pid: u32,
     trial: TrialId,
     attempt: AttemptNumber,
@@ -494,6 +506,7 @@ impl World {
         let lines = script.lines.iter().cloned().collect();
         self.schedule(script.pace, Moment::Next(index));
         self.processes.push(Process {
+            record: None,
             pid,
             trial,
             attempt,
@@ -581,6 +594,7 @@ impl World {
     fn end(&mut self, index: usize, end: Option<AttemptEnd>) -> Option<Input> {
         let process = self.processes.get_mut(index).filter(|p| p.alive)?;
         process.alive = false;
+        process.record.clone_from(&end);
         Some(Input::Ended {
             trial: process.trial,
             attempt: process.attempt,
@@ -590,9 +604,18 @@ impl World {
 
     /// The coordinator is dead: for a while nobody sees what happens.
     fn without_coordinator(&mut self, death: Kill) {
-        if !death.children_live {
+        if !death.children_live || death.power_cut {
             for process in &mut self.processes {
                 process.alive = false;
+            }
+        }
+        if death.power_cut {
+            for process in &mut self.processes {
+                process.record = None;
+                process.file.clear();
+            }
+            for steps in self.checkpoints.values_mut() {
+                steps.pop();
             }
         }
         let until = self.now.plus(death.downtime);

@@ -56,6 +56,8 @@ fn history(config: &Config) -> History {
             ..Failure::default()
         },
         stop_grace: Duration::from_secs(1),
+        on_crash: hpo_study::OnCrash::Adopt,
+        notify: hpo_study::Notify::default(),
         storage: hpo_study::Storage::default(),
     };
     let kinds = [

@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 
 use hpo_engine::{ChangeError, Command, Engine, Input};
 use hpo_store::Store;
+use hpo_study::control::{Answer, Request};
 use hpo_study::{
-    AttemptEnd, Event, EventKind, GpuSample, History, StudyEnd, StudySpec, Timestamp, TrialId,
+    AttemptEnd, Event, EventKind, GpuSample, History, OnCrash, StudyEnd, StudySpec, Timestamp,
+    TrialId,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::checkpoints::Sweeper;
 use crate::clock;
+use crate::control::Desk;
 use crate::error::RunError;
 use crate::executor::local::Local;
 use crate::executor::{Executor, LeftOver, Submitted};
@@ -21,9 +24,11 @@ use crate::files::write_best;
 use crate::gpu::Gpus;
 use crate::job::{Order, Workshop};
 use crate::logging::log_event;
+use crate::notify::Notifier;
 use crate::room::{self, Room};
 use crate::session::{AttemptId, Session};
 use crate::spares::Spares;
+use crate::wishes::Wishes;
 
 /// How often a live view is refreshed.
 const REFRESH: Duration = Duration::from_millis(250);
@@ -118,7 +123,14 @@ async fn run_session(options: RunOptions, view: &mut dyn View) -> Result<Outcome
         .map_err(RunError::io(&study_dir))?;
     let program = options.trainer_program;
     let slots = slots(history.spec());
-    let executor = Local::start(&study_dir, session.clone(), slots, program.as_os_str())?;
+    let keep = history.spec().on_crash == OnCrash::Adopt;
+    let executor = Local::start(
+        &study_dir,
+        session.clone(),
+        slots,
+        program.as_os_str(),
+        keep,
+    )?;
     let gpus = Gpus::start(history.spec(), session.clone());
     let room = Room::of(&study_dir);
     let sweeper = Sweeper::of(&study_dir);
@@ -130,6 +142,7 @@ async fn run_session(options: RunOptions, view: &mut dyn View) -> Result<Outcome
         session,
     };
     let left = left_over(&engine, &log);
+    let desk = Desk::open(&workshop.study_dir)?;
     let mut coordinator = Coordinator {
         workshop,
         store,
@@ -144,6 +157,9 @@ async fn run_session(options: RunOptions, view: &mut dyn View) -> Result<Outcome
         sweeper,
         wished: None,
         best: None,
+        desk,
+        wishes: Wishes::default(),
+        notifier: Notifier::default(),
         best_is_due: true,
     };
     coordinator.take_in(&events).await?;
@@ -177,7 +193,8 @@ fn nothing_to_do(history: &History, spec: &StudySpec) -> bool {
     history
         .end()
         .is_some_and(|end| !matches!(end, StudyEnd::Failures { .. }))
-        && history.spec() == spec
+        && history.file_spec() == spec
+        && !history.has_new_wishes()
 }
 
 /// The attempts of dead sessions, with how much of what they said is known.
@@ -301,6 +318,9 @@ struct Coordinator<'v> {
     wished: Option<Wish>,
     /// The trial whose configuration stands in the file of the best, …
     best: Option<TrialId>,
+    desk: Desk,
+    wishes: Wishes,
+    notifier: Notifier,
     /// … and whether there may be another one by now.
     best_is_due: bool,
 }
@@ -310,7 +330,6 @@ impl Coordinator<'_> {
         let mut inputs = self.executor.recover(&left);
         inputs.push(Input::Tick);
         let mut refreshed = Instant::now();
-        let mut wished_stop = false;
         loop {
             inputs.extend(self.executor.poll());
             if self.gpus.has_news() {
@@ -331,12 +350,12 @@ impl Coordinator<'_> {
                 self.follow_the_clock().await?;
                 self.view
                     .tick(self.engine.history(), after(self.engine.history()));
+                self.serve().await?;
                 // Something may have become due by time alone.
                 inputs.push(Input::Tick);
             }
             let until_refresh = REFRESH.saturating_sub(refreshed.elapsed());
             if let Some(wish) = self.wait(until_refresh).await {
-                wished_stop = true;
                 inputs.push(self.grant(&wish));
             }
         }
@@ -346,7 +365,7 @@ impl Coordinator<'_> {
         self.view
             .tick(self.engine.history(), after(self.engine.history()));
         let history = self.engine.history().clone();
-        let stopped_by_user = wished_stop && history.end().is_none();
+        let stopped_by_user = history.draining() && history.end().is_none();
         Ok(Outcome {
             history,
             stopped_by_user,
@@ -431,6 +450,7 @@ impl Coordinator<'_> {
         for event in events {
             log_event(history, event);
             self.view.event(history, event);
+            self.notifier.event(history, event);
         }
         self.sweeper.see(history, events);
         let completed = |event: &Event| matches!(event.kind, EventKind::TrialCompleted { .. });
@@ -504,6 +524,44 @@ impl Coordinator<'_> {
         Ok(answers)
     }
 
+    /// Answers what users have asked for, one after the other.
+    async fn serve(&mut self) -> Result<(), RunError> {
+        for (ticket, asked) in self.desk.take() {
+            let answer = match asked {
+                Err(why) => Answer::refused(why),
+                Ok(request) => {
+                    // Whatever else has happened comes first, and a jump of the clock above all.
+                    self.turn(Vec::new()).await?;
+                    let now = after(self.engine.history());
+                    let (events, answer) = self.engine.ask(now, request.clone())?;
+                    if !events.is_empty() {
+                        self.take_in(&events).await?;
+                        self.follow(&request);
+                    }
+                    answer
+                }
+            };
+            self.desk.answer(&ticket, &answer);
+        }
+        Ok(())
+    }
+
+    /// Does what follows from a request beside the engine's commands.
+    fn follow(&mut self, request: &Request) {
+        let history = self.engine.history();
+        self.executor.resize(slots(history.spec()));
+        let grace = history.spec().stop_grace;
+        let dir = &self.workshop.study_dir;
+        let Some(id) = self.wishes.hear(request, history, dir) else {
+            return;
+        };
+        // A process that is being ended already is ended the new way.
+        if self.performed.contains(&(id, true)) {
+            let (term, kill) = self.wishes.manner(id, grace);
+            self.executor.cancel(id, term, kill);
+        }
+    }
+
     fn launch(&mut self, order: &Order<'_>) -> Result<Option<Input>, RunError> {
         if self
             .no_room
@@ -567,7 +625,9 @@ impl Coordinator<'_> {
         if self.executor.has(id) {
             let grace = self.engine.history().spec().stop_grace;
             let grace = if at_once { Duration::ZERO } else { grace };
-            self.executor.cancel(id, grace);
+            let (term, kill) = self.wishes.manner(id, grace);
+            self.wishes.tell_stop(&self.workshop.study_dir, id);
+            self.executor.cancel(id, term, kill);
             return None;
         }
         // It waited for room and was never started.
@@ -608,8 +668,11 @@ impl Coordinator<'_> {
             Wish::Interrupt => Input::Interrupt,
             Wish::AtOnce => {
                 for (trial, attempt, _) in self.engine.leftovers() {
-                    self.executor
-                        .cancel(AttemptId { trial, attempt }, Duration::ZERO);
+                    self.executor.cancel(
+                        AttemptId { trial, attempt },
+                        Duration::ZERO,
+                        Duration::ZERO,
+                    );
                 }
                 Input::Interrupt
             }

@@ -40,6 +40,9 @@ pub enum RunError {
         /// The system's words.
         error: String,
     },
+    /// Whoever runs the study does not answer a request.
+    #[error("{0}")]
+    NoAnswer(String),
     /// The system refuses something that every run needs.
     #[error("{what}: {source}")]
     System {

@@ -23,6 +23,8 @@ pub(crate) struct TrialFiles {
     pub(crate) stderr: PathBuf,
     pub(crate) metrics: PathBuf,
     pub(crate) checkpoints: PathBuf,
+    /// What the user wishes of the running process.
+    pub(crate) control: PathBuf,
     offsets: PathBuf,
 }
 
@@ -52,9 +54,20 @@ impl TrialFiles {
             stderr: dir.join("stderr.log"),
             metrics: dir.join("metrics.jsonl"),
             checkpoints: dir.join("checkpoints"),
+            control: dir.join("control.json"),
             offsets: dir.join("attempt.json"),
             dir,
         }
+    }
+
+    /// Where the process of an attempt is written down.
+    pub(crate) fn process_record(&self, attempt: AttemptNumber) -> PathBuf {
+        self.dir.join(format!("process.{attempt}.json"))
+    }
+
+    /// Where it is written down how an attempt ended.
+    pub(crate) fn exit_record(&self, attempt: AttemptNumber) -> PathBuf {
+        self.dir.join(format!("exit.{attempt}.json"))
     }
 
     /// Whether there is anything to go on from.

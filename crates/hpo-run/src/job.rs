@@ -80,6 +80,10 @@ impl Workshop {
         self.spares
             .place(&files)
             .map_err(RunError::io(&files.dir))?;
+        if order.resume {
+            // What was wished of the process before is in the configuration, or done.
+            let _ = fs::remove_file(&files.control);
+        }
         // Before the first attempt nobody reads it yet; later an old process's child might.
         let write = |json: &str| {
             if order.resume {
@@ -161,6 +165,7 @@ impl Workshop {
             ),
             (protocol::METRICS_FILE, path(&files.metrics)),
             (protocol::CHECKPOINT_DIR, path(&files.checkpoints)),
+            (protocol::CONTROL_FILE, path(&files.control)),
             (
                 protocol::RESUME_FROM,
                 path(&files.checkpoints).filter(|_| resume),

@@ -3,13 +3,15 @@
 //! One loop, [`run`], takes in everything that happens (reports, ends of processes, signals, time),
 //! hands it to the engine, writes the engine's events into the store, and only then performs what
 //! they ask for. One turn of the loop is one commit. Where processes run is behind the `Executor`
-//! trait; `executor/local.rs` runs them on this machine. Nothing of a trial that was ended survives,
-//! grandchildren included, and nothing of a session survives its coordinator (see [`warden`]).
+//! trait; `executor/local.rs` runs them on this machine, by way of a [`warden`] that outlives the
+//! coordinator, so that the next one can adopt them. Nothing of a trial that was ended survives,
+//! grandchildren included.
 //!
 //! This crate must never decide anything about trials: that is the engine's room.
 
 pub mod checkpoints;
 mod clock;
+mod control;
 mod coordinator;
 mod error;
 mod executor;
@@ -17,10 +19,13 @@ mod files;
 pub mod gpu;
 mod job;
 mod logging;
+mod notify;
 mod room;
 mod session;
 mod spares;
+mod wishes;
 
+pub use control::{CONTROL, ask};
 pub use coordinator::{Outcome, RunOptions, View, run};
 pub use error::RunError;
 pub use executor::warden::{WARDEN_COMMAND, warden};

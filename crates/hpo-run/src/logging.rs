@@ -91,6 +91,9 @@ pub(crate) fn log_event(history: &History, event: &Event) {
         EventKind::StudyOpened { spec, .. } => tracing::info!(study = spec.name, "study opened"),
         EventKind::SpecChanged { .. } => tracing::info!("the study file was changed"),
         EventKind::SessionStarted { pid, host } => tracing::info!(pid, host, "session started"),
+        EventKind::UserRequest { request, .. } => {
+            tracing::info!(request = plain(request), "the user's wish");
+        }
         EventKind::DrainRequested => tracing::info!("no new trials are started"),
         EventKind::ClockMoved { from } => {
             let gap_s = event.at.since(*from).as_secs();

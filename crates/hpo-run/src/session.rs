@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hpo_study::{AttemptNumber, Timestamp, TrialId};
 
@@ -44,14 +44,26 @@ impl Session {
         format!("{}{}/{}", self.of_session(), id.trial, id.attempt)
     }
 
-    /// The attempt that a mark names, if it is of this session.
+    /// The attempt that a mark names, if it is of this study, of whichever session.
     pub(crate) fn attempt(&self, word: &str) -> Option<AttemptId> {
-        let (trial, attempt) = word.strip_prefix(&self.of_session())?.split_once('/')?;
-        Some(AttemptId {
-            trial: TrialId(trial.parse().ok()?),
-            attempt: AttemptNumber(attempt.parse().ok()?),
-        })
+        word.strip_prefix(&self.of_study())?;
+        attempt_of_word(word)
     }
+
+    /// The file that tells of the `count`-th warden of this session.
+    pub(crate) fn warden_record(&self, wardens: &Path, count: u32) -> PathBuf {
+        wardens.join(format!("{}-{count}", self.number))
+    }
+}
+
+/// The attempt that a mark names.
+pub(crate) fn attempt_of_word(word: &str) -> Option<AttemptId> {
+    let mut parts = word.rsplit('/');
+    let (attempt, trial) = (parts.next()?, parts.next()?);
+    Some(AttemptId {
+        trial: TrialId(trial.parse().ok()?),
+        attempt: AttemptNumber(attempt.parse().ok()?),
+    })
 }
 
 #[cfg(test)]
@@ -69,7 +81,8 @@ mod tests {
             attempt: AttemptNumber(2),
         };
         assert_eq!(one.attempt(&one.word(id)), Some(id));
-        assert_eq!(one.attempt(&eleven.word(id)), None);
+        assert_eq!(one.attempt(&eleven.word(id)), Some(id));
+        assert_eq!(one.attempt(&copy.word(id)), None);
         assert!(eleven.word(id).starts_with(&one.of_study()));
         assert!(!eleven.word(id).starts_with(&one.of_session()));
         assert!(!copy.word(id).starts_with(&one.of_study()));

@@ -150,10 +150,12 @@ fn a_diverged_trial_that_ignores_sigterm_is_killed() {
 fn nothing_of_a_trial_survives_it() {
     let script = format!(
         r#"
+        touch unmarked
         sleep 1000 & echo $! >> pids
         setsid sh -c 'echo $$ >> pids; sleep 1000 & echo $! >> pids; wait' &
         env -i setsid sh -c 'echo $$ >> unmarked; exec sleep 1000' &
-        while [ "$(wc -l < pids)" -lt 3 ] || ! [ -s unmarked ]; do sleep 0.01; done
+        while [ "$(wc -l < pids)" -lt $((3 * HPO_TRIAL + 3)) ] ||
+            [ "$(wc -l < unmarked)" -le "$HPO_TRIAL" ]; do sleep 0.01; done
         {REPORT}
         if [ "$HPO_TRIAL" = 1 ]; then for pid in $(head -n 3 pids); do
             if kill -0 "$pid" 2>/dev/null; then echo "$pid" >> survivors; fi
@@ -251,7 +253,7 @@ fn a_second_coordinator_is_turned_away() {
 
 /// The trial reports a step that nobody takes in any more; its checkpoint is behind that step.
 #[test]
-fn a_killed_coordinator_takes_its_trials_along_and_is_resumed() {
+fn a_killed_coordinator_takes_its_trials_along_if_the_study_wants_that() {
     let script = r#"
         if [ "$HPO_ATTEMPT" = 1 ]; then
             echo '[hpo] {"step": 1, "loss": 0.9}'
@@ -265,7 +267,7 @@ fn a_killed_coordinator_takes_its_trials_along_and_is_resumed() {
         fi
         test -f "$HPO_RESUME_FROM/state"
     "#;
-    let study = Study::of_script(script, "run_cap: 1");
+    let study = Study::of_script(script, "run_cap: 1\non_crash: kill");
     let first = study.start();
     until("both processes", || study.pids("pids").len() == 2);
     until("the first report", || {
@@ -288,6 +290,228 @@ fn a_killed_coordinator_takes_its_trials_along_and_is_resumed() {
     assert_eq!(trial.attempts[0].end, Some(AttemptEnd::Lost));
     assert_eq!(trial.curve.steps, [1, 2]);
     assert_eq!(trial.value(), Some(0.5));
+}
+
+/// A trial that reports, waits for `go`, reports again and ends; every process it ever had is in `pids`.
+const LONG: &str = r#"
+    echo $$ >> pids
+    echo '[hpo] {"step": 1, "loss": 0.9}'
+    setsid sh -c 'echo $$ >> helpers; exec sleep 1000' &
+    while ! [ -f go ]; do sleep 0.01; done
+    echo '[hpo] {"step": 2, "loss": 0.5}'
+    touch said
+    while ! [ -f end ]; do sleep 0.01; done
+    exit "$(cat end)"
+"#;
+
+/// A study of one such trial, whose coordinator was killed after the first report. Gives back the
+/// process's id.
+fn orphaned(study: &Study) -> i32 {
+    let first = study.start();
+    until("both processes", || {
+        study.pids("pids").len() == 1 && study.pids("helpers").len() == 1
+    });
+    until("the first report", || {
+        !study.history().trials()[0].curve.is_empty()
+    });
+    first.signal(Signal::SIGKILL);
+    assert_eq!(first.end().0, -1);
+    study.pids("pids")[0]
+}
+
+fn touch(study: &Study, name: &str, text: &str) {
+    std::fs::write(study.path("new"), text).unwrap();
+    std::fs::rename(study.path("new"), study.path(name)).unwrap();
+}
+
+#[test]
+fn a_running_trial_of_a_killed_coordinator_is_adopted() {
+    let study = Study::of_script(LONG, "run_cap: 1");
+    let pid = orphaned(&study);
+    assert!(lives(pid));
+    touch(&study, "go", "");
+    until("the second report", || study.path("said").exists());
+    let second = study.start();
+    until("the missed report", || {
+        study.history().trials()[0].curve.steps == [1, 2]
+    });
+    assert!(lives(pid));
+    touch(&study, "end", "0");
+    let (code, words) = second.end();
+    assert_eq!(code, 0, "{words}");
+    let trial = study.history().trials()[0].clone();
+    assert_eq!(trial.state, TrialState::Completed);
+    assert_eq!((trial.attempts.len(), trial.value()), (1, Some(0.5)));
+    assert_eq!(trial.curve.steps, [1, 2]);
+    assert_eq!(study.pids("pids"), [pid], "one process is all it had");
+    assert!(!lives(study.pids("helpers")[0]));
+}
+
+#[test]
+fn how_a_trial_ended_while_nobody_was_there_is_known() {
+    for (exit, state) in [("0", "completed"), ("7", "failed")] {
+        let study = Study::of_script(LONG, "run_cap: 1\nfailure: {crash_retries: 0}");
+        let pid = orphaned(&study);
+        touch(&study, "go", "");
+        touch(&study, "end", exit);
+        until("its end", || !lives(pid));
+        until("the end of its helper", || !lives(study.pids("helpers")[0]));
+        let (code, words) = study.run();
+        assert_eq!(code, 0, "{words}");
+        let trial = study.history().trials()[0].clone();
+        assert_eq!(trial.state.word(), state);
+        assert_eq!((trial.attempts.len(), trial.curve.steps), (1, vec![1, 2]));
+        assert_eq!(study.pids("pids").len(), 1);
+    }
+}
+
+/// Whoever is the warden of a trial: its parent.
+fn parent(pid: i32) -> i32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+    fields.skip(1).next().unwrap().parse().unwrap()
+}
+
+fn kill_now(pid: i32) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+}
+
+#[test]
+fn a_killed_warden_costs_nothing() {
+    let study = Study::of_script(LONG, "run_cap: 2\ncpu: {max_parallel: 1}");
+    let coordinator = study.start();
+    until("the first report", || {
+        study.path("study").join("study.db").exists()
+            && study
+                .history()
+                .trials()
+                .first()
+                .is_some_and(|t| !t.curve.is_empty())
+    });
+    kill_now(parent(study.pids("pids")[0]));
+    touch(&study, "go", "");
+    touch(&study, "end", "0");
+    let (code, words) = coordinator.end();
+    assert_eq!(code, 0, "{words}");
+    let history = study.history();
+    for trial in history.trials() {
+        assert_eq!(trial.state, TrialState::Completed, "{words}");
+        assert_eq!(trial.attempts.len(), 1, "{words}");
+        assert_eq!(trial.curve.steps, [1, 2]);
+    }
+    assert_eq!(study.pids("pids").len(), 2);
+    assert!(study.pids("helpers").iter().all(|pid| !lives(*pid)));
+}
+
+#[test]
+fn a_trial_whose_coordinator_and_warden_were_killed_is_adopted_and_one_that_died_too_is_put_back() {
+    for dies in [false, true] {
+        let study = Study::of_script(LONG, "run_cap: 1");
+        let first = study.start();
+        until("the first report", || {
+            study.path("study").join("study.db").exists()
+                && study
+                    .history()
+                    .trials()
+                    .first()
+                    .is_some_and(|t| !t.curve.is_empty())
+        });
+        let pid = study.pids("pids")[0];
+        let warden = parent(pid);
+        first.signal(Signal::SIGSTOP);
+        kill_now(warden);
+        first.signal(Signal::SIGKILL);
+        assert_eq!(first.end().0, -1);
+        if dies {
+            kill_now(pid);
+        }
+        touch(&study, "go", "");
+        if !dies {
+            until("the second report", || study.path("said").exists());
+        }
+        let second = study.start();
+        until("the second session", || study.history().sessions() == 2);
+        touch(&study, "end", "0");
+        let (code, words) = second.end();
+        assert_eq!(code, 0, "{words}");
+        let trial = study.history().trials()[0].clone();
+        assert_eq!(trial.state, TrialState::Completed, "{words}");
+        assert_eq!(trial.value(), Some(0.5));
+        // Nobody saw how it ended; what it had to say is kept.
+        assert_eq!(trial.attempts[0].end, Some(AttemptEnd::Lost));
+        assert_eq!(study.pids("pids").len(), 2);
+        assert!(study.pids("pids").iter().all(|pid| !lives(*pid)));
+    }
+}
+
+#[test]
+fn an_adopted_trial_is_ended_like_any_other() {
+    let study = Study::of_script(LONG, "run_cap: 1\nstop_grace: 200ms");
+    let pid = orphaned(&study);
+    // Even one that was stopped.
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGSTOP).unwrap();
+    let second = study.start();
+    until("the second session", || study.history().sessions() == 2);
+    second.signal(Signal::SIGINT);
+    until("the drain", || study.history().draining());
+    second.signal(Signal::SIGINT);
+    assert_eq!(second.end().0, 3);
+    assert_eq!(study.history().trials()[0].state, TrialState::Queued);
+    let pids = [study.pids("pids"), study.pids("helpers")].concat();
+    assert_eq!(pids.len(), 2);
+    assert!(pids.iter().all(|pid| !lives(*pid)), "{pids:?}");
+}
+
+/// A process of the trial's id that is another one: nothing is adopted, and nothing is killed.
+#[test]
+fn a_process_id_that_was_given_again_is_left_alone() {
+    let study = Study::of_script(LONG, "run_cap: 1");
+    let pid = orphaned(&study);
+    let warden = parent(pid);
+    kill_now(warden);
+    kill_now(pid);
+    until("its end", || !lives(pid));
+    let mut stranger = std::process::Command::new("sleep")
+        .arg("1000")
+        .spawn()
+        .unwrap();
+    let record = study.trial_file(0, "process.1.json");
+    let mut json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
+    json["pid"] = stranger.id().into();
+    std::fs::write(&record, json.to_string()).unwrap();
+    touch(&study, "go", "");
+    touch(&study, "end", "0");
+    let (code, words) = study.run();
+    assert_eq!(code, 0, "{words}");
+    let trial = study.history().trials()[0].clone();
+    assert_eq!(trial.attempts[0].end, Some(AttemptEnd::Lost));
+    assert_eq!(trial.state, TrialState::Completed);
+    assert!(lives(stranger.id().cast_signed()));
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+}
+
+/// What was written in another life of the machine may be half of what was said.
+#[test]
+fn an_exit_record_of_another_boot_is_not_believed() {
+    let study = Study::of_script(LONG, "run_cap: 1");
+    let pid = orphaned(&study);
+    touch(&study, "go", "");
+    touch(&study, "end", "0");
+    until("its end", || !lives(pid));
+    let record = study.trial_file(0, "exit.1.json");
+    until("its record", || record.exists());
+    let text = std::fs::read_to_string(&record).unwrap();
+    let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    json["boot"] = "another".into();
+    std::fs::write(&record, json.to_string()).unwrap();
+    let (code, words) = study.run();
+    assert_eq!(code, 0, "{words}");
+    let trial = study.history().trials()[0].clone();
+    assert_eq!(trial.attempts[0].end, Some(AttemptEnd::Lost));
+    assert_eq!(trial.attempts.len(), 2);
+    assert_eq!(trial.state, TrialState::Completed);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! All is pure and seeded: the same history and seed give the same answer. This crate must never do
 //! I/O, read a clock, or know of processes and GPUs.
 
+mod complete;
 mod sampler;
 mod scheduler;
 pub mod stdio;
@@ -13,6 +14,7 @@ mod conformance;
 #[cfg(test)]
 mod simulate;
 
+pub use complete::complete;
 pub use sampler::build_sampler;
 pub use scheduler::build_scheduler;
 

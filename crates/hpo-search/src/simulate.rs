@@ -44,6 +44,8 @@ pub(crate) fn spec(space: Space, method: Method, early_terminate: EarlyTerminate
             ..Failure::default()
         },
         stop_grace: Duration::from_secs(1),
+        on_crash: hpo_study::OnCrash::Adopt,
+        notify: hpo_study::Notify::default(),
         storage: hpo_study::Storage::default(),
     }
 }

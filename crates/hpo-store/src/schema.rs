@@ -8,7 +8,8 @@ use crate::error::StoreError;
 use crate::samples;
 
 /// The newest format of the study database that this program writes and reads: 2 has findings and
-/// rescues among the events, 3 what is known of memory. Older ones are brought up to it when they are written to.
+/// rescues among the events, 3 what is known of memory and what users asked for. Older ones are
+/// brought up to it when they are written to.
 pub const FORMAT: u32 = 3;
 
 /// SQLite's `application_id`: "hpo" and a zero byte, so that `file` and other tools can tell.
@@ -91,11 +92,12 @@ WITH standing AS (
   SELECT trial,
          max(seq) FILTER (WHERE event NOT IN
            ('attempt_started', 'attempt_ended', 'stop_requested', 'found', 'trial_waiting',
-            'memory_measured')) AS newest,
+            'memory_measured', 'user_request')) AS newest,
          max(attempt) FILTER (WHERE event = 'attempt_launching') AS attempts,
          min(at) FILTER (WHERE event = 'attempt_started') AS started,
          count(*) FILTER (WHERE event = 'trial_rescued') AS rescues,
-         max(seq) FILTER (WHERE event = 'trial_rescued') AS rescued
+         max(seq) FILTER (WHERE event = 'trial_rescued') AS rescued,
+         max(seq) FILTER (WHERE event = 'user_request' AND body ->> '$.ask' = 'set') AS changed
     FROM events WHERE trial IS NOT NULL GROUP BY trial
 ), curve AS (
   SELECT trial, max(step) AS step,
@@ -119,8 +121,10 @@ SELECT s.trial,
                  WHEN '-Infinity' THEN -9e999 ELSE m.value END
           FROM json_each(r.metrics) m WHERE m.key = (SELECT metric FROM study)) AS value,
        c.step AS step,
-       CASE WHEN s.rescued IS NULL THEN b.body -> '$.config'
-            ELSE json_set(b.body -> '$.config', '$.' || json_quote(z.body ->> '$.rescue.parameter'),
+       CASE WHEN s.rescued IS NULL OR s.changed > s.rescued
+            THEN coalesce(u.body -> '$.config_now', b.body -> '$.config')
+            ELSE json_set(coalesce(u.body -> '$.config_now', b.body -> '$.config'),
+                          '$.' || json_quote(z.body ->> '$.rescue.parameter'),
                           z.body ->> '$.rescue.to') END AS params,
        coalesce(s.attempts, 0) AS attempts,
        b.body ->> '$.bracket' AS bracket,
@@ -133,6 +137,7 @@ SELECT s.trial,
   JOIN events n ON n.seq = s.newest
   JOIN events b ON b.trial = s.trial AND b.event = 'trial_suggested'
   LEFT JOIN events z ON z.seq = s.rescued
+  LEFT JOIN events u ON u.seq = s.changed
   LEFT JOIN curve c ON c.trial = s.trial
   LEFT JOIN reports r ON r.seq = c.measured
  ORDER BY s.trial;

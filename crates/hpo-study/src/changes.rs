@@ -32,7 +32,7 @@ impl Differences {
 /// Compares the study as it was opened with what its file says now.
 ///
 /// Allowed: `description`, `run_cap`, `time_cap`, `cpu`, `gpu`, `failure`, `stop_grace`, `divergence`,
-/// `keep_checkpoints`, `disk_budget`. Refused: everything else.
+/// `keep_checkpoints`, `disk_budget`, `on_crash`, `notify`. Refused: everything else.
 #[must_use]
 pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
     // Taken apart by name: a new field must find its place here to compile.
@@ -52,6 +52,8 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
         gpu,
         failure,
         stop_grace,
+        on_crash,
+        notify,
         storage,
     } = old;
     let mut found = Differences::default();
@@ -121,6 +123,8 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
         time(Some(new.stop_grace)),
     );
     allow("divergence", word(divergence), word(&new.divergence));
+    allow("on_crash", word(on_crash), word(&new.on_crash));
+    allow("notify", word(notify), word(&new.notify));
     if *description != new.description {
         found.allowed.push("`description`".to_owned());
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use hpo_recipe::Config;
 
+use crate::control::Request;
 use crate::divergence::{Finding, Rescued};
 use crate::id::{AttemptNumber, Timestamp, TrialId};
 use crate::memory::{Assignment, MemorySeen, Oom, Waiting};
@@ -177,6 +178,19 @@ pub enum EventKind {
         trial: TrialId,
         /// Why.
         reason: FailReason,
+    },
+    /// The user asked for something, and it was granted.
+    UserRequest {
+        /// What.
+        #[serde(flatten)]
+        request: Request,
+        /// The trial's whole configuration since then, when values of it were set.
+        #[serde(
+            default,
+            rename = "config_now",
+            skip_serializing_if = "Option::is_none"
+        )]
+        config: Option<Config>,
     },
     /// The machine slept, or its clock was set: between `from` and this event no time passed for the
     /// study, whatever the clock says.

@@ -1,10 +1,15 @@
 //! The history: what the events so far add up to. [`History::apply`] is the only interpreter of
 //! events, live and on resume alike.
 
+mod control;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use thiserror::Error;
+
+pub use control::Change;
+use control::Wishes;
 
 use hpo_recipe::Config;
 
@@ -31,6 +36,7 @@ pub struct History {
     last_event: Timestamp,
     failures_in_a_row: u32,
     lost_gpus: BTreeMap<String, String>,
+    wishes: Wishes,
     failures_alike: u32,
     last_failure: Option<String>,
 }
@@ -59,6 +65,10 @@ pub struct Trial {
     pub rescues: Vec<Rescued>,
     /// What it waits for, while it has no process although there is a place for one.
     pub waiting: Option<Waiting>,
+    /// What the user changed of its configuration, in order.
+    pub changes: Vec<Change>,
+    /// The user wants it not to be started for now.
+    pub held: bool,
     /// When it was suggested.
     pub suggested: Timestamp,
     /// When its first process started.
@@ -348,6 +358,7 @@ impl History {
             last_event: event.at,
             failures_in_a_row: 0,
             lost_gpus: BTreeMap::new(),
+            wishes: Wishes::default(),
             failures_alike: 0,
             last_failure: None,
         })
@@ -388,9 +399,10 @@ impl History {
         match &event.kind {
             EventKind::StudyOpened { .. } => Err(misfit(event, "the study is open already")),
             EventKind::SpecChanged { spec } => {
-                self.spec = (**spec).clone();
+                self.change_file((**spec).clone());
                 Ok(())
             }
+            EventKind::UserRequest { request, .. } => self.user_request(request, event),
             EventKind::SessionStarted { .. } => {
                 self.start_session(at);
                 Ok(())
@@ -404,6 +416,7 @@ impl History {
                 if trial.index() != self.trials.len() {
                     return Err(misfit(event, "trials are numbered in order"));
                 }
+                self.take_enqueued(config);
                 self.trials.push(Trial {
                     id: *trial,
                     config: config.clone(),
@@ -415,6 +428,8 @@ impl History {
                     findings: Vec::new(),
                     rescues: Vec::new(),
                     waiting: None,
+                    changes: Vec::new(),
+                    held: false,
                     suggested: at,
                     started: None,
                     ended: None,
@@ -493,6 +508,10 @@ impl History {
                 record.started.get_or_insert(at);
                 if let Some(last) = record.attempts.last_mut() {
                     last.pid = Some(*pid);
+                    // Found running by a new coordinator: it has not ended, as that one assumed.
+                    if last.end.is_none() {
+                        last.ended = None;
+                    }
                 }
                 Ok(())
             }
@@ -590,6 +609,7 @@ impl History {
             }
             EventKind::StudyEnded { end } => {
                 self.end = Some(end.clone());
+                self.wishes_are_done();
                 Ok(())
             }
         }
@@ -606,6 +626,7 @@ impl History {
         if let Some(started) = self.session_started {
             self.earlier_sessions += self.last_event.since(started);
         }
+        self.new_session();
         self.sessions += 1;
         self.session_started = Some(at);
         self.draining = false;
@@ -804,6 +825,8 @@ impl History {
         &self.lost_gpus
     }
     /// How long the study has run at `now`, all sessions together, pauses between them left out.
+    /// How long the study has run at `now`, all sessions together; pauses between them and by the
+    /// user's wish are left out, and so is time for which the machine slept.
     #[must_use]
     pub fn running_time(&self, now: Timestamp) -> Duration {
         let this = self

@@ -6,6 +6,7 @@
 pub mod causes;
 pub mod changes;
 pub mod command;
+pub mod control;
 pub mod divergence;
 pub mod event;
 pub mod gpu_sample;
@@ -26,7 +27,7 @@ pub mod study_file;
 pub use divergence::{Divergence, DivergencePolicy, Finding, NoProgress, Rescue, Rescued, Verdict};
 pub use event::{AttemptEnd, Event, EventKind, FailReason, StopIntent, StopReason, StudyEnd};
 pub use gpu_sample::{GpuSample, TrialShare};
-pub use history::{Attempt, Curve, History, HistoryError, Trial, TrialState};
+pub use history::{Attempt, Change, Curve, History, HistoryError, Trial, TrialState};
 pub use hpo_recipe::{Config, Value};
 pub use id::{AttemptNumber, Timestamp, TrialId};
 pub use memory::{
@@ -35,7 +36,7 @@ pub use memory::{
 };
 pub use space::{Branch, Clause, Condition, Domain, Parameter, Scale, Space};
 pub use spec::{
-    CommandJob, Cpu, EarlyTerminate, Failure, Goal, Job, Method, Metric, Rungs, StudySpec,
-    TrainerSpec,
+    CommandJob, Cpu, EarlyTerminate, Failure, Goal, Job, Method, Metric, Notify, NotifyEvent,
+    OnCrash, Rungs, StudySpec, TrainerSpec,
 };
 pub use storage::{KeepCheckpoints, Storage};

@@ -27,6 +27,11 @@ pub const PARAMS: &str = "HPO_PARAMS";
 pub const METRICS_FILE: &str = "HPO_METRICS_FILE";
 /// Directory for checkpoints, the same for all attempts of a trial.
 pub const CHECKPOINT_DIR: &str = "HPO_CHECKPOINT_DIR";
+/// File in which the process finds what the user wishes of it: a JSON object, replaced in one piece;
+/// not there while there is no wish.
+pub const CONTROL_FILE: &str = "HPO_CONTROL_FILE";
+/// In the control file: true when the process is to end, at a place that suits it.
+pub const CONTROL_STOP: &str = "stop";
 /// Directory of checkpoints to go on from; absent when there is none.
 pub const RESUME_FROM: &str = "HPO_RESUME_FROM";
 /// The step to go back to when a trial is rescued from divergence: go on from the newest checkpoint

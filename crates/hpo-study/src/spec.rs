@@ -49,6 +49,12 @@ pub struct StudySpec {
     pub failure: Failure,
     /// How long a trial's process has to end after SIGTERM before it is killed.
     pub stop_grace: Duration,
+    /// What becomes of running trials when the coordinator dies.
+    #[serde(default)]
+    pub on_crash: OnCrash,
+    /// Who is told of what.
+    #[serde(default)]
+    pub notify: Notify,
     /// Which checkpoints stay on the disk.
     #[serde(default)]
     pub storage: Storage,
@@ -351,6 +357,66 @@ impl Default for Failure {
             lost_retries: 5,
             stall_timeout: None,
             trial_time_limit: None,
+        }
+    }
+}
+
+/// What becomes of running trials when the coordinator dies (`kill -9`, out of memory).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnCrash {
+    /// They run on, and the next coordinator adopts them.
+    #[default]
+    Adopt,
+    /// They are killed with it.
+    Kill,
+}
+
+/// Who is told when something happens to the study.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Notify {
+    /// Of what.
+    pub on: Vec<NotifyEvent>,
+    /// A program to be started, with macros in its arguments; empty: none.
+    pub command: Vec<String>,
+    /// The shortest time between two messages of a new best.
+    pub new_best_interval: Duration,
+}
+
+impl Notify {
+    /// Whether anybody is told of anything.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.command.is_empty() || self.on.is_empty()
+    }
+}
+
+/// What can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotifyEvent {
+    /// The study has come to its end with a best trial.
+    Done,
+    /// The study has come to its end without one, too many trials failed, or `hpo` had to give up.
+    Failed,
+    /// A trial stalled and was ended.
+    Stalled,
+    /// A trial is better than all before.
+    NewBest,
+}
+
+impl NotifyEvent {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Done, Self::Failed, Self::Stalled, Self::NewBest];
+
+    /// Its name in study files.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Stalled => "stalled",
+            Self::NewBest => "new_best",
         }
     }
 }

@@ -59,6 +59,7 @@ fn main() -> Result<(), hpo_train::TrainError> {
             resume_from: None,
             resume_epoch: None,
             keep_checkpoints: 0,
+            control_file: None,
         };
         let started = Instant::now();
         run(&job, &mut |report| {

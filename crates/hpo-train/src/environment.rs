@@ -64,6 +64,7 @@ pub fn job(lookup: &dyn Fn(&str) -> Option<String>) -> Result<TrainJob, TrainErr
         resume_from: directory(protocol::RESUME_FROM),
         resume_epoch: number(lookup, protocol::RESUME_STEP)?,
         keep_checkpoints: number(lookup, protocol::KEEP_CHECKPOINTS)?.unwrap_or(0),
+        control_file: directory(protocol::CONTROL_FILE),
         spec,
         config,
     })

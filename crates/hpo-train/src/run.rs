@@ -1,10 +1,11 @@
 //! A whole training run: from a fresh start or a checkpoint to the epoch it was given as budget.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hpo_recipe::Config;
 use hpo_study::TrainerSpec;
+use hpo_study::protocol::CONTROL_STOP;
 
 use crate::checkpoint::Checkpoint;
 use crate::error::TrainError;
@@ -50,6 +51,9 @@ pub struct TrainJob {
     /// How many of the last checkpoints are kept to go back to, one per epoch, and fewer and fewer of the
     /// older ones ([`Checkpoint::keep`]); 0: none.
     pub keep_checkpoints: u64,
+    /// A file that is looked at after every epoch: a JSON object in which `stop` (true) asks for an
+    /// end with a checkpoint, and `lr` for another learning rate. `None`, or no such file: no wishes.
+    pub control_file: Option<PathBuf>,
 }
 
 /// How a run ended.
@@ -93,7 +97,14 @@ pub fn run(
                 last,
             });
         }
+        let wishes = Wishes::read(job.control_file.as_deref());
+        if let Some(lr) = wishes.lr {
+            trainer.set_lr(lr)?;
+        }
         let Some(directory) = &job.checkpoint_directory else {
+            if wishes.stop {
+                break;
+            }
             continue;
         };
         if job.keep_checkpoints > 0 {
@@ -101,9 +112,14 @@ pub fn run(
                 .checkpoint()?
                 .keep(directory, job.keep_checkpoints)?;
         }
-        if trainer.epoch() >= job.budget || saved_at.elapsed() >= job.checkpoint_interval {
+        let due = saved_at.elapsed() >= job.checkpoint_interval;
+        // A rate that was set must be that of the checkpoint that a later process finds.
+        if trainer.epoch() >= job.budget || due || wishes.stop || wishes.lr.is_some() {
             trainer.checkpoint()?.save(directory)?;
             saved_at = Instant::now();
+        }
+        if wishes.stop {
+            break;
         }
     }
     Ok(Outcome {
@@ -111,6 +127,28 @@ pub fn run(
         resumed_after,
         last,
     })
+}
+
+/// What the control file says.
+#[derive(Debug, Default, PartialEq)]
+struct Wishes {
+    stop: bool,
+    lr: Option<f64>,
+}
+
+impl Wishes {
+    /// A file that is not there, or cannot be understood, has no wishes: a run does not end over it.
+    fn read(path: Option<&Path>) -> Self {
+        let text = path.and_then(|path| std::fs::read(path).ok());
+        let json = text.and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
+        let get = |name: &str| json.as_ref().and_then(|json| json.get(name));
+        Self {
+            stop: get(CONTROL_STOP).and_then(serde_json::Value::as_bool) == Some(true),
+            lr: get("lr")
+                .and_then(serde_json::Value::as_f64)
+                .filter(|lr| lr.is_finite() && *lr >= 0.0),
+        }
+    }
 }
 
 fn resume(job: &TrainJob, trainer: &mut Trainer) -> Result<u64, TrainError> {
@@ -125,11 +163,10 @@ fn resume(job: &TrainJob, trainer: &mut Trainer) -> Result<u64, TrainError> {
     };
     match found {
         None => tracing::info!(place = %place.display(), "no checkpoint there: starting afresh"),
-        Some(checkpoint) => match job.resume_epoch {
-            Some(_) => trainer.restore_at_own_lr(checkpoint),
-            None => trainer.restore(checkpoint),
-        }
-        .map_err(|message| TrainError::checkpoint(place, message))?,
+        // The rate may have been changed, by a rescue or by a user, since the checkpoint was written.
+        Some(checkpoint) => trainer
+            .restore_at_own_lr(checkpoint)
+            .map_err(|message| TrainError::checkpoint(place, message))?,
     }
     if let (Some(_), Some(directory)) = (job.resume_epoch, &job.checkpoint_directory) {
         // From here on this is the run there is, whenever it is cut off: what was trained beyond

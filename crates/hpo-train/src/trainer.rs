@@ -338,6 +338,20 @@ impl Trainer {
         self.take_up(checkpoint, &[LR])
     }
 
+    /// Goes on with another learning rate: at the same step of the curve that the schedule has with
+    /// it. Nothing changes when it is the rate already.
+    ///
+    /// # Errors
+    /// When the schedule cannot have this rate; the trainer goes on as it was then.
+    pub fn set_lr(&mut self, lr: f64) -> Result<(), TrainError> {
+        if self.schedule.lr() != lr {
+            self.schedule = self.schedule.with_lr(lr)?;
+            let text = hpo_study::Value::Float(lr).to_string();
+            self.identity.insert(LR.to_owned(), text);
+        }
+        Ok(())
+    }
+
     fn take_up(&mut self, checkpoint: Checkpoint, free: &[&str]) -> Result<(), String> {
         checkpoint.check(&self.identity, free)?;
         if checkpoint.schedule.values() != self.schedule.values() {

@@ -21,6 +21,7 @@ fn kept_run(lr: f64, more: &[(&str, Value)], keep: u64) -> (tempfile::TempDir, T
         checkpoint_interval: Duration::MAX,
         resume_from: place,
         keep_checkpoints: keep,
+        control_file: None,
         ..job(digits(&[12]), config("adam", lr, more), 6)
     };
     lines(&job).1.unwrap();

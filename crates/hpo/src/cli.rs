@@ -24,6 +24,7 @@ Examples:
   hpo trials --best -n 5           its five best trials
   hpo best -f pytorch              its best configuration as a program
   hpo report                       all of it as plots, in one HTML file
+  hpo stop, hpo set, hpo enqueue   steer it from another terminal
 
 Exit codes:
   0  done
@@ -56,6 +57,12 @@ pub(crate) enum Command {
     Best(BestArguments),
     Report(ReportArguments),
     Divergence(DivergenceArguments),
+    Pause(PauseArguments),
+    Resume(ResumeArguments),
+    Stop(StopArguments),
+    Cancel(CancelArguments),
+    Set(SetArguments),
+    Enqueue(EnqueueArguments),
     Gpus(GpusArguments),
     Init(InitArguments),
     Schema(SchemaArguments),
@@ -400,6 +407,129 @@ fn finite(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "not a number".to_owned())
 }
 
+/// Start nothing new for a while, or have one trial wait
+///
+/// Without TRIAL: no trial is started until `hpo resume`; what runs goes on to its end. With TRIAL:
+/// its process is ended, and the trial waits until `hpo resume TRIAL`, to go on from its checkpoint.
+///
+/// Examples:  hpo pause      hpo pause 7 -s digits
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct PauseArguments {
+    #[command(flatten)]
+    pub(crate) whose: WhoseArguments,
+}
+
+/// Go on after `hpo pause`
+///
+/// Examples:  hpo resume      hpo resume 7
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct ResumeArguments {
+    #[command(flatten)]
+    pub(crate) whose: WhoseArguments,
+}
+
+/// Let the study, or one trial, come to its end
+///
+/// Without TRIAL: no trial is started any more, and when those that run have ended, so does `hpo run`
+/// (as after Ctrl-C); it can be run again. With TRIAL: that trial is over. Its process is told by its
+/// control file, gets SIGTERM after half of `stop_grace`, and is killed after all of it.
+///
+/// Examples:  hpo stop      hpo stop 7
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct StopArguments {
+    #[command(flatten)]
+    pub(crate) whose: WhoseArguments,
+}
+
+/// End the study, or one trial, now
+///
+/// Without TRIAL: running trials are ended and put back, and `hpo run` ends (as after Ctrl-C twice);
+/// it goes on with them when it is run again. When `hpo run` was killed and its trials run on, they
+/// are ended. With TRIAL: that trial is over, and its process is killed.
+///
+/// Examples:  hpo cancel      hpo cancel 7
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct CancelArguments {
+    #[command(flatten)]
+    pub(crate) whose: WhoseArguments,
+}
+
+/// Change values of a running trial, or limits of the study
+///
+/// `hpo set 7 lr=1e-4` writes the value into the control file of trial 7 (HPO_CONTROL_FILE), for
+/// scripts that look there; the built-in trainer does, at every epoch. The trial's configuration is
+/// the changed one from then on, and says so wherever it is shown.
+///
+/// The limits hold from now on, also in later runs, until the study file says something new.
+///
+/// Examples:
+///   hpo set 7 lr=1e-4
+///   hpo set --max-parallel 8 --time-cap 12h
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct SetArguments {
+    /// The trial's number, and its new values
+    #[arg(value_name = "TRIAL NAME=VALUE")]
+    pub(crate) what: Vec<String>,
+    /// Most trials at once
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) max_parallel: Option<u32>,
+    /// Most running time, all sessions together
+    #[arg(long, value_name = "TIME", value_parser = hpo_study::control::duration)]
+    pub(crate) time_cap: Option<std::time::Duration>,
+    /// Most trials
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) run_cap: Option<u32>,
+    #[command(flatten)]
+    pub(crate) study: NamedStudyArguments,
+}
+
+/// Have a configuration of your own tried next
+///
+/// Give all values or some; those that are missing are drawn at random. It is tried before the search
+/// proposes anything more, counts as one of the study's trials, and the search learns from it. When
+/// nothing runs the study, the next `hpo run` tries it.
+///
+/// Example:  hpo enqueue optimizer=adamw lr=3e-4 batch_size=64
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct EnqueueArguments {
+    /// The values
+    #[arg(value_name = "NAME=VALUE", required = true)]
+    pub(crate) values: Vec<String>,
+    #[command(flatten)]
+    pub(crate) study: NamedStudyArguments,
+}
+
+/// A whole study, or one of its trials.
+#[derive(Debug, Args)]
+pub(crate) struct WhoseArguments {
+    /// The trial's number; without it the whole study
+    #[arg(value_name = "TRIAL")]
+    pub(crate) trial: Option<u32>,
+    #[command(flatten)]
+    pub(crate) study: NamedStudyArguments,
+}
+
+/// Which study, where the positional arguments are others.
+#[derive(Debug, Args)]
+pub(crate) struct NamedStudyArguments {
+    /// The study: its name, its directory, or its study file. Without it: the only study under
+    /// --dir, or the one written to last
+    #[arg(short = 's', long = "study", value_name = "STUDY")]
+    pub(crate) named: Option<PathBuf>,
+    /// Where study directories are
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub(crate) dir: PathBuf,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = TextFormat::Text)]
+    pub(crate) format: TextFormat,
+}
+
 /// Write a starter study file
 ///
 /// With --program it is for your training script, else for the trainer that comes with hpo.
@@ -456,7 +586,7 @@ pub(crate) struct StdioArguments {
 #[derive(Debug, Args)]
 pub(crate) struct TrainArguments {}
 
-/// Cleans up after `hpo run`; started by it
+/// Starts and minds trials for `hpo run`; started by it
 #[derive(Debug, Args)]
 pub(crate) struct WardenArguments {
     /// The session's mark

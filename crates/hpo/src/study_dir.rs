@@ -77,8 +77,17 @@ pub(crate) fn present() -> Timestamp {
 }
 
 fn find(arguments: &StudyArguments, tell: bool) -> Result<PathBuf, Failure> {
-    let runs = &arguments.dir;
-    match arguments.positional.as_ref().or(arguments.named.as_ref()) {
+    let name = arguments.positional.as_ref().or(arguments.named.as_ref());
+    directory(name, &arguments.dir, tell)
+}
+
+/// The directory of a study that was named, or of the latest one.
+pub(crate) fn directory(
+    name: Option<&PathBuf>,
+    runs: &Path,
+    tell: bool,
+) -> Result<PathBuf, Failure> {
+    match name {
         Some(name) => named(name, runs),
         None => latest(runs, tell),
     }

@@ -269,6 +269,8 @@ fn study(seed: u64, trials: u32, limit: u64) -> StudySpec {
             ..Failure::default()
         },
         stop_grace: Duration::from_secs(10),
+        on_crash: hpo_study::OnCrash::Adopt,
+        notify: hpo_study::Notify::default(),
         storage: hpo_study::Storage::default(),
     }
 }

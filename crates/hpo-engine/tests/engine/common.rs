@@ -53,6 +53,8 @@ pub(crate) fn spec() -> StudySpec {
             ..Failure::default()
         },
         stop_grace: Duration::from_secs(10),
+        on_crash: hpo_study::OnCrash::Adopt,
+        notify: hpo_study::Notify::default(),
         storage: hpo_study::Storage::default(),
     }
 }

@@ -326,6 +326,7 @@ fn deaths(log: &[Event]) -> impl Iterator<Item = Kill> {
                     commands_performed,
                     children_live,
                     downtime: Duration::from_secs(downtime),
+                    power_cut: false,
                 })
             })
     })
@@ -428,9 +429,64 @@ fn a_study_killed_again_and_again_still_comes_to_its_end() {
             commands_performed: true,
             children_live: false,
             downtime: Duration::from_secs(1),
+            power_cut: false,
         };
         log = Sim::new(1, mixed).killed(kill).resume(log).unwrap().log;
     }
     let end = Sim::new(1, mixed).resume(log).unwrap();
     assert_eq!(result(&end), result(&calm));
+}
+
+/// Whatever the disk had not yet been made to keep is gone: the same trials, values and fates come out.
+#[test]
+fn a_power_cut_at_any_moment_changes_nothing() {
+    for (method, rule) in searches() {
+        let spec = study(method, rule, 9);
+        let calm = Sim::new(1, mixed).run(spec.clone()).unwrap();
+        for after_events in 2..=calm.log.len() {
+            for commands_performed in [false, true] {
+                let kill = Kill {
+                    after_events,
+                    commands_performed,
+                    children_live: false,
+                    downtime: Duration::from_secs(600),
+                    power_cut: true,
+                };
+                let cut = Sim::new(1, mixed).killed(kill).run(spec.clone()).unwrap();
+                assert_eq!(result(&cut), result(&calm), "{method:?} {rule:?} {kill:?}");
+            }
+        }
+    }
+}
+
+/// Adopted or lost, with one worker or three: a trial whose process lived on is not started again.
+#[test]
+fn a_trial_that_lives_on_has_one_attempt() {
+    let well = |start: &Start| Script::training(start, METRIC, FULL, |s| 1.0 / s as f64);
+    let spec = study(Method::Random, EarlyTerminate::None, 6);
+    for workers in [1, 3] {
+        let calm = Sim::new(workers, well).run(spec.clone()).unwrap();
+        for kill in deaths(&calm.log).filter(|k| k.children_live && k.commands_performed) {
+            let killed = Sim::new(workers, well)
+                .killed(kill)
+                .run(spec.clone())
+                .unwrap();
+            let whole = killed
+                .history
+                .trials()
+                .iter()
+                .all(|t| t.state == TrialState::Completed);
+            assert!(whole, "{kill:?}");
+            // In a torn log a decision can stand whose command was not performed yet.
+            let again = killed
+                .history
+                .trials()
+                .iter()
+                .filter(|t| t.attempts.len() > 1)
+                .count();
+            assert!(again <= workers as usize, "{kill:?}");
+            assert!(killed.processes <= 6, "nothing was run twice: {kill:?}");
+            assert_eq!(result(&killed), result(&calm), "{kill:?}");
+        }
+    }
 }

@@ -1,29 +1,29 @@
-//! Runs trials on this machine, as child processes in groups of their own.
+//! Runs trials on this machine, in process groups of their own, by way of a warden: see there.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
-use std::fs::File;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::future::Future;
 use std::io;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use hpo_engine::{Input, Inventory};
 use hpo_study::AttemptEnd;
+use hpo_study::protocol::Report;
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-use nix::unistd::{Pid, getpgid};
-use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 
 use super::heard::Heard;
+use super::identity::Identity;
+use super::link::Link;
 use super::orphans;
 use super::reader::{Reader, last_lines};
-use super::warden::Warden;
-use super::{Executor, LeftOver, Submitted};
+use super::records::Exit;
+use super::warden::PATIENCE;
+use super::watched::{End, Found, Watched, find};
+use super::wire::{Order, Spawn, Word};
+use super::{Executor, LeftOver, Submitted, wardens};
 use crate::error::RunError;
 use crate::files::TrialFiles;
 use crate::job::Job;
@@ -33,203 +33,251 @@ use crate::session::{AttemptId, Session};
 const SOON: Duration = Duration::from_millis(10);
 /// … and how late at most.
 const LATE: Duration = Duration::from_millis(50);
-/// How soon an attempt is looked at again whose processes are just dying.
-const VERY_SOON: Duration = Duration::from_millis(1);
-/// For how long processes that were killed may take to go.
-const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The executor for this machine. Owns all child processes of this process while it lives.
+/// The executor for this machine.
 pub(crate) struct Local {
     study_dir: PathBuf,
     session: Session,
     slots: u32,
+    program: OsString,
+    /// Trials outlive this process.
+    keep: bool,
     running: BTreeMap<AttemptId, Running>,
-    warden: Option<Warden>,
-    child_ended: SignalStream,
+    link: Option<Link>,
+    /// How many wardens there were.
+    wardens: u32,
+    /// The wardens of earlier sessions that still mind a trial.
+    earlier: Vec<Identity>,
     pause: Duration,
     closed: bool,
 }
 
 /// An attempt whose end was not given yet.
 struct Running {
-    child: Child,
+    pid: i32,
+    /// `None`: our own warden minds it.
+    watched: Option<Watched>,
     reader: Reader,
     heard: Heard,
-    stderr: (PathBuf, u64),
+    files: TrialFiles,
+    stderr_from: u64,
     announced: bool,
-    /// When it is killed if it has not ended by then.
-    kill_at: Option<Instant>,
-    /// Set once its first process is gone: how it ended, and when that was seen.
-    ended: Option<(ExitStatus, Instant)>,
+    /// How much of what it said is known already, and how much was read again.
+    known: Option<LeftOver>,
+    reread: usize,
+    ended: Option<End>,
 }
 
 impl Running {
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id().cast_signed())
+    /// What it said since the last call, without what an earlier session took in. What nobody took in
+    /// matters: whoever goes on from the checkpoint will not say it again.
+    fn read(&mut self) -> Vec<Report> {
+        let reports = self.reader.read(self.ended.is_some());
+        let Some(known) = self.known else {
+            return reports;
+        };
+        let first = self.reread;
+        self.reread += reports.len();
+        // Two files have no order between them, so counting alone is not enough.
+        let is_new = |(i, report): &(usize, Report)| {
+            first + i >= known.reports || report.step.is_some_and(|s| Some(s) > known.last_step)
+        };
+        let news = reports.into_iter().enumerate().filter(is_new);
+        news.map(|(_, report)| report).collect()
     }
 
-    /// Sees whether the first process has ended; kills what is left of its group if so. The group is killed
-    /// before the process is waited for, since up to then nobody else can get its number.
-    fn look(&mut self, now: Instant) {
-        if self.ended.is_some() {
-            return;
-        }
-        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        match waitid(Id::Pid(self.pid()), flags) {
-            Ok(WaitStatus::StillAlive) => {
-                if self.kill_at.is_some_and(|at| at <= now) {
-                    self.kill_at = None;
-                    signal_group(self.pid(), Signal::SIGKILL);
-                }
-            }
-            Ok(_) | Err(_) => {
-                signal_group(self.pid(), Signal::SIGKILL);
-                // Nobody else waits for our children; should it happen, how it ended is not known.
-                let status = self
-                    .child
-                    .wait()
-                    .unwrap_or_else(|_| ExitStatus::from_raw(1 << 8));
-                self.ended = Some((status, now));
-            }
-        }
-    }
-
-    fn end(&self, status: ExitStatus) -> AttemptEnd {
+    fn end(&self, end: End) -> AttemptEnd {
         let stderr = |wanted: bool| {
             if wanted {
-                last_lines(&self.stderr.0, self.stderr.1)
+                last_lines(&self.files.stderr, self.stderr_from)
             } else {
                 String::new()
             }
         };
-        match (status.code(), status.signal()) {
-            (Some(code), _) => AttemptEnd::Exited {
+        match end {
+            End::Seen(Exit::Code(code)) => AttemptEnd::Exited {
                 code,
                 stderr: stderr(code != 0),
             },
-            (None, Some(signal)) => AttemptEnd::Signaled {
+            End::Seen(Exit::Signal(signal)) => AttemptEnd::Signaled {
                 signal,
                 stderr: stderr(true),
             },
-            (None, None) => AttemptEnd::Lost,
+            End::Lost => AttemptEnd::Lost,
         }
     }
 }
 
 impl Local {
     /// An executor for a session of the study in `study_dir`; `program` is this program, for the
-    /// warden. At most `slots` attempts run at once.
+    /// warden. At most `slots` attempts run at once. With `keep` they outlive this process.
     ///
     /// # Errors
-    /// When the system's signals cannot be had.
+    /// When the directory cannot be written.
     pub(crate) fn start(
         study_dir: &Path,
         session: Session,
         slots: u32,
         program: &OsStr,
+        keep: bool,
     ) -> Result<Self, RunError> {
-        let child_ended = signal(SignalKind::child()).map_err(|source| RunError::System {
-            what: "cannot watch child processes",
-            source,
-        })?;
+        // Should a warden be killed, its trials become children of this process.
         orphans::adopt_descendants(true);
-        let warden = Warden::start(program, &session.of_session())
-            .inspect_err(|error| {
-                tracing::warn!(%error, "no warden: should this process be killed, its trials run on");
-            })
-            .ok();
-        Ok(Self {
+        let mut local = Self {
             study_dir: study_dir.to_owned(),
             session,
             slots,
+            program: program.to_owned(),
+            keep,
             running: BTreeMap::new(),
-            warden,
-            child_ended,
+            link: None,
+            wardens: 0,
+            earlier: Vec::new(),
             pause: SOON,
             closed: false,
-        })
-    }
-
-    /// Waits for and kills what has left its group or outlived its attempt, and gives back the
-    /// attempts that still have such processes. Helpers of a running attempt are left alone.
-    fn sweep(&mut self) -> BTreeSet<AttemptId> {
-        let mut lingering = BTreeSet::new();
-        loop {
-            let mut another_look = false;
-            for pid in orphans::children() {
-                if self.is_own(pid) {
-                    continue;
-                }
-                match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
-                    Ok(WaitStatus::StillAlive) => {}
-                    // Its children are ours now.
-                    Ok(_) => {
-                        another_look = true;
-                        continue;
-                    }
-                    Err(_) => continue,
-                }
-                let Some(id) = self.attempt_of(pid) else {
-                    continue;
-                };
-                if self.running.get(&id).is_none_or(|r| r.ended.is_some()) {
-                    let _ = kill(pid, Signal::SIGKILL);
-                    lingering.insert(id);
-                }
-            }
-            if !another_look {
-                return lingering;
-            }
-        }
-    }
-
-    /// Whether it is a process that was started from here and not waited for yet.
-    fn is_own(&self, pid: Pid) -> bool {
-        let is = |id: u32| pid.as_raw() == id.cast_signed();
-        self.warden.as_ref().is_some_and(|w| is(w.pid()))
-            || self
-                .running
-                .values()
-                .any(|r| r.ended.is_none() && is(r.child.id()))
-    }
-
-    /// The attempt that a process belongs to, by its group or its mark.
-    fn attempt_of(&self, pid: Pid) -> Option<AttemptId> {
-        let group = getpgid(Some(pid)).ok();
-        let by_group = self
-            .running
-            .iter()
-            .find(|(_, r)| Some(r.pid()) == group)
-            .map(|(id, _)| *id);
-        by_group.or_else(|| self.session.attempt(&orphans::mark(pid)?))
-    }
-
-    fn spawn(&self, job: &Job, files: [File; 2]) -> io::Result<Child> {
-        let Some((program, arguments)) = job.argv.split_first() else {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "the command is empty",
-            ));
         };
-        let [stdout, stderr] = files;
-        let mut command = Command::new(program_path(program, &job.directory));
-        command
-            .arg0(program)
-            .args(arguments)
-            .current_dir(&job.directory);
-        for (name, value) in &job.environment {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        command
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(stderr)
-            .process_group(0)
-            .spawn()
+        local.earlier = wardens::earlier(study_dir);
+        // Nobody needs it yet; should it not start, the first trial is told.
+        let _ = local.start_warden();
+        Ok(local)
     }
+
+    fn start_warden(&mut self) -> io::Result<()> {
+        let directory = wardens::directory(&self.study_dir)?;
+        self.wardens += 1;
+        let record = self.session.warden_record(&directory, self.wardens);
+        let session = self.session.of_session();
+        self.link = Some(Link::start(&self.program, &session, self.keep, record)?);
+        Ok(())
+    }
+
+    /// The warden was killed: its trials run on, and are watched from afar.
+    fn lose_warden(&mut self) {
+        if let Some(link) = self.link.take() {
+            tracing::warn!("the warden is gone; its trials run on");
+            link.abandon();
+        }
+        let session = &self.session;
+        for (id, running) in &mut self.running {
+            if running.watched.is_none() && running.ended.is_none() {
+                let process = Identity::of(running.pid);
+                let watched = Watched::new(*id, process, session.word(*id), &running.files);
+                running.watched = Some(watched);
+            }
+        }
+    }
+
+    /// Takes in what the warden has said.
+    fn listen(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        for word in link.words() {
+            let Word::Ended {
+                trial,
+                attempt,
+                exit,
+                lingering,
+            } = word
+            else {
+                continue;
+            };
+            if lingering {
+                tracing::warn!(trial, attempt, "processes of the trial cannot be killed");
+            }
+            let ended = self
+                .running
+                .iter_mut()
+                .find(|(id, _)| (id.trial.0, id.attempt.0) == (trial, attempt));
+            if let Some((_, running)) = ended {
+                running.ended = Some(End::Seen(exit));
+            }
+        }
+        if link.is_gone() {
+            self.lose_warden();
+        }
+    }
+
+    /// Looks after the attempts that no warden of ours minds.
+    fn watch(&mut self, now: Instant) {
+        if self.running.values().all(|r| r.watched.is_none()) {
+            return;
+        }
+        self.earlier.retain(Identity::lives);
+        let minded = !self.earlier.is_empty();
+        for running in self.running.values_mut() {
+            if let Some(watched) = running.watched.as_mut().filter(|_| running.ended.is_none()) {
+                running.ended = watched.look(now, minded);
+            }
+        }
+        self.reap_strays();
+    }
+
+    /// Waits for processes that came to us when a warden died, and have ended since.
+    fn reap_strays(&self) {
+        for pid in orphans::children() {
+            let warden = self
+                .link
+                .as_ref()
+                .is_some_and(|l| l.pid().cast_signed() == pid.as_raw());
+            let first = self.running.values().any(|r| r.pid == pid.as_raw());
+            if !warden && !first {
+                let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+            }
+        }
+    }
+
+    fn order(&self, job: &Job) -> Spawn {
+        let directory = job.directory.clone();
+        let program = job.argv.first().map(|p| program_path(p, &directory));
+        let environment = job.environment.iter();
+        Spawn {
+            id: job.id,
+            word: self.session.word(job.id),
+            stdout: job.files.stdout.clone(),
+            stderr: job.files.stderr.clone(),
+            process_record: job.files.process_record(job.id.attempt),
+            exit_record: job.files.exit_record(job.id.attempt),
+            program: program.unwrap_or_default(),
+            argv: job.argv.clone(),
+            environment: environment
+                .map(|(name, value)| ((*name).into(), value.clone()))
+                .collect(),
+            directory,
+        }
+    }
+
+    /// Has the warden start a process. One that is killed over it may have started it or not, so
+    /// that is looked up before another one is asked.
+    fn spawn(&mut self, job: &Job) -> Result<Started, String> {
+        const TRIES: u32 = 3;
+        for _ in 0..TRIES {
+            if self.link.is_none() {
+                self.start_warden()
+                    .map_err(|error| format!("the warden cannot be started: {error}"))?;
+            }
+            let order = self.order(job);
+            let word = self.link.as_mut().and_then(|link| link.spawn(order));
+            if let Some(word) = word {
+                return Ok(Started::Told(word));
+            }
+            self.lose_warden();
+            // What it was starting gets its mark only when it has become another program.
+            std::thread::sleep(Duration::from_millis(50));
+            let marked = orphans::marks(&self.session.word(job.id));
+            match find(&self.session, job.id, &job.files, &marked) {
+                Found::Running(watched) => return Ok(Started::Found(watched)),
+                Found::Ended(End::Seen(exit)) => return Ok(Started::Over(exit)),
+                Found::Ended(End::Lost) => {}
+            }
+        }
+        Err("the warden is killed again and again".to_owned())
+    }
+}
+
+/// What became of a process that was ordered.
+enum Started {
+    Told(Word),
+    Found(Watched),
+    Over(Exit),
 }
 
 impl Executor for Local {
@@ -237,61 +285,99 @@ impl Executor for Local {
         Inventory::slots(self.slots)
     }
 
+    fn resize(&mut self, slots: u32) {
+        self.slots = slots;
+    }
+
     fn submit(&mut self, job: &Job) -> Result<Submitted, RunError> {
         let offsets = job.files.begin(job.id.attempt, job.resumed)?;
-        let open = |path: &Path| {
-            File::options()
-                .append(true)
-                .create(true)
-                .open(path)
-                .map_err(RunError::io(path))
-        };
-        let files = [open(&job.files.stdout)?, open(&job.files.stderr)?];
-        let child = match self.spawn(job, files) {
-            Ok(child) => child,
-            Err(error) if is_passing(&error) => {
+        let (pid, watched, ended) = match self.spawn(job) {
+            Ok(Started::Told(Word::Started { pid, .. })) => (pid, None, None),
+            Ok(Started::Found(watched)) => (watched.pid(), Some(watched), None),
+            Ok(Started::Over(exit)) => (0, None, Some(End::Seen(exit))),
+            Ok(Started::Told(Word::NoFile { path, error, .. })) => {
+                return Err(RunError::Io {
+                    path,
+                    source: io::Error::from_raw_os_error(error),
+                });
+            }
+            Ok(Started::Told(Word::NotStarted { error, .. })) => {
+                let error = io::Error::from_raw_os_error(error);
+                return Ok(if is_passing(&error) {
+                    Submitted::Later {
+                        error: error.to_string(),
+                    }
+                } else {
+                    Submitted::Refused {
+                        error: refusal(job, &error),
+                    }
+                });
+            }
+            Ok(Started::Told(_)) => {
                 return Ok(Submitted::Later {
-                    error: error.to_string(),
+                    error: "the warden is not understood".to_owned(),
                 });
             }
-            Err(error) => {
-                return Ok(Submitted::Refused {
-                    error: refusal(job, &error),
-                });
-            }
+            Err(error) => return Ok(Submitted::Later { error }),
         };
         let running = Running {
-            child,
+            pid,
+            watched,
             reader: Reader::new(job.id, &job.files, offsets),
             heard: Heard::new(&job.files),
-            stderr: (job.files.stderr.clone(), offsets.stderr),
+            files: job.files.clone(),
+            stderr_from: offsets.stderr,
             announced: false,
-            kill_at: None,
-            ended: None,
+            known: None,
+            reread: 0,
+            ended,
         };
         self.running.insert(job.id, running);
         Ok(Submitted::Accepted)
     }
 
     fn recover(&mut self, left: &[LeftOver]) -> Vec<Input> {
-        let survivors = orphans::kill_marked(&self.session.of_study(), PATIENCE);
-        if survivors > 0 {
-            tracing::warn!(
-                survivors,
-                "processes of an earlier session cannot be killed"
-            );
+        let marked = orphans::marks(&self.session.of_study());
+        for left in left {
+            let files = TrialFiles::new(&self.study_dir, left.id.trial);
+            let (watched, ended) = match find(&self.session, left.id, &files, &marked) {
+                Found::Running(watched) if self.keep => (Some(watched), None),
+                Found::Running(_) => (None, Some(End::Lost)),
+                Found::Ended(end) => (None, Some(end)),
+            };
+            let offsets = files.offsets(left.id.attempt);
+            let running = Running {
+                pid: watched.as_ref().map_or(0, Watched::pid),
+                reader: Reader::new(left.id, &files, offsets),
+                heard: Heard::new(&files),
+                known: Some(*left),
+                reread: 0,
+                // Nothing to announce of a process that is no more.
+                announced: watched.is_none(),
+                watched,
+                stderr_from: offsets.stderr,
+                files,
+                ended,
+            };
+            self.running.insert(left.id, running);
         }
-        left.iter()
-            .flat_map(|attempt| self.last_words(attempt))
-            .collect()
+        self.end_strays();
+        self.poll()
     }
 
-    fn cancel(&mut self, id: AttemptId, grace: Duration) {
+    fn cancel(&mut self, id: AttemptId, term: Duration, grace: Duration) {
         let Some(running) = self.running.get_mut(&id).filter(|r| r.ended.is_none()) else {
             return;
         };
-        signal_group(running.pid(), Signal::SIGTERM);
-        running.kill_at = Some(Instant::now() + grace);
+        match (&mut running.watched, &mut self.link) {
+            (Some(watched), _) => watched.stop(Instant::now(), term, grace),
+            (None, Some(link)) => {
+                let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+                let (term, kill) = (millis(term), millis(grace));
+                link.send(&Order::Stop { id, term, kill });
+            }
+            (None, None) => {}
+        }
     }
 
     fn has(&self, id: AttemptId) -> bool {
@@ -299,46 +385,23 @@ impl Executor for Local {
     }
 
     fn poll(&mut self) -> Vec<Input> {
+        self.listen();
         let now = Instant::now();
-        if self.warden.as_mut().is_some_and(Warden::is_gone) {
-            tracing::warn!("the warden is gone: should this process be killed, its trials run on");
-            self.warden = None;
-        }
-        for running in self.running.values_mut() {
-            running.look(now);
-        }
-        let any_ended = self.running.values().any(|r| r.ended.is_some());
-        let lingering = if any_ended {
-            self.sweep()
-        } else {
-            BTreeSet::new()
-        };
+        self.watch(now);
         let mut inputs = Vec::new();
         let mut over = Vec::new();
         let mut heard = false;
         for (&id, running) in &mut self.running {
             let AttemptId { trial, attempt } = id;
             if !std::mem::replace(&mut running.announced, true) {
+                let pid = running.pid.cast_unsigned();
                 inputs.push(Input::Started {
                     trial,
                     attempt,
-                    pid: running.child.id(),
+                    pid,
                 });
             }
-            let end = running.ended.filter(|(_, seen)| {
-                let late = now.duration_since(*seen) > PATIENCE;
-                if late && lingering.contains(&id) {
-                    tracing::warn!(
-                        trial = trial.0,
-                        attempt = attempt.0,
-                        "processes of the trial cannot be killed"
-                    );
-                }
-                late || !lingering.contains(&id)
-            });
-            let reports = running.reader.read(end.is_some());
-            // What it wrote at its very end may be much; the rest comes with the next look.
-            let end = end.filter(|_| running.reader.is_drained());
+            let reports = running.read();
             heard |= !reports.is_empty();
             if reports.is_empty() && running.heard.anything(now) {
                 inputs.push(Input::Heard { trial, attempt });
@@ -348,11 +411,13 @@ impl Executor for Local {
                 attempt,
                 report,
             }));
-            if let Some((status, _)) = end {
+            // What it wrote at its very end may be much; the rest comes with the next look.
+            if let Some(end) = running.ended.filter(|_| running.reader.is_drained()) {
+                let end = running.end(end);
                 inputs.push(Input::Ended {
                     trial,
                     attempt,
-                    end: running.end(status),
+                    end,
                 });
                 over.push(id);
             }
@@ -360,10 +425,7 @@ impl Executor for Local {
         for id in over {
             self.running.remove(&id);
         }
-        let dying = self.running.values().any(|r| r.ended.is_some());
-        self.pause = if dying {
-            VERY_SOON
-        } else if heard {
+        self.pause = if heard {
             SOON
         } else {
             (self.pause.max(SOON) * 2).min(LATE)
@@ -373,13 +435,21 @@ impl Executor for Local {
 
     fn changed(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
         let now = Instant::now();
-        let kills = self.running.values().filter_map(|r| r.kill_at);
-        let until_kill = kills.map(|at| at.saturating_duration_since(now)).min();
-        let pause = until_kill.map_or(self.pause, |left| left.min(self.pause));
+        let watched = self.running.values().filter_map(|r| r.watched.as_ref());
+        let moments = watched.filter_map(Watched::next_moment);
+        let until_signal = moments.map(|at| at.saturating_duration_since(now)).min();
+        let pause = until_signal.map_or(self.pause, |left| left.min(self.pause));
         let idle = self.running.is_empty();
+        let link = self.link.as_ref();
         Box::pin(async move {
+            let heard = async {
+                match link {
+                    Some(link) => link.heard().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                _ = self.child_ended.recv() => {}
+                () = heard => {}
                 () = tokio::time::sleep(pause), if !idle => {}
             }
         })
@@ -389,79 +459,43 @@ impl Executor for Local {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
-        for running in self.running.values() {
-            signal_group(running.pid(), Signal::SIGKILL);
+        if let Some(link) = self.link.take() {
+            link.close();
+        }
+        for watched in self.running.values().filter_map(|r| r.watched.as_ref()) {
+            watched.end();
         }
         self.running.clear();
-        let start = Instant::now();
-        while self.end_all_children() && start.elapsed() < PATIENCE {
-            std::thread::sleep(VERY_SOON);
-        }
-        orphans::kill_marked(&self.session.of_session(), PATIENCE);
-        if let Some(warden) = self.warden.take() {
-            warden.dismiss();
-        }
+        orphans::kill_marked(&self.session.of_study(), PATIENCE);
+        self.reap_strays();
         orphans::adopt_descendants(false);
     }
 }
 
 impl Local {
-    /// Kills every child but the warden, marked or not; says whether any was there.
-    fn end_all_children(&self) -> bool {
-        let mut any = false;
-        for pid in orphans::children() {
-            if !self.is_own(pid) {
-                any = true;
-                let _ = kill(pid, Signal::SIGKILL);
-                let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
-            }
-        }
-        any
-    }
-
-    /// What an attempt of a dead session said that nobody took in, and that it is lost. It matters: the
-    /// attempt that goes on from its checkpoint will not say it again.
-    fn last_words(&self, left: &LeftOver) -> Vec<Input> {
-        let AttemptId { trial, attempt } = left.id;
-        let files = TrialFiles::new(&self.study_dir, trial);
-        let mut reader = Reader::new(left.id, &files, files.offsets(attempt));
-        let mut said = reader.read(true);
-        while !reader.is_drained() {
-            said.extend(reader.read(true));
-        }
-        let is_new = |(i, report): &(usize, hpo_study::protocol::Report)| match report.step {
-            Some(step) => left.last_step.is_none_or(|last| step > last),
-            None => *i >= left.reports,
-        };
-        let news = said.into_iter().enumerate().filter(is_new);
-        let mut inputs: Vec<Input> = news
-            .map(|(_, report)| Input::Reported {
-                trial,
-                attempt,
-                report,
-            })
+    /// Kills what is left of this study but for the attempts that run.
+    fn end_strays(&self) {
+        let known: Vec<&str> = self
+            .running
+            .values()
+            .filter_map(|r| r.watched.as_ref())
+            .map(Watched::word)
             .collect();
-        inputs.push(Input::Ended {
-            trial,
-            attempt,
-            end: AttemptEnd::Lost,
-        });
-        inputs
+        let study = self.session.of_study();
+        let stray = |word: &str| word.starts_with(&study) && !known.contains(&word);
+        let survivors = orphans::kill_all(stray, PATIENCE);
+        if survivors > 0 {
+            tracing::warn!(
+                survivors,
+                "processes of an earlier session cannot be killed"
+            );
+        }
     }
 }
 
 impl Drop for Local {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-fn signal_group(leader: Pid, signal: Signal) {
-    match killpg(leader, signal) {
-        Ok(()) | Err(Errno::ESRCH) => {}
-        Err(error) => {
-            tracing::warn!(group = leader.as_raw(), %signal, %error, "cannot send a signal")
-        }
     }
 }
 

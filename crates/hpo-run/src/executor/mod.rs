@@ -1,10 +1,16 @@
 //! Where trials' processes run.
 
 pub(crate) mod heard;
+mod identity;
+mod link;
 pub(crate) mod local;
 pub(crate) mod orphans;
 pub(crate) mod reader;
+mod records;
 pub(crate) mod warden;
+mod wardens;
+mod watched;
+mod wire;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -24,19 +30,23 @@ pub(crate) trait Executor {
     /// What can be used at present.
     fn inventory(&self) -> Inventory;
 
+    /// From now on this many attempts may run at once; those that run already go on.
+    fn resize(&mut self, slots: u32);
+
     /// Starts an attempt's process. It is announced by a later [`Executor::poll`].
     ///
     /// # Errors
     /// When the trouble is not the job's: a directory cannot be written.
     fn submit(&mut self, job: &Job) -> Result<Submitted, RunError>;
 
-    /// Asks after attempts that an earlier session left without an end. What still lives is ended, since no
-    /// process is adopted yet; what they reported and nobody took in comes with the answers.
+    /// Asks after attempts that an earlier session left without an end. What still lives is adopted, or ended
+    /// if the study wants that; what they reported and nobody took in comes with the answers, and
+    /// so does the end of those that came to it in between. All else of the study is ended.
     fn recover(&mut self, left: &[LeftOver]) -> Vec<Input>;
 
-    /// Asks an attempt to end, and makes it end after `grace`. Of an attempt that is not there
-    /// nothing is heard.
-    fn cancel(&mut self, id: AttemptId, grace: Duration);
+    /// Asks an attempt to end after `term`, and makes it end after `grace`. Of an attempt that is not
+    /// there nothing is heard.
+    fn cancel(&mut self, id: AttemptId, term: Duration, grace: Duration);
 
     /// Whether an attempt was accepted and its end not given yet.
     fn has(&self, id: AttemptId) -> bool;

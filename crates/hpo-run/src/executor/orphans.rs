@@ -70,22 +70,46 @@ pub(crate) fn mark(pid: Pid) -> Option<String> {
     String::from_utf8(value.to_vec()).ok()
 }
 
-/// The processes, other than this one, whose mark begins with `prefix`.
-pub(crate) fn marked(prefix: &str) -> Vec<Pid> {
+/// All processes, other than this one, with a mark that begins with `prefix`, and their marks.
+pub(crate) fn marks(prefix: &str) -> Vec<(i32, String)> {
     let me = Pid::this();
-    processes()
-        .filter(|pid| *pid != me && mark(*pid).is_some_and(|word| word.starts_with(prefix)))
+    let others = processes().filter(|pid| *pid != me);
+    let marked = others.filter_map(|pid| Some((pid.as_raw(), mark(pid)?)));
+    marked
+        .filter(|(_, word)| word.starts_with(prefix))
         .collect()
+}
+
+/// Whether a process leads its group but no session, as the first one of an attempt does; a helper
+/// that left the group mostly leads a session of its own.
+pub(crate) fn leads_group(pid: i32) -> bool {
+    let process = Some(Pid::from_raw(pid));
+    nix::unistd::getpgid(process).is_ok_and(|group| group.as_raw() == pid)
+        && nix::unistd::getsid(process).is_ok_and(|session| session.as_raw() != pid)
 }
 
 /// Kills every process whose mark begins with `prefix`, until two looks in a row find none: a
 /// process may be starting another one just now. Gives back how many are left after `patience`.
 pub(crate) fn kill_marked(prefix: &str, patience: Duration) -> usize {
+    kill_all(|word| word.starts_with(prefix), patience)
+}
+
+/// As [`kill_marked`], of the processes with this very mark.
+pub(crate) fn kill_marked_exactly(word: &str, patience: Duration) -> usize {
+    kill_all(|other| other == word, patience)
+}
+
+/// As [`kill_marked`], of the processes whose mark is wanted.
+pub(crate) fn kill_all(wanted: impl Fn(&str) -> bool, patience: Duration) -> usize {
     const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
     let start = Instant::now();
     let mut clean = 0;
     loop {
-        let found = marked(prefix);
+        let found: Vec<Pid> = marks("")
+            .into_iter()
+            .filter(|(_, word)| wanted(word))
+            .map(|(pid, _)| Pid::from_raw(pid))
+            .collect();
         for pid in &found {
             // It may have ended meanwhile; then there is nothing to do.
             let _ = kill(*pid, Signal::SIGKILL);

@@ -227,6 +227,8 @@ pub(super) fn spec(
             ..Failure::default()
         },
         stop_grace: Duration::ZERO,
+        on_crash: hpo_study::OnCrash::Adopt,
+        notify: hpo_study::Notify::default(),
         storage: hpo_study::Storage::default(),
     }
 }

@@ -34,6 +34,8 @@ fn spec() -> StudySpec {
             ..Failure::default()
         },
         stop_grace: Duration::from_secs(1),
+        on_crash: hpo_study::OnCrash::Adopt,
+        notify: hpo_study::Notify::default(),
         storage: hpo_study::Storage::default(),
     }
 }

@@ -22,7 +22,6 @@ pub(crate) static STUDY: Table = Table {
             "executor",
             "other executors than this machine are not in this version",
         ),
-        ("notify", "notifications are not in this version"),
         (
             "metrics",
             "reading metrics by regex is not in this version: report JSON lines",
@@ -134,9 +133,27 @@ const STUDY_KEYS: &[KeyFacts] = &[
         Shape::Duration,
         "time a trial has to end after SIGTERM; 10s if absent",
     ),
+    key(
+        "on_crash",
+        Shape::Word(ON_CRASH),
+        "what becomes of running trials when `hpo` itself is killed; adopt if absent",
+    ),
+    key(
+        "notify",
+        Shape::Table(&super::notify::NOTIFY),
+        "who is told when the study is done, has failed, or found something better",
+    ),
 ];
 
 static TEXT_OR_NUMBER: Shape = Shape::Either("a text or a number", &[Shape::Text, NUMBER]);
+
+const ON_CRASH: &[Word] = &[
+    word(
+        "adopt",
+        "they run on, and the next `hpo run` goes on with them",
+    ),
+    word("kill", "they are killed with it"),
+];
 
 const METHODS: &[Word] = &[
     word("grid", "every combination, in order"),

@@ -9,6 +9,7 @@ mod divergence;
 mod domain;
 mod keys;
 mod memory;
+mod notify;
 mod parameters;
 mod problem;
 mod recipe;
@@ -21,7 +22,7 @@ mod yaml;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::spec::{Goal, Method, Metric, StudySpec};
+use crate::spec::{Goal, Method, Metric, OnCrash, StudySpec};
 use problem::Problems;
 use yaml::Node;
 
@@ -242,6 +243,11 @@ fn read_study(
             .get("stop_grace")
             .and_then(|node| shape::duration(node).ok())
             .unwrap_or(Duration::from_secs(10)),
+        on_crash: match root.get("on_crash").and_then(Node::text) {
+            Some("kill") => OnCrash::Kill,
+            _ => OnCrash::Adopt,
+        },
+        notify: notify::read(root, problems),
     })
 }
 

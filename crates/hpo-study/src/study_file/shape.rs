@@ -495,7 +495,6 @@ pub(crate) fn amount(node: &Node) -> Result<u64, String> {
 
 /// A length of time: seconds, or words as [`jiff::SignedDuration`] reads them.
 pub(crate) fn duration(node: &Node) -> Result<std::time::Duration, String> {
-    const LONGEST: f64 = 10.0 * 365.0 * 86_400.0;
     let seconds = match node.text() {
         None => node
             .number()
@@ -510,6 +509,12 @@ pub(crate) fn duration(node: &Node) -> Result<std::time::Duration, String> {
             .map_err(|_| format!("`{text}` is no length of time"))?
             .as_secs_f64(),
     };
+    length_of_time(seconds)
+}
+
+/// A length of time in seconds that is no mistake.
+pub(crate) fn length_of_time(seconds: f64) -> Result<std::time::Duration, String> {
+    const LONGEST: f64 = 10.0 * 365.0 * 86_400.0;
     if (0.0..=LONGEST).contains(&seconds) {
         Ok(std::time::Duration::from_secs_f64(seconds))
     } else if seconds < 0.0 {

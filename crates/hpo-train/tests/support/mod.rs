@@ -65,6 +65,7 @@ pub(crate) fn job(spec: TrainerSpec, config: Config, epochs: u64) -> TrainJob {
         resume_from: None,
         resume_epoch: None,
         keep_checkpoints: 0,
+        control_file: None,
     }
 }
 

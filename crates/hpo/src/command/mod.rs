@@ -2,6 +2,7 @@
 
 mod best;
 mod check;
+mod control;
 mod divergence;
 mod gpus;
 mod init;
@@ -33,6 +34,12 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Best(best) => best::perform(best),
         Command::Report(report) => report::perform(report),
         Command::Divergence(divergence) => divergence::perform(divergence),
+        Command::Pause(pause) => control::pause(&pause.whose),
+        Command::Resume(resume) => control::resume(&resume.whose),
+        Command::Stop(stop) => control::stop(&stop.whose),
+        Command::Cancel(cancel) => control::cancel(&cancel.whose),
+        Command::Set(set) => control::set(set),
+        Command::Enqueue(enqueue) => control::enqueue(enqueue),
         Command::Gpus(gpus) => gpus::perform(gpus),
         Command::Init(init) => init::perform(init),
         Command::Schema(_) => schema::perform(),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use hpo_report::number::short;
 use hpo_report::status::{counts, eta, finished};
 use hpo_report::trials::{detail, duration, key_configuration};
+use hpo_study::control::Request;
 use hpo_study::{
     AttemptEnd, Event, EventKind, FailReason, Finding, History, StopIntent, StopReason, Timestamp,
     Trial, TrialId, TrialState, Verdict, causes,
@@ -28,6 +29,26 @@ pub(crate) enum Tone {
 pub(crate) struct Line {
     pub(crate) tone: Tone,
     pub(crate) text: String,
+}
+
+/// What a user asked for from another terminal. What ends something is told when that is done.
+fn asked(request: &Request) -> Option<Line> {
+    let text = match request {
+        Request::Pause => "paused: no new trials are started until `hpo resume`".to_owned(),
+        Request::Resume => "going on".to_owned(),
+        Request::PauseTrial { trial } => {
+            format!("trial {trial} is to wait until `hpo resume {trial}`")
+        }
+        Request::ResumeTrial { trial } => format!("trial {trial} may go on"),
+        Request::Set { trial, values } => format!("trial {trial} goes on with {values}"),
+        Request::Enqueue { config } => format!("to be tried next: {config}"),
+        Request::Limits { limits } => format!("from now on: {}", limits.words()),
+        Request::Stop
+        | Request::Cancel
+        | Request::StopTrial { .. }
+        | Request::CancelTrial { .. } => return None,
+    };
+    Some(plain(text))
 }
 
 /// Tells a study's events; remembers what it has told.
@@ -106,6 +127,7 @@ impl Story {
                 tone: Tone::Mild,
                 text: format!("trial {trial} is put back to make room: {evidence}"),
             }),
+            EventKind::UserRequest { request, .. } => asked(request),
             EventKind::ClockMoved { from } => Some(plain(format!(
                 "the machine slept, or its clock was set: {} are not counted",
                 hpo_report::number::time(event.at.since(*from))
@@ -312,6 +334,8 @@ pub(crate) mod tests {
                 ..Failure::default()
             },
             stop_grace: Duration::from_secs(1),
+            on_crash: hpo_study::OnCrash::Adopt,
+            notify: hpo_study::Notify::default(),
             storage: hpo_study::Storage::default(),
         }
     }

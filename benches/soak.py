@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""Kills `hpo run`, its trials, and both, at random moments, again and again, and compares the end with a study that was left alone.
+
+usage: soak.py [--hpo target/release/hpo] [--rounds 200] [--seed 1]
+
+A round is one `hpo run` of a study that is killed before its end, or runs to it. Several studies follow each other until there were
+enough rounds. What is checked, after every round and in the end:
+
+- no trial that was over has changed, and none is missing;
+- no attempt had two processes, and no trial two at once (each process notes when it begins and ends);
+- the completed trials and their values are those of the undisturbed run;
+- no process is left when a study is done.
+
+Exit code 0 when all of it holds. The last line is JSON with the figures.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TRIAL = """
+for argument in "$@"; do case $argument in --x=*) x=${argument#--x=} ;; esac; done
+echo "$HPO_TRIAL $HPO_ATTEMPT $$" >> starts
+exec 9>"lock.$HPO_TRIAL"
+if ! flock -n 9; then echo "$HPO_TRIAL $HPO_ATTEMPT" >> doubled; fi
+sleep 1000 9>&- &
+for step in 1 2 3 4; do
+  sleep 0.04 9>&-
+  echo "[hpo] {\\"step\\": $step, \\"loss\\": $x}"
+done
+kill $!
+"""
+
+STUDY = """
+name: soak
+command: [sh, trial.sh, "${args}"]
+method: random
+seed: 5
+metric: {name: loss}
+run_cap: %d
+cpu: {max_parallel: 2}
+stop_grace: 1s
+failure: {crash_retries: 1000}
+parameters: {x: {min: 0.0, max: 1.0}}
+"""
+
+
+def run(hpo, directory, *arguments):
+    return subprocess.run([hpo, *arguments], cwd=directory, capture_output=True, text=True, timeout=300)
+
+
+def trials(hpo, directory):
+    answer = run(hpo, directory, "trials", "-f", "json")
+    return json.loads(answer.stdout) if answer.returncode == 0 else []
+
+
+def marked(directory):
+    """Process ids of everything that was started for a study in this directory."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            state = (process / "stat").read_text().rsplit(")", 1)[1].split()[0]
+            told = str(directory).encode() in (process / "environ").read_bytes()
+            there = os.readlink(process / "cwd").startswith(str(directory))
+            name = (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if state not in "ZX" and (told or there):
+            found.append((int(process.name), name))
+    return found
+
+
+def kill(pids):
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def begin(directory, count):
+    (directory / "trial.sh").write_text(TRIAL)
+    (directory / "study.yaml").write_text(STUDY % count)
+
+
+def outcome(found):
+    return [(t["trial"], t["state"], t["value"], t["steps"], t["params"]) for t in found]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--hpo", default="target/release/hpo")
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--trials", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    hpo = str(Path(options.hpo).resolve())
+    dice = random.Random(options.seed)
+    with tempfile.TemporaryDirectory() as place:
+        calm = Path(place)
+        begin(calm, options.trials)
+        assert run(hpo, calm, "run", "study.yaml").returncode == 0
+        expected = outcome(trials(hpo, calm))
+        assert all(t[1] == "completed" for t in expected), expected
+    figures = {"rounds": 0, "studies": 0, "killed": {"hpo": 0, "trial": 0, "warden": 0, "all": 0}, "attempts": 0, "trials": 0}
+    while figures["rounds"] < options.rounds:
+        with tempfile.TemporaryDirectory() as place:
+            directory = Path(place)
+            begin(directory, options.trials)
+            torment(hpo, directory, dice, options, figures)
+            found = trials(hpo, directory)
+            assert outcome(found) == expected, "the study came to another end: %s" % found
+            assert not (directory / "doubled").exists(), (directory / "doubled").read_text()
+            starts = [tuple(line.split()[:2]) for line in (directory / "starts").read_text().splitlines()]
+            assert len(starts) == len(set(starts)), "an attempt was started twice: %s" % starts
+            deadline = time.monotonic() + 60
+            while marked(directory):
+                assert time.monotonic() < deadline, "left running: %s" % marked(directory)
+                time.sleep(0.05)
+            figures["studies"] += 1
+            figures["trials"] += len(found)
+            figures["attempts"] += len(starts)
+    print(json.dumps(figures))
+
+
+def torment(hpo, directory, dice, options, figures):
+    over = {}
+    while True:
+        process = subprocess.Popen(
+            [hpo, "run", "study.yaml"], cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        figures["rounds"] += 1
+        whom = dice.choice(["hpo", "hpo", "trial", "warden", "all"])
+        try:
+            process.wait(dice.uniform(0.0, 0.8))
+        except subprocess.TimeoutExpired:
+            there = marked(directory)
+            shells = [pid for pid, name in there if name.startswith(b"sh\0")]
+            wardens = [pid for pid, name in there if b"\0warden\0" in name]
+            targets = {"hpo": [process.pid], "trial": shells[:1], "warden": wardens, "all": [pid for pid, _ in there]}[whom]
+            kill(targets)
+            figures["killed"][whom] += 1
+            if process.pid not in targets:
+                try:
+                    process.wait(dice.uniform(0.0, 0.5))
+                except subprocess.TimeoutExpired:
+                    kill([process.pid])
+        code = process.wait()
+        assert code in (0, -9), code
+        for trial in trials(hpo, directory):
+            key = trial["trial"]
+            if key in over:
+                assert over[key] == trial, "a trial that was over has changed: %s, %s" % (over[key], trial)
+            elif trial["state"] in ("completed", "stopped", "failed"):
+                over[key] = trial
+        if code == 0:
+            return
+
+
+if __name__ == "__main__":
+    sys.exit(main())

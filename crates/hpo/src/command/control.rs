@@ -1,0 +1,124 @@
+//! `hpo pause`, `resume`, `stop`, `cancel`, `set` and `enqueue`: what is asked of a study from another
+//! terminal.
+
+use hpo_study::control::{self, Answer, Limits, Request};
+use hpo_study::{Config, TrialId};
+
+use crate::cli::{EnqueueArguments, NamedStudyArguments, SetArguments, TextFormat, WhoseArguments};
+use crate::failure::{Exit, Failure};
+use crate::output::words;
+use crate::{output, study_dir};
+
+pub(super) fn pause(arguments: &WhoseArguments) -> Result<Exit, Failure> {
+    let of = |trial| Request::PauseTrial { trial };
+    ask_of(arguments, Request::Pause, of)
+}
+
+pub(super) fn resume(arguments: &WhoseArguments) -> Result<Exit, Failure> {
+    let of = |trial| Request::ResumeTrial { trial };
+    ask_of(arguments, Request::Resume, of)
+}
+
+pub(super) fn stop(arguments: &WhoseArguments) -> Result<Exit, Failure> {
+    let of = |trial| Request::StopTrial { trial };
+    ask_of(arguments, Request::Stop, of)
+}
+
+pub(super) fn cancel(arguments: &WhoseArguments) -> Result<Exit, Failure> {
+    let of = |trial| Request::CancelTrial { trial };
+    ask_of(arguments, Request::Cancel, of)
+}
+
+fn ask_of(
+    arguments: &WhoseArguments,
+    of_study: Request,
+    of_trial: impl Fn(TrialId) -> Request,
+) -> Result<Exit, Failure> {
+    let request = match arguments.trial {
+        Some(trial) => of_trial(TrialId(trial)),
+        None => of_study,
+    };
+    ask(&arguments.study, &request)
+}
+
+pub(super) fn set(arguments: &SetArguments) -> Result<Exit, Failure> {
+    let limits = Limits {
+        max_parallel: arguments.max_parallel,
+        time_cap: arguments.time_cap,
+        run_cap: arguments.run_cap,
+    };
+    let (trials, values): (Vec<_>, Vec<_>) =
+        arguments.what.iter().partition(|word| !word.contains('='));
+    let usage = "hpo set 7 lr=1e-4, or hpo set --max-parallel 8";
+    let request = match trials.as_slice() {
+        [] if values.is_empty() && !limits.is_empty() => Request::Limits { limits },
+        [trial] if !values.is_empty() && limits.is_empty() => {
+            let trial = trial.parse().map_err(|_| {
+                Failure::usage(format!("`{trial}` is no trial's number")).hint(usage)
+            })?;
+            let trial = TrialId(trial);
+            let values = assignments(values.into_iter())?;
+            Request::Set { trial, values }
+        }
+        [_] if limits.is_empty() => {
+            return Err(Failure::usage("which values should it have?").hint(usage));
+        }
+        [] if !values.is_empty() => {
+            return Err(Failure::usage("which trial should have these values?").hint(usage));
+        }
+        _ => {
+            let message = "give one trial with values, or limits of the study, not both";
+            return Err(Failure::usage(message).hint(usage));
+        }
+    };
+    ask(&arguments.study, &request)
+}
+
+pub(super) fn enqueue(arguments: &EnqueueArguments) -> Result<Exit, Failure> {
+    let config = assignments(arguments.values.iter())?;
+    ask(&arguments.study, &Request::Enqueue { config })
+}
+
+fn assignments<'a>(words: impl Iterator<Item = &'a String>) -> Result<Config, Failure> {
+    let mut config = Config::new();
+    for word in words {
+        let pair = word.split_once('=').filter(|(name, _)| !name.is_empty());
+        let (name, value) = pair.ok_or_else(|| {
+            Failure::usage(format!("`{word}` is not NAME=VALUE")).hint("for example lr=3e-4")
+        })?;
+        let name = name.trim_start_matches('-');
+        if config.set(name, control::value(value)).is_some() {
+            return Err(Failure::usage(format!("`{name}` stands twice")));
+        }
+    }
+    Ok(config)
+}
+
+fn ask(study: &NamedStudyArguments, request: &Request) -> Result<Exit, Failure> {
+    let directory = study_dir::directory(
+        study.named.as_ref(),
+        &study.dir,
+        study.format == TextFormat::Text,
+    )?;
+    let answer = hpo_run::ask(&directory, request).map_err(Failure::trouble)?;
+    if study.format == TextFormat::Json {
+        output::json(&answer)?;
+        return Ok(match answer {
+            Answer::Done { .. } => Exit::Done,
+            Answer::Refused { .. } => Exit::Usage,
+        });
+    }
+    match answer {
+        Answer::Done { words } => {
+            words!("{}: {words}", study_dir::short_name(&directory));
+            Ok(Exit::Done)
+        }
+        Answer::Refused { why, hint } => {
+            let failure = Failure::usage(why);
+            Err(match hint {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            })
+        }
+    }
+}
