@@ -54,7 +54,7 @@ impl Desk {
         let directory = make_directory(study_dir)?;
         let desk = Self { directory };
         for name in desk.names(&["ask", "taken", "answer", "new"]) {
-            for kind in ["ask", "taken", "answer", "new"] {
+            for kind in ["answer", "new", "ask", "taken"] {
                 let path = desk.path(&name, kind);
                 let asked = kind == "ask" || kind == "taken";
                 if fs::remove_file(path).is_ok() && asked {

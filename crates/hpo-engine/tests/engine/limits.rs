@@ -83,7 +83,7 @@ fn a_new_session_gives_everybody_the_whole_time_again() {
     driver.step([started(0, 1)]);
     after(&mut driver, 3600);
     driver.session();
-    assert!(driver.step([started(0, 1)]).is_empty(), "adopted");
+    driver.step([started(0, 1)]); // Adopted.
     after(&mut driver, 59);
     assert!(driver.step([Input::Tick]).is_empty());
     after(&mut driver, 1);
