@@ -777,9 +777,11 @@ fn a_new_session_waits_for_word_of_the_attempts_left_over() {
     );
     assert_eq!(driver.launches(), [1], "no place is free");
     let events = driver.step([started(0, 1), ended(1, 1, AttemptEnd::Lost)]);
+    // An adoption is written down, too.
     assert_eq!(
         events,
         [
+            "attempt_started 0/1",
             "attempt_ended 1/1",
             "trial_requeued 1",
             "attempt_launching 1/2"
