@@ -8,6 +8,7 @@
 pub mod comparison;
 pub mod expand;
 pub mod export;
+pub mod forecast;
 pub mod gpus;
 pub mod html;
 pub mod importance;

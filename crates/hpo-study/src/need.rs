@@ -2,8 +2,10 @@
 //! state. What only a measurement can tell (activations, workspace, the framework) is learned elsewhere.
 
 use hpo_recipe::{Config, OptimizerKind, OptimizerSetting, Value};
+use serde::Serialize;
 
-use crate::memory::MIB;
+use crate::memory::{MIB, MemoryKind};
+use crate::space::Space;
 use crate::spec::{Dataset, Job, Model, StudySpec, TrainerSpec};
 
 /// What a process needs on a GPU before it holds a single number (CUDA context, kernels, allocator),
@@ -114,6 +116,153 @@ pub fn of_trainer(spec: &StudySpec, config: &Config) -> Option<u64> {
     Some(TRAINER_BASE + model + (batch * per_example) as u64)
 }
 
+/// What is known of a study's need for memory before anything has run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Forecast {
+    /// Which memory is limited.
+    pub of: MemoryKind,
+    /// The limit per GPU, or of the main memory, in bytes; null: all there is.
+    pub limit: Option<u64>,
+    /// The most that one trial can have, in bytes; null: unknown before the machine is seen.
+    pub most: Option<u64>,
+    /// One entry per optimizer that can be chosen; one without a name where none is searched.
+    pub optimizers: Vec<OptimizerForecast>,
+    /// What is not known, and how it will be, in words.
+    pub unknown: Vec<String>,
+}
+
+/// What is known of trials with one optimizer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OptimizerForecast {
+    /// Its name.
+    pub optimizer: Option<String>,
+    /// float32 copies of the weights that are held with it (weights, gradients and state); null: not in the
+    /// catalogue.
+    pub copies: Option<u32>,
+    /// What its largest configuration needs, in bytes; null: unknown.
+    pub needs: Option<u64>,
+    /// Whether that fits; null: unknown.
+    pub fits: Option<bool>,
+}
+
+/// What is known of a study's need for memory before anything has run, for each memory that it limits.
+#[must_use]
+pub fn forecast(spec: &StudySpec) -> Vec<Forecast> {
+    let gpu = spec.gpu.as_ref().map(|gpu| {
+        let most = gpu
+            .memory_limit
+            .map(|limit| limit.saturating_sub(gpu.headroom));
+        (MemoryKind::Gpu, gpu.memory_limit, most, gpu.per_trial)
+    });
+    let host = spec
+        .cpu
+        .memory_limit
+        .map(|limit| (MemoryKind::Host, Some(limit), Some(limit), None));
+    let both = gpu.into_iter().chain(host);
+    both.map(|(of, limit, most, given)| Forecast {
+        of,
+        limit,
+        most,
+        optimizers: optimizers(spec, of, most, given),
+        unknown: unknown(spec, of, given),
+    })
+    .collect()
+}
+
+fn optimizers(
+    spec: &StudySpec,
+    of: MemoryKind,
+    most: Option<u64>,
+    given: Option<u64>,
+) -> Vec<OptimizerForecast> {
+    let names = choices(&spec.space, "optimizer");
+    let names: Vec<Option<&Value>> = match names.is_empty() {
+        true => vec![None],
+        false => names.iter().map(Some).collect(),
+    };
+    names
+        .into_iter()
+        .map(|name| {
+            let mut config = Config::new();
+            if let Some(name) = name {
+                config.set("optimizer", name.clone());
+            }
+            let needs = given.or_else(|| {
+                let largest = largest(spec, &config);
+                largest.filter(|_| of == MemoryKind::Host)
+            });
+            OptimizerForecast {
+                optimizer: name.map(ToString::to_string),
+                copies: state_copies(&config).map(|copies| 2 + copies),
+                needs,
+                fits: needs.zip(most).map(|(needs, most)| needs <= most),
+            }
+        })
+        .collect()
+}
+
+/// What the built-in trainer needs with the largest of the widths and batch sizes that can be chosen.
+fn largest(spec: &StudySpec, config: &Config) -> Option<u64> {
+    let or_none = |values: Vec<Value>| -> Vec<Option<Value>> {
+        if values.is_empty() {
+            vec![None]
+        } else {
+            values.into_iter().map(Some).collect()
+        }
+    };
+    let hidden = or_none(choices(&spec.space, "hidden"));
+    let batches = or_none(choices(&spec.space, "batch_size"));
+    let mut needs = Vec::new();
+    for hidden in &hidden {
+        for batch in &batches {
+            let mut config = config.clone();
+            for (name, value) in [("hidden", hidden), ("batch_size", batch)] {
+                if let Some(value) = value {
+                    config.set(name, value.clone());
+                }
+            }
+            needs.push(of_trainer(spec, &config));
+        }
+    }
+    needs.into_iter().max().flatten()
+}
+
+fn unknown(spec: &StudySpec, of: MemoryKind, given: Option<u64>) -> Vec<String> {
+    if given.is_some() || (of == MemoryKind::Host && largest_is_known(spec)) {
+        return Vec::new();
+    }
+    let mut unknown = vec![
+        "what a trial needs is learned from the first ones: the first of each kind starts alone"
+            .to_owned(),
+    ];
+    if matches!(spec.job, Job::Command(_)) && of == MemoryKind::Gpu {
+        unknown.push(format!(
+            "the size of the model: report {{\"{PARAMETERS}\": …}}, the number of its weights, to have it known"
+        ));
+    }
+    unknown
+}
+
+fn largest_is_known(spec: &StudySpec) -> bool {
+    let sgd = Config::from_iter([("optimizer", Value::Text("sgd".to_owned()))]);
+    of_trainer(spec, &sgd).is_some()
+}
+
+/// Every listed value of a parameter; of a range its ends.
+fn choices(space: &Space, name: &str) -> Vec<Value> {
+    let branches = space.parameter(name).map_or(&[][..], |p| &p.branches);
+    let values = branches
+        .iter()
+        .flat_map(|b| b.domain.values(1000).unwrap_or_default());
+    let mut found: Vec<Value> = Vec::new();
+    for value in values {
+        if !found.contains(&value) {
+            found.push(value);
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,5 +306,51 @@ mod tests {
             Some(expected)
         );
         assert_eq!(model_bytes(expected, 2), expected * 16);
+    }
+
+    fn forecast_of(text: &str) -> Vec<Forecast> {
+        let source = crate::study_file::Source {
+            file: "s.yaml".into(),
+            directory: "/".into(),
+        };
+        let text = format!("method: random\nmetric: {{name: val_loss}}\nrun_cap: 3\n{text}\n");
+        let checked = crate::study_file::read(&text, &source);
+        forecast(
+            &checked
+                .spec
+                .unwrap_or_else(|| panic!("{:?}", checked.problems)),
+        )
+    }
+
+    #[test]
+    fn what_is_known_beforehand_is_said_and_so_is_what_is_not() {
+        let trainer = "trainer: {model: mlp, dataset: digits, epochs: 2}\n\
+             parameters: {optimizer: {values: [sgd, adam]}, hidden: {values: [[16], [4096, 4096]]}}";
+        assert_eq!(forecast_of(trainer), []);
+        let [host] = &forecast_of(&format!("{trainer}\ncpu: {{memory_limit: 300MiB}}"))[..] else {
+            panic!("one memory is limited");
+        };
+        let fits: Vec<_> = host.optimizers.iter().map(|o| (o.copies, o.fits)).collect();
+        // 17 million weights: 2 copies of 65 MiB and the process, or 4 copies.
+        assert_eq!(fits, [(Some(2), Some(true)), (Some(4), Some(false))]);
+        assert!(host.unknown.is_empty());
+        let command = "program: t.py\nparameters: {optimizer: {values: [AdamW, lion]}}";
+        let [gpu] = &forecast_of(&format!("{command}\ngpu: {{memory_limit: 8GiB}}"))[..] else {
+            panic!("one memory is limited");
+        };
+        assert_eq!(gpu.most, Some(8192 * MIB - 512 * MIB));
+        assert_eq!(gpu.optimizers[0].copies, Some(4));
+        assert_eq!(
+            (gpu.optimizers[1].copies, gpu.optimizers[1].fits),
+            (None, None)
+        );
+        assert_eq!(gpu.unknown.len(), 2);
+        let [gpu] = &forecast_of(&format!(
+            "{command}\ngpu: {{per_trial: 3GiB, memory_limit: 8GiB}}"
+        ))[..] else {
+            panic!("one memory is limited");
+        };
+        assert_eq!(gpu.optimizers[0].fits, Some(true));
+        assert!(gpu.unknown.is_empty());
     }
 }

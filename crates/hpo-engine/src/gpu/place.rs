@@ -12,7 +12,7 @@ use super::{Gpu, Health, oom};
 use crate::Inventory;
 
 /// A trial that was overtaken so often gets a GPU kept free for it.
-const PATIENCE: u32 = 4;
+const PATIENCE: u32 = 8;
 /// A trial that was stopped so often to make room starts alone.
 const MOST_STOPS: usize = 2;
 /// A trial of which nothing is known starts only where at least this share of a GPU is left.

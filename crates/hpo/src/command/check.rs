@@ -1,5 +1,6 @@
 //! `hpo check`
 
+use hpo_study::need::{Forecast, forecast};
 use hpo_study::plan::{Plan, plan};
 use hpo_study::study_file::Severity;
 use serde::Serialize;
@@ -15,6 +16,7 @@ struct Report<'a> {
     version: u32,
     study: &'a str,
     plan: Plan,
+    memory: Vec<Forecast>,
     warnings: Vec<Warning<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parameters: Option<String>,
@@ -52,12 +54,15 @@ pub(super) fn perform(arguments: &CheckArguments) -> Result<Exit, Failure> {
                 version: 1,
                 study: &study.spec.name,
                 plan,
+                memory: forecast(&study.spec),
                 warnings: warnings.collect(),
                 parameters: expanded,
             })?;
         }
         TextFormat::Text => {
             output::data(&hpo_report::plan::text(&study.spec, &plan, output::width()))?;
+            let memory = forecast(&study.spec);
+            output::data(&hpo_report::forecast::text(&memory, output::width()))?;
             if let Some(parameters) = expanded {
                 output::data(&format!("\n{parameters}"))?;
             }
