@@ -93,7 +93,8 @@ pub(crate) fn parameters(history: &History, trial: &Trial) -> Option<u64> {
     })
 }
 
-/// Whether a report is one of training: not only of the model's size.
+/// Whether a report is one of training: not only of what is known beforehand.
 pub(crate) fn is_training(metrics: &BTreeMap<String, f64>) -> bool {
-    metrics.keys().any(|name| name != PARAMETERS)
+    let beforehand = |name: &str| name == PARAMETERS || name.starts_with("chance/");
+    metrics.keys().any(|name| !beforehand(name))
 }
