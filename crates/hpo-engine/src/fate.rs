@@ -236,7 +236,7 @@ fn by_itself(
 /// has come to its end (at its target, or before it because the script has no more to do).
 fn done(history: &History, scheduler: &dyn Scheduler, trial: &Trial) -> EventKind {
     let Some((step, value)) = trial.curve.last() else {
-        return failed(trial, FailReason::NoMetric);
+        return failed(trial, crate::unheard::reason(history, trial));
     };
     match scheduler.judge(history, trial.id) {
         Verdict::Stop { evidence } => EventKind::TrialStopped {
@@ -420,7 +420,12 @@ pub(crate) fn failure_detail(reason: &FailReason) -> String {
             line => format!("{how}: {line}"),
         },
         FailReason::NotStarted { error } => format!("it could not be started: {error}"),
-        FailReason::NoMetric => "it ended well but never reported the objective".to_owned(),
+        FailReason::NoMetric { evidence, output } => {
+            match output.lines().map(str::trim).rfind(|line| !line.is_empty()) {
+                Some(line) => format!("{evidence}; the last it printed: {line}"),
+                None => evidence.clone(),
+            }
+        }
         FailReason::Lost => "its process vanished".to_owned(),
         FailReason::Oom { evidence, .. } => evidence.clone(),
         FailReason::Stalled { evidence } => evidence.clone(),

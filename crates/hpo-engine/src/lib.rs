@@ -24,6 +24,7 @@ pub mod gpu;
 mod limits;
 mod seam;
 pub mod sim;
+mod unheard;
 mod watch;
 
 pub use engine::{ChangeError, Engine};

@@ -94,6 +94,9 @@ fn domain(domain: &Domain) -> Vec<String> {
             let step = (*step != 1).then_some(Value::Int(*step));
             bounds((*low).into(), (*high).into(), step, "int_uniform")
         }
+        Domain::Law { law, step, whole } => {
+            hpo_study::study_file::write::law_entries(*law, *step, *whole)
+        }
         Domain::Categorical { choices, weights } => {
             let mut entries = vec![format!("values: {}", list(choices))];
             if let Some(weights) = weights {

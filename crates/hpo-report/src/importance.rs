@@ -257,6 +257,7 @@ impl Grid {
         let (cells, ordered) = match domain {
             Domain::Categorical { choices, .. } => (choices.len(), false),
             Domain::Constant(_) => (1, false),
+            Domain::Law { .. } => (CELLS, true),
             Domain::Float {
                 low, high, step, ..
             } => {
@@ -303,6 +304,8 @@ fn cell(domain: &Domain, value: &Value, grid: Grid) -> Option<usize> {
             return choices.iter().position(|choice| choice.same(value));
         }
         Domain::Constant(_) => return Some(0),
+        // Equally likely values are equally far apart.
+        Domain::Law { law, .. } => (0.0, 1.0, law.below(value.as_f64()?)),
         Domain::Float {
             low, high, scale, ..
         } => {

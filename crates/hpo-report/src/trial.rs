@@ -170,6 +170,14 @@ pub fn page(history: &History, trial: &Trial, now: Timestamp, width: Option<u16>
         text.push_str("\nprocesses\n");
         text.push_str(&processes_table(&details.processes, width));
     }
+    if let TrialState::Failed(FailReason::NoMetric { output, .. }) = &trial.state
+        && !output.trim().is_empty()
+    {
+        text.push_str("\nwhat it printed last\n");
+        for line in output.lines() {
+            text.push_str(&format!("  {}\n", printable(line)));
+        }
+    }
     if let TrialState::Failed(FailReason::Crash { stderr, .. }) = &trial.state
         && !stderr.trim().is_empty()
     {

@@ -114,9 +114,7 @@ pub fn detail(state: &TrialState) -> Option<String> {
             })
         }
         TrialState::Failed(FailReason::NotStarted { error }) => Some(error.clone()),
-        TrialState::Failed(FailReason::NoMetric) => {
-            Some("its process ended well, but never reported the objective".to_owned())
-        }
+        TrialState::Failed(FailReason::NoMetric { evidence, .. }) => Some(printable(evidence)),
         TrialState::Failed(FailReason::Lost) => {
             Some("its process vanished, again and again".to_owned())
         }
@@ -352,7 +350,9 @@ mod tests {
 
     #[test]
     fn a_trial_without_the_objective_says_so() {
-        let words = detail(&TrialState::Failed(FailReason::NoMetric)).unwrap();
+        // As an older log has it.
+        let reason = serde_json::from_str(r#"{"reason": "no_metric"}"#).unwrap();
+        let words = detail(&TrialState::Failed(reason)).unwrap();
         assert!(words.contains("never reported the objective"), "{words}");
     }
 

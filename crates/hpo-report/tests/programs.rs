@@ -31,8 +31,8 @@ fn history(config: &Config) -> History {
         description: None,
         seed: 0,
         job: Job::Command(CommandJob {
-            program: None,
             command: vec!["true".into()],
+            ..CommandJob::default()
         }),
         method: Method::Random,
         metric: Metric {

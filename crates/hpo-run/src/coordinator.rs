@@ -19,6 +19,7 @@ use crate::clock;
 use crate::control::Desk;
 use crate::error::RunError;
 use crate::executor::local::Local;
+use crate::executor::reader::Listening;
 use crate::executor::{Executor, LeftOver, Submitted};
 use crate::files::write_best;
 use crate::gpu::Gpus;
@@ -124,9 +125,11 @@ async fn run_session(options: RunOptions, view: &mut dyn View) -> Result<Outcome
     let program = options.trainer_program;
     let slots = slots(history.spec());
     let keep = history.spec().on_crash == OnCrash::Adopt;
+    let listening = Listening::of(history.spec());
     let executor = Local::start(
         &study_dir,
         session.clone(),
+        listening,
         slots,
         program.as_os_str(),
         keep,

@@ -13,7 +13,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum RunError {
     /// The study file was changed in a way that a study that has begun cannot take.
-    #[error("a study that has begun cannot take these changes: {}", .changes.join("; "))]
+    #[error("a study that has begun cannot take these changes:{}", .changes.iter().map(|change| format!("\n  - {change}")).collect::<String>())]
     SpecChanged {
         /// The changes, in words.
         changes: Vec<String>,

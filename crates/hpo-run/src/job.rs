@@ -5,12 +5,13 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hpo_study::command::{Surroundings, expand};
+use hpo_study::command;
 use hpo_study::{Config, GpuShare, Job as Task, StudySpec, protocol};
 
 use crate::error::RunError;
 use crate::files::{self, TrialFiles};
 use crate::gpu::environment::{self, Place};
+use crate::program::ProgramJob;
 use crate::session::{AttemptId, Session};
 use crate::spares::Spares;
 
@@ -26,8 +27,13 @@ pub(crate) struct Job {
     /// Program and arguments; not empty.
     pub(crate) argv: Vec<OsString>,
     /// Variables to be set, and to be removed where there is no value.
-    pub(crate) environment: Vec<(&'static str, Option<OsString>)>,
+    pub(crate) environment: Vec<(String, Option<OsString>)>,
+    /// Where it runs.
     pub(crate) directory: PathBuf,
+    /// Where relative paths of programs start from: the study file's directory.
+    pub(crate) base: PathBuf,
+    /// Why it cannot be started, if it cannot.
+    pub(crate) refused: Option<String>,
     pub(crate) files: TrialFiles,
     /// Whether it finds checkpoints of an earlier attempt.
     pub(crate) resumed: bool,
@@ -92,46 +98,47 @@ impl Workshop {
                 fs::write(&files.params, json)
             }
         };
-        let json = serde_json::to_string(order.config).map_err(std::io::Error::other);
-        let params = json.and_then(|json| write(&json).map(|()| json));
-        let params = params.map_err(RunError::io(&files.params))?;
-        let argv = self.argv(spec, order, &files);
-        let mut environment = self.environment(spec, order, &files, params);
+        let json = match &spec.job {
+            Task::Command(job) => command::json(order.config, &job.groups).to_string(),
+            Task::Trainer(_) => serde_json::to_string(order.config)
+                .map_err(std::io::Error::other)
+                .map_err(RunError::io(&files.params))?,
+        };
+        write(&json).map_err(RunError::io(&files.params))?;
+        let program = match &spec.job {
+            Task::Command(job) => ProgramJob::new(self, spec, job, order, &files),
+            Task::Trainer(_) => ProgramJob {
+                argv: vec![self.trainer_program.clone().into(), "train".into()],
+                environment: Vec::new(),
+                directory: self.work_dir.clone(),
+                refused: None,
+            },
+        };
+        let mut ours = self.environment(spec, order, &files, json);
         if let Some((share, total)) = order.place {
             let place = Place {
                 share,
                 total,
-                argv: &argv,
-                directory: &self.work_dir,
+                argv: &program.argv,
+                directory: &program.directory,
             };
-            environment.extend(environment::variables(&place, |name| {
+            ours.extend(environment::variables(&place, |name| {
                 std::env::var_os(name)
             }));
         }
+        let ours = ours
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value));
         Ok(Job {
             id: order.id,
-            argv,
-            environment,
-            directory: self.work_dir.clone(),
+            argv: program.argv,
+            environment: program.environment.into_iter().chain(ours).collect(),
+            directory: program.directory,
+            base: self.work_dir.clone(),
+            refused: program.refused,
             resumed: order.resume && files.has_checkpoint(),
             files,
         })
-    }
-
-    fn argv(&self, spec: &StudySpec, order: &Order<'_>, files: &TrialFiles) -> Vec<OsString> {
-        match &spec.job {
-            Task::Trainer(_) => vec![self.trainer_program.clone().into(), "train".into()],
-            Task::Command(job) => {
-                let surroundings = Surroundings {
-                    variable: &|name| std::env::var(name).ok(),
-                    args_json_file: &files.params.to_string_lossy(),
-                };
-                expand(job, order.config, &surroundings)
-                    .into_iter()
-                    .map(OsString::from)
-                    .collect()
-            }
-        }
     }
 
     fn environment(

@@ -20,6 +20,7 @@ pub mod gpu;
 mod job;
 mod logging;
 mod notify;
+mod program;
 mod room;
 mod session;
 mod spares;

@@ -23,8 +23,8 @@ pub(crate) fn spec(space: Space, method: Method, early_terminate: EarlyTerminate
         description: None,
         seed: 0,
         job: Job::Command(CommandJob {
-            program: None,
             command: vec!["true".to_owned()],
+            ..CommandJob::default()
         }),
         method,
         metric: Metric {

@@ -14,7 +14,7 @@ pub fn signature(reason: &FailReason) -> String {
             format!("{how}: {}", without_numbers(last_line(stderr)))
         }
         FailReason::NotStarted { error } => format!("not started: {}", without_numbers(error)),
-        FailReason::NoMetric
+        FailReason::NoMetric { .. }
         | FailReason::Lost
         | FailReason::Stalled { .. }
         | FailReason::Oom { .. } => reason.word().to_owned(),
@@ -56,7 +56,7 @@ pub fn hint(reason: &FailReason) -> Option<String> {
             Some(NOT_EXECUTABLE.to_owned())
         }
         FailReason::Crash { how, stderr } => crash_hint(how, stderr),
-        FailReason::NoMetric => Some(
+        FailReason::NoMetric { .. } => Some(
             "print one line per epoch: [hpo] {\"step\": 1, \"<the objective>\": 0.5}, with the name \
              that `metric` has in the study file"
                 .to_owned(),
@@ -173,7 +173,11 @@ mod tests {
             signature(&crash("KeyError: 'a'")),
             signature(&crash("KeyError: 'b'"))
         );
-        assert_ne!(signature(&crash("")), signature(&FailReason::NoMetric));
+        let silent = FailReason::NoMetric {
+            evidence: String::new(),
+            output: String::new(),
+        };
+        assert_ne!(signature(&crash("")), signature(&silent));
     }
 
     #[test]

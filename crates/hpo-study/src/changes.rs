@@ -32,7 +32,8 @@ impl Differences {
 /// Compares the study as it was opened with what its file says now.
 ///
 /// Allowed: `description`, `run_cap`, `time_cap`, `cpu`, `gpu`, `failure`, `stop_grace`, `divergence`,
-/// `keep_checkpoints`, `disk_budget`, `on_crash`, `notify`. Refused: everything else.
+/// `keep_checkpoints`, `disk_budget`, `on_crash`, `notify`, and how the same program is started and heard: `python`, `env`,
+/// `metrics`. Refused: everything else.
 #[must_use]
 pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
     // Taken apart by name: a new field must find its place here to compile.
@@ -125,6 +126,14 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
     allow("divergence", word(divergence), word(&new.divergence));
     allow("on_crash", word(on_crash), word(&new.on_crash));
     allow("notify", word(notify), word(&new.notify));
+    if let (Job::Command(old), Job::Command(new)) = (job, &new.job) {
+        allow("python", word(&old.python), word(&new.python));
+        allow("env", names(&old.env), names(&new.env));
+        allow("metrics", word(&old.metrics), word(&new.metrics));
+        if old.env != new.env && names(&old.env) == names(&new.env) {
+            found.allowed.push("`env`: other values".to_owned());
+        }
+    }
     if *description != new.description {
         found.allowed.push("`description`".to_owned());
     }
@@ -175,6 +184,11 @@ fn word<T: serde::Serialize>(value: &T) -> String {
     }
 }
 
+/// The names of environment variables; their values may be nobody's business.
+fn names<V>(env: &std::collections::BTreeMap<String, V>) -> String {
+    env.keys().cloned().collect::<Vec<_>>().join(", ")
+}
+
 fn compare_jobs(old: &Job, new: &Job, refuse: &mut impl FnMut(String)) {
     match (old, new) {
         (Job::Command(a), Job::Command(b)) => {
@@ -191,6 +205,15 @@ fn compare_jobs(old: &Job, new: &Job, refuse: &mut impl FnMut(String)) {
                     word(&a.command),
                     word(&b.command)
                 ));
+            }
+            for (key, from, to) in [
+                ("shell", word(&a.shell), word(&b.shell)),
+                ("cwd", word(&a.cwd), word(&b.cwd)),
+                ("parameters", word(&a.groups), word(&b.groups)),
+            ] {
+                if from != to {
+                    refuse(format!("`{key}`: {from} → {to}"));
+                }
             }
         }
         (Job::Trainer(a), Job::Trainer(b)) if a != b => {

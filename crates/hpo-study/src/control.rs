@@ -315,6 +315,8 @@ pub fn range(domain: &Domain) -> String {
             let all: Vec<String> = choices.iter().map(ToString::to_string).collect();
             format!("one of {}", all.join(", "))
         }
+        Domain::Law { whole: true, .. } => "a whole number".to_owned(),
+        Domain::Law { .. } => "a number".to_owned(),
         Domain::Constant(value) => format!("always {value}"),
     }
 }

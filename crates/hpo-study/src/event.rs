@@ -330,7 +330,14 @@ pub enum FailReason {
         error: String,
     },
     /// Its process ended well but never reported the objective.
-    NoMetric,
+    NoMetric {
+        /// Which metrics it did report, for people.
+        #[serde(default = "never_reported")]
+        evidence: String,
+        /// The last lines it printed.
+        #[serde(default)]
+        output: String,
+    },
     /// Its process vanished, more often than it may.
     Lost,
     /// It needs more memory than it may have.
@@ -347,6 +354,11 @@ pub enum FailReason {
     },
 }
 
+/// What older logs mean.
+fn never_reported() -> String {
+    "its process ended well, but never reported the objective".to_owned()
+}
+
 impl FailReason {
     /// The reason in one word, as in the documented JSON.
     #[must_use]
@@ -354,7 +366,7 @@ impl FailReason {
         match self {
             Self::Crash { .. } => "crash",
             Self::NotStarted { .. } => "not_started",
-            Self::NoMetric => "no_metric",
+            Self::NoMetric { .. } => "no_metric",
             Self::Lost => "lost",
             Self::Oom { .. } => "oom",
             Self::Stalled { .. } => "stalled",
@@ -366,7 +378,10 @@ impl FailReason {
     /// A process that was lost or could not be started says nothing of its configuration.
     #[must_use]
     pub fn is_infeasible(&self) -> bool {
-        matches!(self, Self::Crash { .. } | Self::NoMetric | Self::Oom { .. })
+        matches!(
+            self,
+            Self::Crash { .. } | Self::NoMetric { .. } | Self::Oom { .. }
+        )
     }
 }
 
@@ -378,7 +393,8 @@ pub enum AttemptEnd {
     Exited {
         /// The exit code.
         code: i32,
-        /// The last lines it wrote to stderr, when the code is not 0.
+        /// The last lines it wrote to stderr, when the code is not 0; when it is, and the objective was never
+        /// reported, the last lines it wrote.
         stderr: String,
     },
     /// A signal ended it.

@@ -12,9 +12,13 @@ pub mod event;
 pub mod gpu_sample;
 pub mod history;
 pub mod id;
+pub mod law;
 pub mod memory;
 pub mod need;
+pub mod normal;
 pub mod plan;
+pub mod printout;
+pub mod proposal;
 pub mod protocol;
 pub mod schema;
 pub mod seed;
@@ -30,10 +34,12 @@ pub use gpu_sample::{GpuSample, TrialShare};
 pub use history::{Attempt, Change, Curve, History, HistoryError, Trial, TrialState};
 pub use hpo_recipe::{Config, Value};
 pub use id::{AttemptNumber, Timestamp, TrialId};
+pub use law::Law;
 pub use memory::{
     Assignment, Device, Devices, GpuShare, GpuSpec, LimitFor, MemoryKind, MemorySeen, Oom,
     OomPolicy, WaitReason, Waiting,
 };
+pub use printout::{Known, MetricPattern, PatternForm, Stream};
 pub use space::{Branch, Clause, Condition, Domain, Parameter, Scale, Space};
 pub use spec::{
     CommandJob, Cpu, EarlyTerminate, Failure, Goal, Job, Method, Metric, Notify, NotifyEvent,

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use hpo_recipe::{Config, Horizon, OptimizerSetting, Schedule, Value};
 
+use crate::law::Law;
 use crate::need;
 use crate::space::{Clause, Domain, Scale, Space};
 use crate::spec::{EarlyTerminate, Job, Method, Rungs, StudySpec};
@@ -162,6 +163,23 @@ fn describe(domain: &Domain) -> String {
                 .collect();
             format!("one of {}", choices.join(", "))
         }
+        Domain::Law { law, step, whole } => {
+            let mut text = match law {
+                Law::Normal { mu, sigma } => {
+                    format!("normal: {} ± {}", number(*mu), number(*sigma))
+                }
+                Law::LogNormal { mu, sigma } => {
+                    format!("log-normal: e^({} ± {})", number(*mu), number(*sigma))
+                }
+                Law::Beta { a, b } => format!("beta({}, {})", number(*a), number(*b)),
+            };
+            match step {
+                Some(q) if *whole && *q == 1.0 => text.push_str(", whole"),
+                Some(q) => text.push_str(&format!(", multiples of {}", number(*q))),
+                None => {}
+            }
+            text
+        }
         Domain::Int {
             low,
             high,
@@ -267,6 +285,8 @@ impl Counter<'_> {
 fn brackets(rule: &EarlyTerminate, trials: Option<u64>) -> Vec<Bracket> {
     match rule {
         EarlyTerminate::None | EarlyTerminate::Median { .. } => Vec::new(),
+        // Rungs without end: nobody knows how many a trial will come to.
+        EarlyTerminate::Asha(rungs) if rungs.is_open() => Vec::new(),
         EarlyTerminate::Asha(rungs) | EarlyTerminate::SuccessiveHalving(rungs) => {
             let levels = rungs.levels();
             let smallest = power(rungs.eta, levels.len().saturating_sub(1));

@@ -56,6 +56,9 @@ pub const EXIT_RETRY: i32 = 75;
 /// What a report line on stdout begins with.
 pub const STDOUT_PREFIX: &str = "[hpo] ";
 
+/// What a report line on stdout begins with in programs written for Syne Tune.
+pub const SYNE_TUNE_PREFIX: &str = "[tune-metric]: ";
+
 /// One line that a trial reported.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {

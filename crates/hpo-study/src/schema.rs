@@ -7,8 +7,8 @@ use std::ops::Bound;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::study_file::STUDY;
 use crate::study_file::shape::{Shape, Table};
+use crate::study_file::{PARAMETER_ENTRY, STUDY};
 
 /// The JSON Schema (draft 2020-12) of the study file.
 #[must_use]
@@ -20,7 +20,10 @@ pub fn json_schema() -> Json {
             json!("https://json-schema.org/draft/2020-12/schema"),
         );
         object.insert("title".into(), json!("hpo study file"));
-        object.insert("$defs".into(), json!({ "value": value() }));
+        object.insert(
+            "$defs".into(),
+            json!({ "value": value(), "parameters": shape(Shape::Map(&PARAMETER_ENTRY)) }),
+        );
         // A trial runs the built-in trainer, or a program.
         object.insert(
             "oneOf".into(),
@@ -110,6 +113,8 @@ fn shape(shape_: Shape) -> Json {
             json!({ "type": "array", "items": shape(*of), "minItems": least })
         }
         Shape::Table(of) => table(of),
+        Shape::Parameters(_) => json!({ "$ref": "#/$defs/parameters" }),
+        Shape::Anything => json!({}),
         Shape::Map(of) => json!({ "type": "object", "additionalProperties": shape(*of) }),
         Shape::Either(_, shapes) => {
             json!({ "anyOf": shapes.iter().map(|one| shape(*one)).collect::<Vec<_>>() })

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use hpo_recipe::{Config, Value};
 
+use crate::law::Law;
+
 /// How a numeric domain is measured out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -63,6 +65,15 @@ pub enum Domain {
         /// Distance between allowed values, at least 1.
         step: i64,
     },
+    /// A number with a distribution of its own; without bounds, or with those of the distribution.
+    Law {
+        /// The distribution.
+        law: Law,
+        /// Distance between allowed values (its multiples), if not all are.
+        step: Option<f64>,
+        /// The values are whole numbers; `step` is one then.
+        whole: bool,
+    },
     /// One of some values without an order.
     Categorical {
         /// The values; at least one, no two the same.
@@ -111,6 +122,15 @@ impl Domain {
                 };
                 let index = (index.max(0.0) as i64).min(cells - 1);
                 Value::Int(low + index * step)
+            }
+            Self::Law { law, step, whole } => {
+                let x = law.quantile(u);
+                let x = step.map_or(x, |q| multiple((x / q).round(), q));
+                if *whole {
+                    Value::Int(x as i64)
+                } else {
+                    Value::Float(x)
+                }
             }
             Self::Categorical { choices, weights } => {
                 choices[choice_at(u, choices.len(), weights.as_deref())].clone()
@@ -161,6 +181,11 @@ impl Domain {
                     Some(((x - *low as f64) / *step as f64 + 0.5) / cells)
                 }
             }
+            Self::Law { law, step, .. } => {
+                let x = value.as_f64()?;
+                let half = step.map_or(0.0, |q| 0.5 * q);
+                Some(0.5 * (law.below(x - half) + law.below(x + half)))
+            }
             Self::Categorical { choices, weights } => {
                 let index = choices.iter().position(|c| c.same(value))?;
                 let width = |i: usize| {
@@ -192,6 +217,17 @@ impl Domain {
             } => value
                 .as_i64()
                 .is_some_and(|x| x >= *low && x <= *high && (x - low) % step == 0),
+            Self::Law { law, step, whole } => value.as_f64().is_some_and(|x| {
+                let inside = match law {
+                    Law::Normal { .. } => true,
+                    Law::LogNormal { .. } => x > 0.0 || (x == 0.0 && step.is_some()),
+                    Law::Beta { .. } => x >= 0.0 && x <= 1.0 + step.unwrap_or(0.0),
+                };
+                x.is_finite()
+                    && inside
+                    && (!whole || value.as_i64().is_some())
+                    && step.is_none_or(|q| ((x / q).round() * q - x).abs() <= 1e-9 * q.abs())
+            }),
             Self::Categorical { choices, .. } => choices.iter().any(|c| c.same(value)),
             Self::Constant(constant) => constant.same(value),
         }
@@ -212,6 +248,7 @@ impl Domain {
             Self::Int {
                 low, high, step, ..
             } => Some(int_cells(*low, *high, *step) as u64),
+            Self::Law { .. } => None,
             Self::Categorical { choices, .. } => Some(choices.len() as u64),
             Self::Constant(_) => Some(1),
         }
@@ -238,6 +275,7 @@ impl Domain {
             } => (0..int_cells(*low, *high, *step))
                 .map(|i| Value::Int(low + i * step))
                 .collect(),
+            Self::Law { .. } => return None,
             Self::Categorical { choices, .. } => choices.clone(),
             Self::Constant(value) => vec![value.clone()],
         })
@@ -499,6 +537,35 @@ mod tests {
                 weights: Some(vec![0.0, 1.0]),
             },
             Domain::Constant(Value::Bool(true)),
+            Domain::Law {
+                law: Law::Normal {
+                    mu: -1.0,
+                    sigma: 0.1,
+                },
+                step: None,
+                whole: false,
+            },
+            Domain::Law {
+                law: Law::LogNormal {
+                    mu: 3.0,
+                    sigma: 1.0,
+                },
+                step: Some(2.0),
+                whole: true,
+            },
+            Domain::Law {
+                law: Law::Normal {
+                    mu: 0.0,
+                    sigma: 1.0,
+                },
+                step: Some(0.1),
+                whole: false,
+            },
+            Domain::Law {
+                law: Law::Beta { a: 0.5, b: 3.0 },
+                step: None,
+                whole: false,
+            },
         ]
     }
 

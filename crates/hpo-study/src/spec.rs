@@ -2,6 +2,7 @@
 //!
 //! A [`StudySpec`] is stored with the study, so it reads back from its own JSON.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use hpo_recipe::Value;
 
 use crate::divergence::Divergence;
 use crate::memory::{GpuSpec, OomPolicy};
+use crate::printout::MetricPattern;
 use crate::space::Space;
 use crate::storage::Storage;
 
@@ -70,7 +72,7 @@ impl StudySpec {
                 | EarlyTerminate::SuccessiveHalving(rungs)
                 | EarlyTerminate::Hyperband(rungs),
                 _,
-            ) => Some(rungs.max_iter),
+            ) => Some(rungs.max_iter).filter(|_| !rungs.is_open()),
             (_, Job::Trainer(trainer)) => Some(trainer.epochs),
             (_, Job::Command(_)) => None,
         }
@@ -102,12 +104,31 @@ pub enum Job {
 }
 
 /// A program of the user's, started once per attempt.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct CommandJob {
     /// What `${program}` stands for.
     pub program: Option<String>,
-    /// The argument vector, with W&B's macros still in it. At least one element.
+    /// The argument vector, with macros still in it. At least one element; with `shell` exactly one, the text.
     pub command: Vec<String>,
+    /// The command is a text for `/bin/sh`.
+    #[serde(default)]
+    pub shell: bool,
+    /// What `${interpreter}` stands for: a program, or the directory of a virtual environment. `None`: `python`.
+    #[serde(default)]
+    pub python: Option<String>,
+    /// Where it runs, from the study file's directory, with macros still in it; `None`: there.
+    #[serde(default)]
+    pub cwd: Option<String>,
+    /// Environment variables to be set, `${envvar:NAME}` still in their values; `None`: to be removed.
+    #[serde(default)]
+    pub env: BTreeMap<String, Option<String>>,
+    /// Full names of the groups of nested parameters: the parameter `optimizer.lr` is `lr` in `optimizer` if
+    /// `optimizer` is among them.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// How metrics are found in what it prints, beside report lines.
+    #[serde(default)]
+    pub metrics: Vec<MetricPattern>,
 }
 
 /// The built-in trainer's task and model.
@@ -272,9 +293,30 @@ pub struct Rungs {
 }
 
 impl Rungs {
+    /// As `max_iter`: nothing says how long a trial is, and rungs go on for ever (`min_iter`, `min_iter · eta`,
+    /// `min_iter · eta²`, …), as those of a W&B sweep with `min_iter` alone.
+    pub const OPEN: u64 = u64::MAX;
+
+    /// Whether nothing says how long a trial is.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        self.max_iter == Self::OPEN
+    }
+
     /// The steps of the rungs, rising; the last is `max_iter`.
     #[must_use]
     pub fn levels(self) -> Vec<u64> {
+        if self.is_open() {
+            // No trial comes further than this.
+            const FURTHEST: u64 = 1 << 50;
+            let first = Some(self.min_iter.max(1));
+            let eta = u64::from(self.eta.max(2));
+            let up = std::iter::successors(first, |level| level.checked_mul(eta));
+            return up
+                .take_while(|level| *level < FURTHEST)
+                .chain([Self::OPEN])
+                .collect();
+        }
         let mut levels = vec![self.max_iter];
         let mut level = self.max_iter as f64 / f64::from(self.eta);
         while level.round() as u64 >= self.min_iter.max(1) {

@@ -213,7 +213,10 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
     complete(&mut history, 1, 0.5);
     let over = EventKind::TrialFailed {
         trial: TrialId(1),
-        reason: FailReason::NoMetric,
+        reason: FailReason::NoMetric {
+            evidence: String::new(),
+            output: String::new(),
+        },
     };
     assert!(history.apply(&at(2, over)).is_err(), "a trial ends once");
 }

@@ -110,9 +110,11 @@ pub(crate) struct RunArguments {
 /// would be done: the dimensions, how many trials, the rungs at which trials are compared, what
 /// each optimizer needs in memory, and a picture of each learning-rate schedule. Nothing is run.
 ///
-/// Example:  hpo check study.yaml --expand
+/// With --sample it also reads a log of your program, and shows which metrics `metrics` finds in it.
 ///
-/// Exit codes: 0 the study can be run (there may be warnings); 2 it cannot.
+/// Examples:  hpo check study.yaml --expand      hpo check study.yaml --sample train.log
+///
+/// Exit codes: 0 the study can be run (there may be warnings); 2 it cannot, or the log has no objective.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct CheckArguments {
@@ -122,6 +124,9 @@ pub(crate) struct CheckArguments {
     /// Also print the whole search space as YAML, with the recipe written out
     #[arg(long)]
     pub(crate) expand: bool,
+    /// Also show which metrics are found in this output of the program; `-` is stdin
+    #[arg(long, value_name = "LOGFILE")]
+    pub(crate) sample: Option<PathBuf>,
     /// How to print
     #[arg(short, long, value_enum, default_value_t = TextFormat::Text)]
     pub(crate) format: TextFormat,
@@ -530,18 +535,44 @@ pub(crate) struct NamedStudyArguments {
     pub(crate) format: TextFormat,
 }
 
-/// Write a starter study file
+/// Write a study file to start from
 ///
-/// With --program it is for your training script, else for the trainer that comes with hpo.
+/// Given a program, runs it once with `--help` (nothing else), reads its options with their defaults, and proposes what to
+/// search: learning rate, optimizer, momentum, betas, weight decay, batch size, dropout, schedule. Understands argparse,
+/// click, typer, absl, clap, getopt, and Hydra's configuration. With --sample it finds the metric in a log of the
+/// program. Without a program the file is for the trainer that comes with hpo.
 ///
-/// Examples:  hpo init --program train.py      hpo init -o -
+/// Examples:
+///   hpo init train.py
+///   hpo init train.py --sample train.log --force
+///   hpo init -o -
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct InitArguments {
-    /// Your training script
+    /// Your training program: its options are read from what it answers to --help
+    #[arg(value_name = "PROGRAM", conflicts_with = "program", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) inspect: Option<String>,
+    /// Your training script, of which nothing is read and which is not run
     #[arg(long, value_name = "FILE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) program: Option<String>,
-    /// Where to write; `-` is stdout. A file that is there is not touched
+    /// What PROGRAM printed when it was run once: the metric is looked for in it
+    #[arg(long, value_name = "LOGFILE", requires = "inspect")]
+    pub(crate) sample: Option<PathBuf>,
+    /// The Python that runs PROGRAM
+    #[arg(
+        long,
+        value_name = "PYTHON",
+        default_value = "python",
+        requires = "inspect"
+    )]
+    pub(crate) python: String,
+    /// How long PROGRAM may take to answer, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "inspect", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) timeout: u64,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Where to write; `-` is stdout. A file that is there is not touched without --force
     #[arg(short, long, value_name = "FILE", default_value = "study.yaml")]
     pub(crate) output: PathBuf,
 }

@@ -297,8 +297,8 @@ impl Engine {
 fn of_kind(domain: &Domain, value: &Value) -> bool {
     let number = value.as_f64().is_some_and(f64::is_finite);
     match domain {
-        Domain::Float { .. } => number,
-        Domain::Int { .. } => value.as_i64().is_some(),
+        Domain::Float { .. } | Domain::Law { whole: false, .. } => number,
+        Domain::Int { .. } | Domain::Law { whole: true, .. } => value.as_i64().is_some(),
         Domain::Categorical { .. } => domain.contains(value),
         Domain::Constant(constant) => {
             domain.contains(value) || (constant.as_f64().is_some() && number)

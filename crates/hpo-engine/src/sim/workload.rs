@@ -228,6 +228,7 @@ fn study(seed: u64, trials: u32, limit: u64) -> StudySpec {
         job: Job::Command(CommandJob {
             program: None,
             command: vec!["train".to_owned()],
+            ..CommandJob::default()
         }),
         method: Method::Random,
         metric: Metric {

@@ -27,8 +27,8 @@ pub(crate) fn spec() -> StudySpec {
         description: None,
         seed: 7,
         job: Job::Command(CommandJob {
-            program: None,
             command: vec!["true".into()],
+            ..CommandJob::default()
         }),
         method: Method::Random,
         metric: Metric {

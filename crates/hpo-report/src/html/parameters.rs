@@ -70,6 +70,7 @@ fn bounds(domain: &Domain) -> Option<(f64, f64)> {
     match domain {
         Domain::Float { low, high, .. } => Some((*low, *high)),
         Domain::Int { low, high, .. } => Some((*low as f64, *high as f64)),
+        Domain::Law { law, .. } => Some((law.quantile(0.0), law.quantile(1.0))),
         Domain::Constant(value) => value.as_f64().map(|x| (x, x)),
         Domain::Categorical { .. } => None,
     }
@@ -83,6 +84,12 @@ fn scale(domain: &Domain) -> Option<&'static str> {
             Scale::Log => "log",
             Scale::OneMinusLog => "one_minus_log",
         }),
+        Domain::Law {
+            law: hpo_study::Law::LogNormal { .. },
+            step: None,
+            ..
+        } => Some("log"),
+        Domain::Law { .. } => Some("linear"),
         Domain::Int { log, .. } => Some(if *log { "log" } else { "linear" }),
         _ => None,
     }

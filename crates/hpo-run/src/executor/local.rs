@@ -18,7 +18,7 @@ use super::heard::Heard;
 use super::identity::Identity;
 use super::link::Link;
 use super::orphans;
-use super::reader::{Reader, last_lines};
+use super::reader::{Listening, Reader, last_lines};
 use super::records::Exit;
 use super::warden::PATIENCE;
 use super::watched::{End, Found, Watched, find};
@@ -38,6 +38,7 @@ const LATE: Duration = Duration::from_millis(50);
 pub(crate) struct Local {
     study_dir: PathBuf,
     session: Session,
+    listening: Listening,
     slots: u32,
     program: OsString,
     /// Trials outlive this process.
@@ -60,6 +61,7 @@ struct Running {
     reader: Reader,
     heard: Heard,
     files: TrialFiles,
+    stdout_from: u64,
     stderr_from: u64,
     announced: bool,
     /// How much of what it said is known already, and how much was read again.
@@ -86,6 +88,16 @@ impl Running {
         news.map(|(_, report)| report).collect()
     }
 
+    /// What it printed last, on stdout if anything.
+    fn last_words(&self) -> String {
+        let stdout = last_lines(&self.files.stdout, self.stdout_from);
+        if stdout.trim().is_empty() {
+            last_lines(&self.files.stderr, self.stderr_from)
+        } else {
+            stdout
+        }
+    }
+
     fn end(&self, end: End) -> AttemptEnd {
         let stderr = |wanted: bool| {
             if wanted {
@@ -95,6 +107,10 @@ impl Running {
             }
         };
         match end {
+            End::Seen(Exit::Code(0)) if !self.reader.heard_objective() => AttemptEnd::Exited {
+                code: 0,
+                stderr: self.last_words(),
+            },
             End::Seen(Exit::Code(code)) => AttemptEnd::Exited {
                 code,
                 stderr: stderr(code != 0),
@@ -117,6 +133,7 @@ impl Local {
     pub(crate) fn start(
         study_dir: &Path,
         session: Session,
+        listening: Listening,
         slots: u32,
         program: &OsStr,
         keep: bool,
@@ -126,6 +143,7 @@ impl Local {
         let mut local = Self {
             study_dir: study_dir.to_owned(),
             session,
+            listening,
             slots,
             program: program.to_owned(),
             keep,
@@ -227,7 +245,7 @@ impl Local {
 
     fn order(&self, job: &Job) -> Spawn {
         let directory = job.directory.clone();
-        let program = job.argv.first().map(|p| program_path(p, &directory));
+        let program = job.argv.first().map(|p| program_path(p, &job.base));
         let environment = job.environment.iter();
         Spawn {
             id: job.id,
@@ -239,7 +257,7 @@ impl Local {
             program: program.unwrap_or_default(),
             argv: job.argv.clone(),
             environment: environment
-                .map(|(name, value)| ((*name).into(), value.clone()))
+                .map(|(name, value)| (name.into(), value.clone()))
                 .collect(),
             directory,
         }
@@ -290,6 +308,10 @@ impl Executor for Local {
     }
 
     fn submit(&mut self, job: &Job) -> Result<Submitted, RunError> {
+        if let Some(error) = &job.refused {
+            let error = error.clone();
+            return Ok(Submitted::Refused { error });
+        }
         let offsets = job.files.begin(job.id.attempt, job.resumed)?;
         let (pid, watched, ended) = match self.spawn(job) {
             Ok(Started::Told(Word::Started { pid, .. })) => (pid, None, None),
@@ -323,9 +345,10 @@ impl Executor for Local {
         let running = Running {
             pid,
             watched,
-            reader: Reader::new(job.id, &job.files, offsets),
+            reader: Reader::new(job.id, &job.files, offsets, &self.listening),
             heard: Heard::new(&job.files),
             files: job.files.clone(),
+            stdout_from: offsets.stdout,
             stderr_from: offsets.stderr,
             announced: false,
             known: None,
@@ -348,13 +371,14 @@ impl Executor for Local {
             let offsets = files.offsets(left.id.attempt);
             let running = Running {
                 pid: watched.as_ref().map_or(0, Watched::pid),
-                reader: Reader::new(left.id, &files, offsets),
+                reader: Reader::new(left.id, &files, offsets, &self.listening),
                 heard: Heard::new(&files),
                 known: Some(*left),
                 reread: 0,
                 // Nothing to announce of a process that is no more.
                 announced: watched.is_none(),
                 watched,
+                stdout_from: offsets.stdout,
                 stderr_from: offsets.stderr,
                 files,
                 ended,
@@ -541,7 +565,7 @@ fn refusal(job: &Job, error: &io::Error) -> String {
         );
     }
     let place = if program.contains('/') {
-        job.directory.display().to_string()
+        job.base.display().to_string()
     } else {
         "PATH".to_owned()
     };

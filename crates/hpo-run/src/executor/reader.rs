@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use hpo_study::printout::{Scraper, Stream, marked_report};
 use hpo_study::protocol::{self, Report};
+use hpo_study::{Job, MetricPattern, StudySpec};
 
 use crate::files::{Offsets, TrialFiles};
 use crate::session::AttemptId;
@@ -18,27 +20,132 @@ const REMEMBERED: usize = 64;
 /// How many wrong lines of an attempt are named in the log.
 const MOST_COMPLAINTS: u32 = 3;
 
-/// The reports of one attempt: lines of its metrics file, and marked lines of its stdout.
+/// What trials are listened to for.
+#[derive(Debug, Clone)]
+pub(crate) struct Listening {
+    patterns: Vec<MetricPattern>,
+    objective: String,
+}
+
+impl Listening {
+    pub(crate) fn of(spec: &StudySpec) -> Self {
+        let patterns = match &spec.job {
+            Job::Command(job) => job.metrics.clone(),
+            Job::Trainer(_) => Vec::new(),
+        };
+        Self {
+            patterns,
+            objective: spec.metric.name.clone(),
+        }
+    }
+
+    /// What finds metrics in one of the streams; `None` if nothing is to be found there.
+    fn scraper(&self, stream: Stream) -> Option<Scraper> {
+        // The patterns were checked with the study file.
+        let scraper = Scraper::new(&self.patterns, stream).ok()?;
+        (!scraper.is_idle()).then_some(scraper)
+    }
+}
+
+/// The reports of one attempt: lines of its metrics file, and of what it prints marked lines and those in
+/// which the study's patterns find metrics.
 #[derive(Debug)]
 pub(crate) struct Reader {
     id: AttemptId,
-    stdout: Lines,
+    stdout: Printed,
+    stderr: Option<Printed>,
     metrics: Lines,
     wrong: u32,
     /// Steps that were not given, so far, where the process began afresh.
     counted: Option<u64>,
+    objective: String,
+    /// Whether the objective was ever reported.
+    heard: bool,
+    /// Whose steps count where both streams are looked through: that with the objective.
+    clock: Stream,
+    /// The last of them.
+    step: u64,
+}
+
+/// One of a process's streams.
+#[derive(Debug)]
+struct Printed {
+    lines: Lines,
+    scraper: Option<Scraper>,
+    marked: bool,
+}
+
+impl Printed {
+    fn new(path: &Path, from: u64, scraper: Option<Scraper>, marked: bool) -> Self {
+        let mut lines = Lines::new(path, from);
+        lines.returns = scraper.is_some();
+        Self {
+            lines,
+            scraper,
+            marked,
+        }
+    }
+
+    fn read(
+        &mut self,
+        last: bool,
+        reports: &mut Vec<Report>,
+        wrong: &mut dyn FnMut(&str, &[u8]),
+    ) -> io::Result<()> {
+        let Self {
+            lines,
+            scraper,
+            marked,
+        } = self;
+        let outcome = lines.read(last, &mut |line, whole| {
+            let shown = last_written(line);
+            match marked_report(shown).filter(|_| *marked) {
+                Some(Ok(report)) => reports.push(report),
+                Some(Err(error)) => wrong(&error, shown),
+                None => {
+                    let found = scraper.as_mut().map(|scraper| scraper.line(line, whole));
+                    reports.extend(found.unwrap_or_default());
+                }
+            }
+        });
+        if last && lines.drained {
+            reports.extend(scraper.as_mut().and_then(Scraper::flush));
+        }
+        outcome
+    }
 }
 
 impl Reader {
     /// Reads the attempt's words from where they begin.
-    pub(crate) fn new(id: AttemptId, files: &TrialFiles, from: Offsets) -> Self {
+    pub(crate) fn new(
+        id: AttemptId,
+        files: &TrialFiles,
+        from: Offsets,
+        listening: &Listening,
+    ) -> Self {
+        let stderr = listening.scraper(Stream::Stderr);
         Self {
             id,
-            stdout: Lines::new(&files.stdout, from.stdout),
+            stdout: Printed::new(
+                &files.stdout,
+                from.stdout,
+                listening.scraper(Stream::Stdout),
+                true,
+            ),
+            stderr: stderr.map(|s| Printed::new(&files.stderr, from.stderr, Some(s), false)),
             metrics: Lines::new(&files.metrics, from.metrics),
             wrong: 0,
             counted: from.afresh.then_some(0),
+            objective: listening.objective.clone(),
+            heard: false,
+            clock: Stream::Stdout,
+            step: 1,
         }
+    }
+
+    /// Whether the objective was among what was reported.
+    pub(crate) fn heard_objective(&self) -> bool {
+        self.heard
     }
 
     /// What was reported since the last call. An unfinished last line is left for later, unless
@@ -47,49 +154,90 @@ impl Reader {
         let Self {
             id,
             stdout,
+            stderr,
             metrics,
             wrong,
+            objective,
+            clock,
+            step: last_step,
             counted,
+            ..
         } = self;
         let mut reports = Vec::new();
-        let mut take = |line: &[u8]| match protocol::parse_report(&String::from_utf8_lossy(line)) {
-            Ok(mut report) => {
-                if let Some(counted) = counted {
-                    *counted = report.step.unwrap_or(*counted + 1);
-                    report.step = Some(*counted);
-                }
-                reports.push(report);
-            }
-            Err(error) => {
-                *wrong += 1;
-                complain(*id, *wrong, &error, line);
-            }
+        let mut complain = |error: &str, line: &[u8]| {
+            *wrong += 1;
+            complain(*id, *wrong, error, line);
         };
-        let marked = |line: &[u8], take: &mut dyn FnMut(&[u8])| {
-            let prefix = protocol::STDOUT_PREFIX.as_bytes();
-            if let Some(report) = last_written(line).strip_prefix(prefix) {
-                take(report);
+        let mut outcomes = vec![stdout.read(last, &mut reports, &mut complain)];
+        if let Some(stderr) = stderr {
+            let mut others = Vec::new();
+            outcomes.push(stderr.read(last, &mut others, &mut complain));
+            if stdout.scraper.is_some() {
+                reports = merge(reports, others, objective, clock, last_step);
+            } else {
+                reports.extend(others);
             }
-        };
-        let outcomes = [
-            stdout.read(last, &mut |line| marked(line, &mut take)),
-            metrics.read(last, &mut |line| {
-                if !line.trim_ascii().is_empty() {
-                    take(line);
+        }
+        outcomes.push(metrics.read(last, &mut |line, _| {
+            if !line.trim_ascii().is_empty() {
+                match protocol::parse_report(&String::from_utf8_lossy(line)) {
+                    Ok(report) => reports.push(report),
+                    Err(error) => complain(&error, line),
                 }
-            }),
-        ];
+            }
+        }));
+        if let Some(counted) = counted {
+            for report in &mut reports {
+                *counted = report.step.unwrap_or(*counted + 1);
+                report.step = Some(*counted);
+            }
+        }
         for error in outcomes.into_iter().filter_map(Result::err) {
             let (trial, attempt) = (id.trial.0, id.attempt.0);
             tracing::warn!(trial, attempt, %error, "the trial's output cannot be read");
         }
+        self.heard |= reports
+            .iter()
+            .any(|r| r.metrics.contains_key(&self.objective));
         reports
     }
 
     /// Whether nothing is left to be read, after a last call of [`Reader::read`].
     pub(crate) fn is_drained(&self) -> bool {
-        self.stdout.drained && self.metrics.drained
+        let stderr = self.stderr.as_ref();
+        self.stdout.lines.drained && self.metrics.drained && stderr.is_none_or(|e| e.lines.drained)
     }
+}
+
+/// Reports of two streams between which nobody knows the order: the steps of one count, and what the other says belongs
+/// to the last of them. (A step that goes back would take away what was reported since.)
+fn merge(
+    stdout: Vec<Report>,
+    stderr: Vec<Report>,
+    objective: &str,
+    clock: &mut Stream,
+    step: &mut u64,
+) -> Vec<Report> {
+    let has = |reports: &[Report]| reports.iter().any(|r| r.metrics.contains_key(objective));
+    match (has(&stdout), has(&stderr)) {
+        (true, _) => *clock = Stream::Stdout,
+        (false, true) => *clock = Stream::Stderr,
+        (false, false) => {}
+    }
+    let (mut reports, others) = match *clock {
+        Stream::Stderr => (stderr, stdout),
+        _ => (stdout, stderr),
+    };
+    *step = reports
+        .iter()
+        .filter_map(|r| r.step)
+        .next_back()
+        .unwrap_or(*step);
+    reports.extend(others.into_iter().map(|report| Report {
+        step: Some(*step),
+        ..report
+    }));
+    reports
 }
 
 /// What a terminal would show of a line last: progress bars go back to its beginning (`\r`) to be
@@ -132,6 +280,8 @@ struct Lines {
     drained: bool,
     /// The last bytes read, up to the position.
     tail: Vec<u8>,
+    /// A carriage return ends a line, too: what stands before it may be written over.
+    returns: bool,
 }
 
 impl Lines {
@@ -143,12 +293,15 @@ impl Lines {
             position,
             begun: Vec::new(),
             skipping: false,
+            returns: false,
             drained: true,
             tail: Vec::new(),
         }
     }
 
-    fn read(&mut self, last: bool, take: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    /// Gives every new line to `take`, with whether it is whole (or, where carriage returns count, may be written
+    /// over).
+    fn read(&mut self, last: bool, take: &mut dyn FnMut(&[u8], bool)) -> io::Result<()> {
         self.drained = true;
         let Some(mut file) = self.open()? else {
             return Ok(());
@@ -162,7 +315,7 @@ impl Lines {
         self.drained |= result.is_err();
         result?;
         if last && self.drained && !self.skipping && !self.begun.is_empty() {
-            take(&std::mem::take(&mut self.begun));
+            take(&std::mem::take(&mut self.begun), true);
         }
         Ok(())
     }
@@ -171,7 +324,7 @@ impl Lines {
         &mut self,
         file: &mut BufReader<File>,
         stop: u64,
-        take: &mut dyn FnMut(&[u8]),
+        take: &mut dyn FnMut(&[u8], bool),
     ) -> io::Result<()> {
         while self.position < stop {
             let room = LONGEST_LINE - self.begun.len() as u64;
@@ -185,10 +338,14 @@ impl Lines {
                 return Ok(());
             }
             self.remember(read);
-            if self.begun.last() == Some(&b'\n') {
+            let ended = self.begun.last() == Some(&b'\n');
+            if self.returns && !self.skipping {
+                self.take_overwritten(take);
+            }
+            if ended {
                 self.begun.pop();
                 if !self.skipping {
-                    take(&self.begun);
+                    take(&self.begun, true);
                 }
                 self.skipping = false;
                 self.begun.clear();
@@ -198,6 +355,20 @@ impl Lines {
             }
         }
         Ok(())
+    }
+
+    /// Gives away what stands before the last carriage return.
+    fn take_overwritten(&mut self, take: &mut dyn FnMut(&[u8], bool)) {
+        let Some(last) = self.begun.iter().rposition(|byte| *byte == b'\r') else {
+            return;
+        };
+        let rest = self.begun.split_off(last + 1);
+        for part in self.begun.split(|byte| *byte == b'\r') {
+            if !part.is_empty() {
+                take(part, false);
+            }
+        }
+        self.begun = rest;
     }
 
     fn open(&mut self) -> io::Result<Option<BufReader<File>>> {
@@ -304,7 +475,7 @@ mod tests {
         }
         fn read(&mut self, last: bool) -> Vec<String> {
             let mut found = Vec::new();
-            let mut take = |line: &[u8]| found.push(String::from_utf8_lossy(line).into_owned());
+            let mut take = |line: &[u8], _| found.push(String::from_utf8_lossy(line).into_owned());
             self.lines.read(last, &mut take).unwrap();
             found
         }
@@ -316,6 +487,24 @@ mod tests {
         assert_eq!(last_written(b"[hpo] {}\r"), b"[hpo] {}");
         assert_eq!(last_written(b"\r 10%\r 20%\r[hpo] {}"), b"[hpo] {}");
         assert_eq!(last_written(b""), b"");
+    }
+
+    #[test]
+    fn where_carriage_returns_count_a_line_is_given_in_parts_as_they_come() {
+        let mut file = Growing::new();
+        file.lines.returns = true;
+        file.write(b"\r10%\r\r20");
+        assert_eq!(file.read(false), ["10%"]);
+        file.write(b"%\r\nnext\r\n");
+        assert_eq!(file.read(false), ["20%", "", "next", ""]);
+        file.write(b"end\r");
+        assert_eq!(file.read(true), ["end"]);
+        let bar = vec![b'x'; 100];
+        for _ in 0..(LONGEST_LINE / 50) {
+            file.write(&bar);
+            file.write(b"\r");
+        }
+        assert_eq!(file.read(false).len() as u64, LONGEST_LINE / 50);
     }
 
     #[test]

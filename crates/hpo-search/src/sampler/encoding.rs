@@ -43,7 +43,9 @@ impl Kind {
         match domain {
             Domain::Constant(_) => Self::Fixed,
             _ if domain.cardinality() == Some(1) => Self::Fixed,
-            Domain::Float { .. } | Domain::Int { log: true, .. } => Self::Number { cells: None },
+            Domain::Float { .. } | Domain::Int { log: true, .. } | Domain::Law { .. } => {
+                Self::Number { cells: None }
+            }
             Domain::Int { .. } => Self::Number {
                 cells: domain.cardinality().and_then(|n| usize::try_from(n).ok()),
             },

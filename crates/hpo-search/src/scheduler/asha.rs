@@ -20,7 +20,8 @@ use crate::{Next, Scheduler, Verdict};
 /// was found stays, whoever comes later. A trial that diverged or failed before it came to its next
 /// rung is put there with the worst loss.
 pub(crate) struct Asha {
-    full: u64,
+    /// `None`: nothing says it.
+    full: Option<u64>,
     eta: usize,
     rungs: Vec<Rung>,
     trials: Vec<Progress>,
@@ -48,7 +49,7 @@ impl Asha {
         let mut levels = rungs.levels();
         levels.pop();
         Self {
-            full: rungs.max_iter,
+            full: Some(rungs.max_iter).filter(|_| !rungs.is_open()),
             eta: rungs.eta as usize,
             rungs: levels
                 .into_iter()
@@ -124,7 +125,7 @@ impl Rung {
 
 impl Scheduler for Asha {
     fn next(&self, _history: &History, can_start: bool) -> Next {
-        self.waiting.resume_or_start(can_start, Some(self.full))
+        self.waiting.resume_or_start(can_start, self.full)
     }
 
     fn judge(&self, history: &History, trial: TrialId) -> Verdict {

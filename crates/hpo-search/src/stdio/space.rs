@@ -206,8 +206,8 @@ pub(super) fn spec(
         description: None,
         seed,
         job: Job::Command(CommandJob {
-            program: None,
             command: vec!["stdio".to_owned()],
+            ..CommandJob::default()
         }),
         method,
         metric: Metric {

@@ -13,8 +13,8 @@ fn spec() -> StudySpec {
         description: None,
         seed: u64::MAX,
         job: Job::Command(CommandJob {
-            program: None,
             command: vec!["true".to_owned()],
+            ..CommandJob::default()
         }),
         method: Method::Random,
         metric: Metric {

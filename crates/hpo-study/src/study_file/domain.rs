@@ -5,6 +5,7 @@ use hpo_recipe::Value;
 use super::problem::{Problems, Span};
 use super::shape::one_of;
 use super::yaml::Node;
+use crate::law::Law;
 use crate::space::{self, Domain, Scale};
 
 /// A distribution, by the keys it needs and those it may have beside them.
@@ -38,11 +39,30 @@ const DISTRIBUTIONS: &[Distribution] = &[
     row("q_log_uniform_values", &["min", "max"], &["q"]),
     row("log_uniform", &["min", "max"], &[]),
     row("q_log_uniform", &["min", "max"], &["q"]),
+    row("inv_log_uniform", &["min", "max"], &[]),
+    row("inv_log_uniform_values", &["min", "max"], &[]),
     row("one_minus_log", &["min", "max"], &[]),
+    row("normal", &[], &["mu", "sigma"]),
+    row("q_normal", &[], &["mu", "sigma", "q"]),
+    row("log_normal", &[], &["mu", "sigma"]),
+    row("q_log_normal", &[], &["mu", "sigma", "q"]),
+    row("beta", &[], &["a", "b"]),
+    row("q_beta", &[], &["a", "b", "q"]),
 ];
 
 /// The keys that say what a parameter can be.
-const CONTENT: &[&str] = &["value", "values", "probabilities", "min", "max", "q"];
+const CONTENT: &[&str] = &[
+    "value",
+    "values",
+    "probabilities",
+    "min",
+    "max",
+    "q",
+    "mu",
+    "sigma",
+    "a",
+    "b",
+];
 
 /// Reads what a parameter (or one branch of it) can be. `None` when that cannot be known; then it
 /// has been reported.
@@ -117,6 +137,13 @@ fn infer(
     {
         // It has unknown keys, which have been reported: one mistake, not two.
         return None;
+    } else if has("mu") || has("sigma") {
+        problems.error_with_hint(
+            at,
+            format!("`{name}` does not say which distribution `mu` and `sigma` are of"),
+            "add `distribution: normal`, or `distribution: log_normal`",
+        );
+        return None;
     } else {
         problems.error_with_hint(
             at,
@@ -135,8 +162,16 @@ fn build(distribution: &str, node: &Node, name: &str, problems: &mut Problems) -
         "int_uniform" | "int_log_uniform" => {
             whole(node, name, distribution == "int_log_uniform", problems)
         }
-        "log_uniform" | "q_log_uniform" => {
+        "normal" | "q_normal" | "log_normal" | "q_log_normal" | "beta" | "q_beta" => {
+            law(distribution, node, name, problems)
+        }
+        "log_uniform" | "q_log_uniform" | "inv_log_uniform" => {
             let (low, high) = bounds(node, name, problems)?;
+            let (low, high) = match distribution {
+                // The logarithm of 1/x lies between the two.
+                "inv_log_uniform" => (-high, -low),
+                _ => (low, high),
+            };
             let (low, high) = (low.exp(), high.exp());
             if low <= 0.0 || !high.is_finite() {
                 problems.error_with_hint(
@@ -163,7 +198,7 @@ fn build(distribution: &str, node: &Node, name: &str, problems: &mut Problems) -
                 problems,
             )
         }
-        "log_uniform_values" | "q_log_uniform_values" => {
+        "log_uniform_values" | "q_log_uniform_values" | "inv_log_uniform_values" => {
             let (low, high) = bounds(node, name, problems)?;
             above_zero(node, name, low, problems)?;
             let quantized = distribution == "q_log_uniform_values";
@@ -194,6 +229,63 @@ fn build(distribution: &str, node: &Node, name: &str, problems: &mut Problems) -
             )
         }
     }
+}
+
+/// A distribution without `min` and `max`, with W&B's defaults.
+fn law(distribution: &str, node: &Node, name: &str, problems: &mut Problems) -> Option<Domain> {
+    let or = |key: &str, default: f64| node.get(key).map_or(Some(default), Node::number);
+    let shape = |key: &str| or(key, 1.0).filter(|x| *x > 0.0);
+    let quantized = distribution.strip_prefix("q_");
+    let law = match quantized.unwrap_or(distribution) {
+        "beta" => Law::Beta {
+            a: shape("a")?,
+            b: shape("b")?,
+        },
+        kind => {
+            let (mu, sigma) = (or("mu", 0.0)?, or("sigma", 1.0)?);
+            let logarithmic = kind == "log_normal";
+            if sigma == 0.0 && quantized.is_none() {
+                let value = if logarithmic { mu.exp() } else { mu };
+                return value
+                    .is_finite()
+                    .then_some(Domain::Constant(Value::Float(value)));
+            }
+            match logarithmic {
+                true => Law::LogNormal { mu, sigma },
+                false => Law::Normal { mu, sigma },
+            }
+        }
+    };
+    let positive = |x: f64| x > 0.0;
+    let sound = match law {
+        Law::Normal { sigma, .. } | Law::LogNormal { sigma, .. } => positive(sigma),
+        // Beyond this the distribution is a spike, and its numbers lose their digits.
+        Law::Beta { a, b } => [a, b].into_iter().all(|x| (1e-3..=1e6).contains(&x)),
+    };
+    let step = match (quantized, node.get("q")) {
+        (None, _) => None,
+        (Some(_), None) => Some((1.0, true)),
+        (Some(_), Some(q)) => Some((q.number().filter(|q| *q > 0.0)?, q.is_int())),
+    };
+    let (low, high) = (law.quantile(0.0), law.quantile(1.0));
+    const LARGEST: f64 = 9e15;
+    let fits = [low, high].into_iter().all(|x| {
+        x.is_finite() && step.is_none_or(|(q, _)| x.abs() <= LARGEST && (x / q).abs() <= LARGEST)
+    });
+    // The ends of a distribution that cannot be told apart, or that no number holds.
+    if !sound || !fits || low >= high {
+        problems.error_with_hint(
+            node.key_span("distribution"),
+            format!("no numbers can hold the values of `{name}`: they go from {low:e} to {high:e}"),
+            "`mu` and `sigma` of log_normal are of the logarithm: mu: -6, sigma: 2 is about 0.0025",
+        );
+        return None;
+    }
+    Some(Domain::Law {
+        law,
+        step: step.map(|(q, _)| q),
+        whole: step.is_some_and(|(_, whole)| whole),
+    })
 }
 
 /// `min` and `max`, in the right order.

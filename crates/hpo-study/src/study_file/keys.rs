@@ -22,12 +22,23 @@ pub(crate) static STUDY: Table = Table {
             "executor",
             "other executors than this machine are not in this version",
         ),
-        (
-            "metrics",
-            "reading metrics by regex is not in this version: report JSON lines",
-        ),
         ("params", "did you mean `parameters`?"),
-        ("controller", "`hpo run` is the controller: remove it"),
+        ("workdir", "did you mean `cwd`?"),
+        ("working_directory", "did you mean `cwd`?"),
+        ("environment", "did you mean `env`?"),
+        ("interpreter", "did you mean `python`?"),
+        (
+            "job",
+            "`hpo` runs programs, not W&B's launch jobs: write `program: train.py`",
+        ),
+        (
+            "image_uri",
+            "`hpo` runs programs, not images: write `command: [docker, run, …]`",
+        ),
+        (
+            "scheduler",
+            "`hpo` chooses the configurations itself: remove it, and write `parameters`",
+        ),
     ],
     hint: Some("a study file is a map that begins with lines such as `method: random`"),
 };
@@ -42,6 +53,11 @@ const STUDY_KEYS: &[KeyFacts] = &[
     key("description", Shape::Text, "words for people"),
     key("project", Shape::Text, "W&B's project").passed_over("`hpo` has no projects"),
     key("entity", Shape::Text, "W&B's entity").passed_over("`hpo` has no entities"),
+    key("apiVersion", Shape::Anything, "W&B's version of the format")
+        .passed_over("it says nothing here"),
+    key("kind", Shape::Anything, "W&B's kind of file").passed_over("it says nothing here"),
+    key("controller", Shape::Anything, "W&B's controller")
+        .passed_over("`hpo run` is the controller"),
     key(
         "program",
         Shape::Text,
@@ -49,10 +65,37 @@ const STUDY_KEYS: &[KeyFacts] = &[
     ),
     key(
         "command",
-        Shape::List(&TEXT_OR_NUMBER, 1),
-        "the argument vector, with W&B's macros",
+        COMMAND,
+        "the argument vector, with W&B's macros; with `shell`, a text",
     )
     .hint("write a list: command: [\"python\", \"${program}\", \"${args}\"]"),
+    key(
+        "shell",
+        Shape::Flag,
+        "`command` is a text for /bin/sh; false if absent",
+    ),
+    key(
+        "python",
+        Shape::Text,
+        "`${interpreter}`: a Python, or the directory of a virtual environment; python if absent",
+    ),
+    key(
+        "cwd",
+        Shape::Text,
+        "where trials run; the study file's directory if absent",
+    ),
+    key(
+        "env",
+        Shape::Map(&ENVIRONMENT_VALUE),
+        "environment variables, by name; `${envvar:NAME}` in a value keeps secrets out of files",
+    )
+    .hint("write `env: {OMP_NUM_THREADS: 1, API_KEY: \"${envvar:API_KEY}\"}`"),
+    key(
+        "metrics",
+        METRIC_PATTERNS,
+        "how metrics are found in what the program prints",
+    )
+    .hint("write `metrics: keras`, or metrics: {val_loss: 'val_loss: (\\S+)'}"),
     key(
         "trainer",
         Shape::Table(&TRAINER),
@@ -86,7 +129,7 @@ const STUDY_KEYS: &[KeyFacts] = &[
     ),
     key(
         "parameters",
-        Shape::Map(&PARAMETER_ENTRY),
+        Shape::Parameters(&PARAMETER_ENTRY),
         "what is searched, by name",
     ),
     key(
@@ -145,6 +188,76 @@ const STUDY_KEYS: &[KeyFacts] = &[
     ),
 ];
 
+/// A value of an environment variable; null removes it.
+static ENVIRONMENT_VALUE: Shape = Shape::Value;
+
+const METRIC_PATTERNS: Shape = Shape::Either(
+    "a name, a list of patterns, or a map of metrics to patterns",
+    &[
+        Shape::Text,
+        Shape::List(&METRIC_PATTERN, 1),
+        Shape::Map(&METRIC_PATTERN),
+    ],
+);
+static METRIC_PATTERN: Shape = Shape::Either(
+    "a regex, the name of a ready-made pattern, or a map",
+    &[Shape::Text, Shape::Table(&PATTERN)],
+);
+
+/// One item of `metrics`
+pub(crate) static PATTERN: Table = Table {
+    title: "a pattern",
+    keys: &[
+        key(
+            "regex",
+            Shape::Text,
+            "a regular expression with groups named by metrics",
+        ),
+        key(
+            "format",
+            Shape::Name("ready-made pattern", format_names),
+            "a ready-made pattern",
+        ),
+        key(
+            "name",
+            Shape::Text,
+            "the metric that the expression's only group is",
+        ),
+        key(
+            "from",
+            Shape::Word(STREAMS),
+            "where to look; stdout if absent, for `format` where it is usual",
+        ),
+    ],
+    foreign: &[
+        ("pattern", "did you mean `regex`?"),
+        ("metric", "did you mean `name`?"),
+        ("stream", "did you mean `from`?"),
+        (
+            "goal",
+            "there is one objective: write it as `metric: {name: …, goal: …}`",
+        ),
+    ],
+    hint: Some("write a regex: 'val_loss: (?P<val_loss>\\S+)'"),
+};
+const STREAMS: &[Word] = &[
+    word("stdout", "standard output"),
+    word("stderr", "standard error"),
+    word("both", "both of them"),
+];
+
+/// Names of the ready-made patterns.
+pub(crate) fn format_names() -> Vec<&'static str> {
+    crate::printout::Known::ALL
+        .iter()
+        .map(|known| known.name())
+        .collect()
+}
+
+const COMMAND: Shape = Shape::Either(
+    "a list of arguments, or a text with `shell: true`",
+    &[Shape::List(&TEXT_OR_NUMBER, 1), Shape::Text],
+);
 static TEXT_OR_NUMBER: Shape = Shape::Either("a text or a number", &[Shape::Text, NUMBER]);
 
 const ON_CRASH: &[Word] = &[
@@ -203,6 +316,14 @@ pub(crate) static METRIC: Table = Table {
             "instead of `chance`: number of classes, for a cross-entropy in nats or an accuracy \
              from 0 to 1",
         ),
+        key("impute", Shape::Text, "W&B's value for failed runs")
+            .passed_over("samplers keep away from configurations that fail"),
+        key(
+            "impute_while_running",
+            Shape::Anything,
+            "W&B's value for running runs",
+        )
+        .passed_over("samplers know what runs"),
         key("target", NUMBER, "W&B's target value")
             .passed_over("the study goes on to its caps even when this value is reached"),
     ],
@@ -392,7 +513,7 @@ pub(crate) fn schedule_names() -> Vec<&'static str> {
 }
 
 /// One entry of `parameters`: what it can be, a branch per condition, or just its value.
-static PARAMETER_ENTRY: Shape = Shape::Either(
+pub(crate) static PARAMETER_ENTRY: Shape = Shape::Either(
     "a map that says what it can be, or a single value",
     &[
         Shape::Table(&PARAMETER),
@@ -418,6 +539,31 @@ pub(crate) static PARAMETER: Table = Table {
         key("max", NUMBER, "largest value"),
         key("q", POSITIVE, "distance between allowed values"),
         key(
+            "mu",
+            NUMBER,
+            "normal distributions: mean (of the logarithm); 0 if absent",
+        ),
+        key(
+            "sigma",
+            Shape::Number(Bound::Included(0.0), Bound::Unbounded),
+            "normal distributions: standard deviation (of the logarithm); 1 if absent",
+        ),
+        key(
+            "a",
+            POSITIVE,
+            "beta distributions: first exponent plus one; 1 if absent",
+        ),
+        key(
+            "b",
+            POSITIVE,
+            "beta distributions: second exponent plus one; 1 if absent",
+        ),
+        key(
+            "parameters",
+            Shape::Parameters(&PARAMETER_ENTRY),
+            "W&B's nested parameters: a group of parameters",
+        ),
+        key(
             "distribution",
             Shape::Word(DISTRIBUTIONS),
             "how the values are spread",
@@ -436,18 +582,6 @@ pub(crate) static PARAMETER: Table = Table {
         ("type", "did you mean `distribution`?"),
         ("log", "write `distribution: log_uniform_values`"),
         ("step", "did you mean `q`?"),
-        (
-            "mu",
-            "normal distributions are not supported: give `min` and `max`",
-        ),
-        (
-            "sigma",
-            "normal distributions are not supported: give `min` and `max`",
-        ),
-        (
-            "parameters",
-            "nested parameters are not supported: write each as a parameter of its own",
-        ),
     ],
     hint: Some("for choices write `values: […]`; a list here is one map per condition"),
 };
@@ -455,7 +589,6 @@ static SHARE: Shape = Shape::Number(Bound::Included(0.0), Bound::Included(1.0));
 /// In a condition a list means "any of these".
 static CHOICE: Shape = Shape::Value;
 
-const NORMAL: &str = "is not supported: give `min` and `max`";
 const DISTRIBUTIONS: &[Word] = &[
     word("constant", "always `value`"),
     word("categorical", "one of `values`"),
@@ -487,20 +620,23 @@ const DISTRIBUTIONS: &[Word] = &[
         "one_minus_log",
         "evenly in the logarithm of one minus the value: momentum, betas",
     ),
-    refused(
+    word(
         "inv_log_uniform",
-        "is not supported: for momentum and betas use `one_minus_log`",
+        "as W&B: from e^-max to e^-min, evenly in the logarithm",
     ),
-    refused(
+    word(
         "inv_log_uniform_values",
-        "is not supported: for momentum and betas use `one_minus_log`",
+        "as W&B: the same as log_uniform_values",
     ),
-    refused("normal", NORMAL),
-    refused("q_normal", NORMAL),
-    refused("log_normal", NORMAL),
-    refused("q_log_normal", NORMAL),
-    refused("beta", NORMAL),
-    refused("q_beta", NORMAL),
+    word("normal", "normal, with `mu` and `sigma`"),
+    word("q_normal", "multiples of `q`, normal"),
+    word("log_normal", "normal in the logarithm"),
+    word("q_log_normal", "multiples of `q`, normal in the logarithm"),
+    word(
+        "beta",
+        "the beta distribution with `a` and `b`, from 0 to 1",
+    ),
+    word("q_beta", "multiples of `q`, beta"),
 ];
 
 /// `early_terminate`

@@ -9,9 +9,12 @@ mod divergence;
 mod domain;
 mod keys;
 mod memory;
+mod metrics;
 mod notify;
 mod parameters;
 mod problem;
+mod program;
+mod ranges;
 mod recipe;
 mod settings;
 pub(crate) mod shape;
@@ -29,7 +32,7 @@ use yaml::Node;
 pub use problem::{Problem, Severity, Span};
 pub use trainer::{trainer_metrics, trainer_parameters};
 
-pub(crate) use keys::STUDY;
+pub(crate) use keys::{PARAMETER_ENTRY, STUDY};
 
 /// Longest file that is read, in bytes.
 pub const LONGEST_FILE: usize = 1 << 20;
@@ -175,7 +178,7 @@ fn read_study(
     let space = parameters::assemble(&drafts, problems);
     let space_is_sound = problems.len() == before;
 
-    let job = settings::job(root, source, problems);
+    let job = settings::job(root, source, &drafts, problems);
     if root.get("trainer").is_some() {
         trainer::check_parameters(&drafts, root.key_span("trainer"), problems);
         if let Some(metric) = root.get("metric") {
@@ -278,10 +281,8 @@ fn metric(node: &Node) -> Option<Metric> {
 }
 
 /// The name that looks most like `wanted`, if it is near enough to be a slip of the pen.
-pub(crate) fn nearest<'a>(
-    wanted: &str,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Comparing takes time in the square of the length; nobody mistypes so long a name.
     const LONGEST: usize = 100;
     if wanted.len() > LONGEST {

@@ -7,8 +7,9 @@ use hpo_recipe::Value;
 use super::domain;
 use super::nearest;
 use super::problem::{Problems, Span};
+use super::ranges;
 use super::shape::did_you_mean;
-use super::yaml::{Kind, Node};
+use super::yaml::{Key, Kind, Node};
 use crate::space::{Branch, Clause, Condition, Domain, Parameter, Space};
 
 /// More parameters than this are refused.
@@ -97,32 +98,104 @@ pub(super) fn read(node: &Node, problems: &mut Problems) -> Vec<Draft> {
         return Vec::new();
     }
     let mut drafts = Vec::with_capacity(entries.len());
+    read_group(entries, "", &mut drafts, problems);
+    if drafts.len() > MOST_PARAMETERS {
+        problems.error(
+            node.start(),
+            format!("there are more than {MOST_PARAMETERS} parameters"),
+        );
+        return Vec::new();
+    }
+    drafts
+}
+
+/// The full names of the groups of nested parameters.
+pub(super) fn groups(node: &Node) -> Vec<String> {
+    fn collect(entries: &[(Key, Node)], above: &str, groups: &mut Vec<String>) {
+        for (key, value) in entries {
+            if let Some(inner) = value.get("parameters") {
+                let name = format!("{above}{}", key.name);
+                collect(inner.entries(), &format!("{name}."), groups);
+                groups.push(name);
+            }
+        }
+    }
+    let mut groups = Vec::new();
+    collect(node.entries(), "", &mut groups);
+    groups
+}
+
+fn read_group(
+    entries: &[(Key, Node)],
+    above: &str,
+    drafts: &mut Vec<Draft>,
+    problems: &mut Problems,
+) {
     for (key, value) in entries {
         if key.name.trim().is_empty() {
             problems.error(key.span, "a parameter needs a name");
         }
-        let branches = match &value.kind {
-            Kind::Map(_) => vec![read_branch(value, &key.name, key.span, problems)],
-            Kind::List(items) => items
-                .iter()
-                .filter(|item| matches!(item.kind, Kind::Map(_)))
-                .map(|item| read_branch(item, &key.name, item.start(), problems))
-                .collect(),
-            Kind::Null => Vec::new(),
-            _ => vec![DraftBranch {
-                span: value.span,
-                when: Vec::new(),
-                domain: value.value().map(Domain::Constant),
-                values: value.value().map(|v| (v, value.span)).into_iter().collect(),
-            }],
-        };
+        let name = format!("{above}{}", key.name);
+        if let Some(inner) = value.get("parameters") {
+            if let Some((other, _)) = value.entries().iter().find(|(k, _)| k.name != "parameters") {
+                problems.error_with_hint(
+                    other.span,
+                    format!("`{}` does not go with nested `parameters`", other.name),
+                    "a group has `parameters` and nothing else; give each of them its own keys",
+                );
+            }
+            read_group(inner.entries(), &format!("{name}."), drafts, problems);
+            continue;
+        }
+        if let Some(first) = drafts.iter().find(|draft| draft.name == name) {
+            problems.error_with_hint(
+                key.span,
+                format!("there are two parameters `{name}`"),
+                format!(
+                    "the other is on line {}: rename one of them",
+                    first.span.line
+                ),
+            );
+            continue;
+        }
         drafts.push(Draft {
-            name: key.name.clone(),
+            branches: read_branches(value, &name, key.span, problems),
+            name,
             span: key.span,
-            branches,
         });
     }
-    drafts
+}
+
+fn read_branches(value: &Node, name: &str, at: Span, problems: &mut Problems) -> Vec<DraftBranch> {
+    if let Some(text) = value.text() {
+        match ranges::read(text, name, value.span, problems) {
+            ranges::Reading::Map(map) => return vec![read_branch(&map, name, at, problems)],
+            ranges::Reading::Wrong => {
+                return vec![DraftBranch {
+                    span: value.span,
+                    when: Vec::new(),
+                    domain: None,
+                    values: Vec::new(),
+                }];
+            }
+            ranges::Reading::Text => {}
+        }
+    }
+    match &value.kind {
+        Kind::Map(_) => vec![read_branch(value, name, at, problems)],
+        Kind::List(items) => items
+            .iter()
+            .filter(|item| matches!(item.kind, Kind::Map(_)))
+            .map(|item| read_branch(item, name, item.start(), problems))
+            .collect(),
+        Kind::Null => Vec::new(),
+        _ => vec![DraftBranch {
+            span: value.span,
+            when: Vec::new(),
+            domain: value.value().map(Domain::Constant),
+            values: value.value().map(|v| (v, value.span)).into_iter().collect(),
+        }],
+    }
 }
 
 fn read_branch(node: &Node, name: &str, at: Span, problems: &mut Problems) -> DraftBranch {
@@ -265,6 +338,7 @@ fn can_be(domains: &[&Domain], wrong: &Value) -> String {
             Domain::Constant(value) => names.push(value.to_string()),
             Domain::Int { low, high, .. } => names.push(format!("{low} to {high}")),
             Domain::Float { low, high, .. } => names.push(format!("{low} to {high}")),
+            Domain::Law { .. } => names.push("a number".to_owned()),
         }
     }
     names.dedup();

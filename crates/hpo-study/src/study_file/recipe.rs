@@ -33,7 +33,10 @@ pub(super) fn expand(recipe: &Node, span: Span, run_cap: Option<u32>, own: &[Dra
                 .iter()
                 .filter(|k| k.tune_from <= trials)
             {
-                add_knob(knob, Some(("optimizer", name)), span, &mut added);
+                let Some(unless) = unless_driven(knob, &schedules, own, span) else {
+                    continue;
+                };
+                add_knob(knob, Some(("optimizer", name)), unless, span, &mut added);
             }
         }
     }
@@ -45,7 +48,7 @@ pub(super) fn expand(recipe: &Node, span: Span, run_cap: Option<u32>, own: &[Dra
                 .iter()
                 .filter(|k| k.tune_from <= trials)
             {
-                add_knob(knob, Some(("schedule", name)), span, &mut added);
+                add_knob(knob, Some(("schedule", name)), None, span, &mut added);
             }
         }
     }
@@ -55,7 +58,7 @@ pub(super) fn expand(recipe: &Node, span: Span, run_cap: Option<u32>, own: &[Dra
             .iter()
             .filter(|k| k.name == "warmup_fraction" || k.tune_from <= trials)
         {
-            add_knob(knob, None, span, &mut added);
+            add_knob(knob, None, None, span, &mut added);
         }
     }
     added.retain(|draft| own.iter().all(|o| o.name != draft.name));
@@ -128,10 +131,42 @@ fn choice(name: &str, names: &[String], span: Span) -> Draft {
     }
 }
 
+/// Under which schedules a knob of an optimizer is to be searched: not under those that drive the momentum (beta1 in
+/// the Adam family) themselves, where its value is of no account. `None`: under none of them; `Some(None)`: under any.
+fn unless_driven(
+    knob: &Hyperparameter,
+    schedules: &[String],
+    own: &[Draft],
+    span: Span,
+) -> Option<Option<DraftClause>> {
+    let drives = |name: &String| {
+        name.parse::<ScheduleKind>().is_ok_and(|kind| {
+            let knobs = kind.facts().hyperparameters;
+            knobs.iter().any(|knob| knob.name == "cycle_momentum")
+        })
+    };
+    let asked = own.iter().any(|draft| draft.name == "cycle_momentum");
+    if asked || !["momentum", "beta1"].contains(&knob.name) || !schedules.iter().any(drives) {
+        return Some(None);
+    }
+    let others = schedules.iter().filter(|name| !drives(name));
+    let any_of: Vec<_> = others
+        .map(|name| (Value::from(name.as_str()), span))
+        .collect();
+    (!any_of.is_empty()).then(|| {
+        Some(DraftClause {
+            parameter: "schedule".to_owned(),
+            span,
+            any_of,
+        })
+    })
+}
+
 /// Adds a knob under a condition; where it exists with the same range already, the condition grows.
 fn add_knob(
     knob: &Hyperparameter,
     owner: Option<(&str, &str)>,
+    also: Option<DraftClause>,
     span: Span,
     added: &mut Vec<Draft>,
 ) {
@@ -163,8 +198,12 @@ fn add_knob(
     if let Some(branch) = branches
         .iter_mut()
         .find(|b| b.domain.as_ref() == Some(&domain))
-        && let [clause] = branch.when.as_mut_slice()
+        && let Some((clause, rest)) = branch.when.split_first_mut()
         && clause.parameter == parameter
+        && rest
+            .iter()
+            .map(|c| &c.parameter)
+            .eq(also.iter().map(|c| &c.parameter))
     {
         clause.any_of.push(value);
         return;
@@ -176,7 +215,7 @@ fn add_knob(
     };
     branches.push(DraftBranch {
         span,
-        when: vec![clause],
+        when: std::iter::once(clause).chain(also).collect(),
         domain: Some(domain),
         values: Vec::new(),
     });

@@ -2,25 +2,41 @@
 
 use super::Source;
 use super::parameters::Draft;
-use super::problem::{Problems, Span};
-use super::yaml::{Kind, Node};
-use super::{shape, trainer};
-use crate::command;
+use super::problem::Problems;
+use super::yaml::Node;
+use super::{program, shape, trainer};
 use crate::memory::OomPolicy;
 use crate::plan::{GridSize, grid_size};
 use crate::space::Space;
-use crate::spec::{CommandJob, Cpu, EarlyTerminate, Failure, Job, Method, Rungs};
+use crate::spec::{Cpu, EarlyTerminate, Failure, Job, Method, Rungs};
 use crate::storage::{KeepCheckpoints, Storage, parse_size};
 
 /// More grid points than this are refused.
 const MOST_GRID_POINTS: u64 = 1_000_000;
 
 /// What a trial runs: `trainer`, or `program` and `command`.
-pub(super) fn job(root: &Node, source: &Source, problems: &mut Problems) -> Option<Job> {
+pub(super) fn job(
+    root: &Node,
+    source: &Source,
+    drafts: &[Draft],
+    problems: &mut Problems,
+) -> Option<Job> {
     let ours = root.get("trainer");
     let theirs = ["program", "command"]
         .into_iter()
         .find(|key| root.get(key).is_some());
+    if let (Some(_), Some(key)) = (
+        ours,
+        ["shell", "python", "cwd", "env"]
+            .into_iter()
+            .find(|key| root.get(key).is_some()),
+    ) {
+        problems.error_with_hint(
+            root.key_span(key),
+            format!("`{key}` is about programs, and this study has a `trainer`"),
+            "remove it",
+        );
+    }
     match (ours, theirs) {
         (Some(_), Some(key)) => {
             problems.error_with_hint(
@@ -31,7 +47,7 @@ pub(super) fn job(root: &Node, source: &Source, problems: &mut Problems) -> Opti
             None
         }
         (Some(node), None) => trainer::read(node, &source.directory, problems).map(Job::Trainer),
-        (None, Some(_)) => command_job(root, problems).map(Job::Command),
+        (None, Some(_)) => program::job(root, drafts, problems).map(Job::Command),
         (None, None) => {
             problems.error_with_hint(
                 root.start(),
@@ -41,59 +57,6 @@ pub(super) fn job(root: &Node, source: &Source, problems: &mut Problems) -> Opti
             );
             None
         }
-    }
-}
-
-fn command_job(root: &Node, problems: &mut Problems) -> Option<CommandJob> {
-    let program = root.get("program").and_then(Node::text).map(str::to_owned);
-    let Some(list) = root.get("command") else {
-        return Some(CommandJob {
-            command: command::default_command(program.as_deref()?),
-            program,
-        });
-    };
-    let mut words = Vec::new();
-    for item in list.items() {
-        words.push(match &item.kind {
-            Kind::Text(text) => text.clone(),
-            _ => item.value()?.to_string(),
-        });
-        if let Some(word) = item.text() {
-            check_word(word, item.span, program.is_some(), problems);
-        }
-    }
-    if let Some((first, node)) = words.first().zip(list.items().first())
-        && first.trim().is_empty()
-    {
-        problems.error(node.span, "the command has no program");
-    }
-    (!words.is_empty()).then_some(CommandJob {
-        program,
-        command: words,
-    })
-}
-
-fn check_word(word: &str, span: Span, has_program: bool, problems: &mut Problems) {
-    match command::check(word) {
-        Ok(command::Use::Program) if !has_program => problems.error_with_hint(
-            span,
-            "`${program}` stands for the key `program`, which is not there",
-            "add `program: train.py`",
-        ),
-        Ok(_) => {}
-        Err(command::Misuse::Unknown { name, nearest }) => problems.error_with_hint(
-            span,
-            format!("unknown macro `${{{name}}}`"),
-            match nearest {
-                Some(near) => format!("did you mean `${{{near}}}`?"),
-                None => shape::did_you_mean(&name, command::MACROS),
-            },
-        ),
-        Err(command::Misuse::Inside { name }) => problems.warning(
-            span,
-            format!("`${{{name}}}` is replaced only where it is a whole item of the list"),
-            "make it an item of its own; only `${envvar:NAME}` may stand inside a text",
-        ),
     }
 }
 
@@ -208,7 +171,21 @@ pub(super) fn early_terminate(
         }),
         "asha" => rungs(root, node, job, problems).map(EarlyTerminate::Asha),
         "sha" => rungs(root, node, job, problems).map(EarlyTerminate::SuccessiveHalving),
-        "hyperband" => rungs(root, node, job, problems).map(EarlyTerminate::Hyperband),
+        "hyperband" => rungs(root, node, job, problems).map(|rungs| {
+            if rungs.is_open() {
+                problems.warning(
+                    root.key_span("early_terminate"),
+                    format!(
+                        "without `max_iter` this is `type: asha`: trials are judged at steps {0}, {0} · {1}, …",
+                        rungs.min_iter, rungs.eta
+                    ),
+                    "add `max_iter` (the last step of a whole trial) for Hyperband's brackets",
+                );
+                EarlyTerminate::Asha(rungs)
+            } else {
+                EarlyTerminate::Hyperband(rungs)
+            }
+        }),
         _ => None,
     }
 }
@@ -226,13 +203,15 @@ fn rungs(root: &Node, node: &Node, job: Option<&Job>, problems: &mut Problems) -
     let max_iter = match (node.get("max_iter"), epochs) {
         (Some(_), _) => whole("max_iter")?,
         (None, Some(epochs)) => epochs,
+        // W&B's rungs from `min_iter` upwards, without an end; only ASHA judges without knowing it.
+        (None, None) if job.is_some() && is_open(node) => Rungs::OPEN,
         (None, None) => {
             // With a broken trainer the length is unknown, which has been reported already.
             if root.get("trainer").is_none() {
                 problems.error_with_hint(
                     root.key_span("early_terminate"),
                     "`early_terminate` does not know how long a whole trial is",
-                    "add `max_iter`: the last step that a whole trial reports",
+                    "add `max_iter`: the last step that a whole trial reports; or `min_iter` alone, for `asha`",
                 );
             }
             return None;
@@ -281,6 +260,12 @@ fn rungs(root: &Node, node: &Node, job: Option<&Job>, problems: &mut Problems) -
         );
     }
     Some(rungs)
+}
+
+/// Whether a stopping rule says where it begins and not how long a trial is, as in W&B sweeps.
+fn is_open(node: &Node) -> bool {
+    let kind = node.get("type").and_then(Node::text);
+    matches!(kind, Some("asha" | "hyperband")) && node.get("min_iter").is_some()
 }
 
 /// Checks the stopping rule's length of a trial against the trainer's.

@@ -39,6 +39,10 @@ pub(crate) enum Shape {
     Table(&'static Table),
     /// A map with free keys.
     Map(&'static Shape),
+    /// The parameters of a search space, which may hold others of their kind.
+    Parameters(&'static Shape),
+    /// Anything at all: it is passed over.
+    Anything,
     /// Any of these, no two of them for the same kind of value; and how messages call them.
     Either(&'static str, &'static [Shape]),
 }
@@ -154,7 +158,10 @@ impl Shape {
             Self::BytesOrAuto => "`auto`, or an amount of memory such as `3GiB`".to_owned(),
             Self::Value => "a number, a text, true, false, null or a list of them".to_owned(),
             Self::List(of, _) => format!("a list, each item {}", of.wanted()),
-            Self::Table(_) | Self::Map(_) => "a map of `key: value`".to_owned(),
+            Self::Table(_) | Self::Map(_) | Self::Parameters(_) => {
+                "a map of `key: value`".to_owned()
+            }
+            Self::Anything => "anything".to_owned(),
             Self::Either(wanted, _) => wanted.to_owned(),
         }
     }
@@ -173,7 +180,10 @@ impl Shape {
             }
             Self::Value => !matches!(node.kind, Kind::Map(_)),
             Self::List(..) => matches!(node.kind, Kind::List(_)),
-            Self::Table(_) | Self::Map(_) => matches!(node.kind, Kind::Map(_)),
+            Self::Table(_) | Self::Map(_) | Self::Parameters(_) => {
+                matches!(node.kind, Kind::Map(_))
+            }
+            Self::Anything => true,
             Self::Either(_, shapes) => shapes.iter().any(|shape| shape.is_about(node)),
         }
     }
@@ -261,7 +271,8 @@ fn check_with_hint(
             }
         }
         Shape::Table(table) => check_table(node, table, at, problems),
-        Shape::Map(of) => {
+        Shape::Anything => {}
+        Shape::Map(of) | Shape::Parameters(of) => {
             for (key, value) in node.entries() {
                 check(value, *of, &key.name, key.span, problems);
             }

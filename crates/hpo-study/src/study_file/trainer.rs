@@ -211,7 +211,9 @@ fn check_domain(name: &str, domain: &Domain, branch: &DraftBranch, problems: &mu
     let values: Vec<Value> = match domain {
         Domain::Categorical { choices, .. } => choices.clone(),
         Domain::Constant(value) => vec![value.clone()],
-        Domain::Float { .. } | Domain::Int { .. } => vec![domain.at(0.0), domain.at(1.0)],
+        Domain::Float { .. } | Domain::Int { .. } | Domain::Law { .. } => {
+            vec![domain.at(0.0), domain.at(1.0)]
+        }
     };
     for value in values {
         if let Err((message, hint)) = check_value(name, &value) {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use hpo_recipe::Value;
 
+use crate::law::Law;
 use crate::space::{Branch, Domain, Scale, Space};
 
 /// The space as the text of a `parameters` key, in the order in which it is decided. Reading it
@@ -57,6 +58,7 @@ fn content(domain: &Domain) -> Vec<String> {
             }
             entries
         }
+        Domain::Law { law, step, whole } => law_entries(*law, *step, *whole),
         Domain::Int {
             low,
             high,
@@ -101,6 +103,27 @@ fn content(domain: &Domain) -> Vec<String> {
     }
 }
 
+/// The keys of a distribution, as a study file has them.
+pub fn law_entries(law: Law, step: Option<f64>, whole: bool) -> Vec<String> {
+    let (name, numbers) = match law {
+        Law::Normal { mu, sigma } => ("normal", [("mu", mu), ("sigma", sigma)]),
+        Law::LogNormal { mu, sigma } => ("log_normal", [("mu", mu), ("sigma", sigma)]),
+        Law::Beta { a, b } => ("beta", [("a", a), ("b", b)]),
+    };
+    let mut entries: Vec<String> = numbers
+        .iter()
+        .map(|(key, x)| format!("{key}: {}", float(*x)))
+        .collect();
+    // A `q` that is written as a whole number makes whole numbers.
+    entries.extend(step.map(|q| match whole {
+        true => format!("q: {q}"),
+        false => format!("q: {}", float(q)),
+    }));
+    let quantized = if step.is_some() { "q_" } else { "" };
+    entries.push(format!("distribution: {quantized}{name}"));
+    entries
+}
+
 fn list(values: &[Value]) -> String {
     format!(
         "[{}]",
@@ -119,7 +142,7 @@ fn scalar(value: &Value) -> String {
 
 /// A float that every YAML reader takes for one: PyYAML takes `1e-4` for a text, `1.0e-4` not, and
 /// wants a sign in the exponent.
-fn float(x: f64) -> String {
+pub(crate) fn float(x: f64) -> String {
     if x != 0.0 && (x.abs() < 1e-3 || x.abs() >= 1e6) {
         let scientific = format!("{x:e}");
         let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
@@ -131,7 +154,7 @@ fn float(x: f64) -> String {
 }
 
 /// A text, in quotes where it would be read as something else without them.
-fn text(text: &str) -> String {
+pub(crate) fn text(text: &str) -> String {
     const WORDS: &[&str] = &[
         "true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf",
     ];

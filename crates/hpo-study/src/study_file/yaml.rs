@@ -241,6 +241,7 @@ pub(crate) fn parse(text: &str, problems: &mut Problems) -> Option<Node> {
     match serde_saphyr::from_str_with_options::<Node>(text, options()) {
         Ok(mut root) => {
             refuse_duplicates(&mut root, problems);
+            refuse_tags(&root, text, problems);
             Some(root)
         }
         Err(error) => {
@@ -339,6 +340,77 @@ fn reference_before(span: Span, text: &str) -> Span {
         line: before[..offset].matches('\n').count() + 1,
         column: before[line_start..offset].chars().count() + 1,
     }
+}
+
+/// Reports tags (`!float`, `!!str`), which the library passes over: a value would not be what it says it is.
+fn refuse_tags(root: &Node, text: &str, problems: &mut Problems) {
+    let mut scalars = Vec::new();
+    let mut starts = Vec::new();
+    collect_places(root, &mut scalars, &mut starts);
+    scalars.sort_unstable();
+    let mut found: Vec<usize> = starts
+        .into_iter()
+        .filter_map(|start| tag_before(text, start))
+        .filter(|tag| {
+            let after = scalars.partition_point(|(from, _)| from < tag);
+            let inside = |(from, to): &(usize, usize)| from < tag && tag < to;
+            !scalars[..after].last().is_some_and(inside)
+        })
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    for offset in found {
+        let word = text[offset..].find(|c: char| c.is_whitespace() || ",]}".contains(c));
+        let before = text[..offset].rsplit('\n').next().unwrap_or_default();
+        let span = Span {
+            offset,
+            len: word.unwrap_or(text.len() - offset),
+            line: text[..offset].matches('\n').count() + 1,
+            column: before.chars().count() + 1,
+        };
+        problems.error_with_hint(
+            span,
+            "tags (`!float`, `!!str`) are not read",
+            "remove it; what stands in quotes is a text, and what looks like a number is one",
+        );
+    }
+}
+
+/// The extents of texts, and where values begin.
+fn collect_places(node: &Node, scalars: &mut Vec<(usize, usize)>, starts: &mut Vec<usize>) {
+    starts.push(node.start().offset);
+    match &node.kind {
+        Kind::List(items) => {
+            for item in items {
+                collect_places(item, scalars, starts);
+            }
+        }
+        Kind::Map(entries) => {
+            for (key, value) in entries {
+                scalars.push((key.span.offset, key.span.offset + key.span.len));
+                starts.push(key.span.offset);
+                collect_places(value, scalars, starts);
+            }
+        }
+        _ => scalars.push((node.span.offset, node.span.offset + node.span.len)),
+    }
+}
+
+/// Where a tag stands just before the value that begins at `start`, or at it.
+fn tag_before(text: &str, start: usize) -> Option<usize> {
+    if text.get(start..)?.starts_with('!') {
+        return Some(start);
+    }
+    let before = text
+        .get(..start)?
+        .trim_end_matches(['[', '{', '"', '\''])
+        .trim_end();
+    let tag = before
+        .char_indices()
+        .rfind(|(_, c)| c.is_whitespace() || ",[{".contains(*c))
+        .map_or(0, |(at, c)| at + c.len_utf8());
+    let line = before[..tag].rsplit('\n').next().unwrap_or_default();
+    (before[tag..].starts_with('!') && !line.contains('#')).then_some(tag)
 }
 
 /// Reports every key that stands twice in a map, and keeps only its first value.

@@ -5,6 +5,7 @@ use hpo_study::plan::{Plan, plan};
 use hpo_study::study_file::Severity;
 use serde::Serialize;
 
+use super::sample::Sample;
 use crate::cli::{CheckArguments, TextFormat};
 use crate::failure::{Exit, Failure};
 use crate::output::words;
@@ -20,6 +21,8 @@ struct Report<'a> {
     warnings: Vec<Warning<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parameters: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sample: Option<Sample>,
 }
 
 /// A warning and its place in the file.
@@ -34,6 +37,12 @@ struct Warning<'a> {
 pub(super) fn perform(arguments: &CheckArguments) -> Result<Exit, Failure> {
     let study = study_file::load(&arguments.file)?;
     study.check_files()?;
+    let sample = arguments
+        .sample
+        .as_deref()
+        .map(|log| Sample::read(log, &study.spec))
+        .transpose()?;
+    let found = sample.as_ref().is_none_or(Sample::has_objective);
     let plan = plan(&study.spec);
     let expanded = arguments
         .expand
@@ -57,6 +66,7 @@ pub(super) fn perform(arguments: &CheckArguments) -> Result<Exit, Failure> {
                 memory: forecast(&study.spec),
                 warnings: warnings.collect(),
                 parameters: expanded,
+                sample,
             })?;
         }
         TextFormat::Text => {
@@ -66,11 +76,17 @@ pub(super) fn perform(arguments: &CheckArguments) -> Result<Exit, Failure> {
             if let Some(parameters) = expanded {
                 output::data(&format!("\n{parameters}"))?;
             }
+            if let Some(sample) = sample {
+                output::data(&format!("\n{}", sample.text(&study.spec, output::width())))?;
+            }
+            if !found {
+                return Ok(Exit::Usage);
+            }
             words!(
                 "\n{}",
                 output::green(format!("{} can be run", arguments.file.display()))
             );
         }
     }
-    Ok(Exit::Done)
+    Ok(if found { Exit::Done } else { Exit::Usage })
 }

@@ -4,27 +4,49 @@ use std::fs::File;
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
+use super::inspect;
 use crate::cli::InitArguments;
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::output::words;
 
 pub(super) fn perform(arguments: &InitArguments) -> Result<Exit, Failure> {
-    let text = starter(arguments.program.as_deref());
+    let (text, proposal) = match &arguments.inspect {
+        Some(program) => {
+            let proposal = inspect::propose(program, arguments)?;
+            (proposal.text.clone(), Some(proposal))
+        }
+        None => (starter(arguments.program.as_deref()), None),
+    };
     if arguments.output == Path::new("-") {
         output::data(&text)?;
-        return Ok(Exit::Done);
+    } else {
+        write(arguments, &text)?;
     }
+    if let Some(proposal) = &proposal {
+        inspect::explain(proposal);
+    }
+    if arguments.output != Path::new("-") {
+        let path = arguments.output.display();
+        words!("{path} is written; look it over, then: hpo check {path}, hpo run {path}");
+    }
+    Ok(Exit::Done)
+}
+
+fn write(arguments: &InitArguments, text: &str) -> Result<(), Failure> {
     let path = arguments.output.display();
     let trouble = |e: std::io::Error| match e.kind() {
         ErrorKind::AlreadyExists => Failure::usage(format!("{path} exists already"))
-            .hint("give another name with -o; it was not touched"),
+            .hint("give another name with -o, or --force to write over it; it was not touched"),
         _ => Failure::trouble(format!("{path} cannot be written: {e}")),
     };
-    let mut file = File::create_new(&arguments.output).map_err(trouble)?;
-    file.write_all(text.as_bytes()).map_err(trouble)?;
-    words!("{path} is written; look it over, then: hpo check {path}, hpo run {path}");
-    Ok(Exit::Done)
+    let file = if arguments.force {
+        File::create(&arguments.output)
+    } else {
+        File::create_new(&arguments.output)
+    };
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(trouble)
 }
 
 /// A study file to start from: for a script, or for the built-in trainer.

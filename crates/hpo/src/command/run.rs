@@ -167,7 +167,8 @@ fn explain(error: RunError, name: &str, runs: &Path) -> Failure {
     match &error {
         RunError::SpecChanged { .. } => Failure::usage(&error).hint(format!(
             "undo the change, or give the study a new `name:` to begin afresh; {name} stays as it is. \
-             What can change: run_cap, time_cap, cpu, failure, divergence, keep_checkpoints, disk_budget, stop_grace, on_crash, notify, description"
+             What can change: run_cap, time_cap, cpu, failure, divergence, keep_checkpoints, disk_budget, stop_grace, \
+             on_crash, notify, description, python, env, metrics"
         )),
         RunError::Store(StoreError::Locked { .. }) => {
             let (name, dir) = (quoted(name), elsewhere(runs));

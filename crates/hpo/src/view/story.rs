@@ -309,8 +309,8 @@ pub(crate) mod tests {
             description: None,
             seed: 0,
             job: Job::Command(CommandJob {
-                program: None,
                 command: vec!["true".into()],
+                ..CommandJob::default()
             }),
             method: Method::Random,
             metric: Metric {

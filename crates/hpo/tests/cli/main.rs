@@ -16,5 +16,6 @@ mod gpu;
 mod kill;
 mod look;
 mod report;
+mod scripts;
 mod stdio;
 mod study;
