@@ -7,6 +7,7 @@
 //!     [--by LABEL]           also the detector's figures by a label: task, optimizer, schedule
 //!     [--unplanned]          the detector is not told how long the runs are
 //!     [--warnings]           uncertain findings count too
+//!     [--gradients]          also rules on the metric `grad_norm`, alone and beside the detector
 //!     [--errors]             list the detector's false kills and misses
 //!     [-f json]
 //! ```
@@ -15,6 +16,7 @@
 //! `truth`: `diverged` and `stuck` are lost, at the step `onset`; `healthy`, `recovered` and
 //! `lossy_recovery` are good, the better the lower `final_loss`; others count for neither.
 
+mod gradients;
 mod rivals;
 mod score;
 
@@ -38,6 +40,7 @@ struct Options {
     by: Option<String>,
     unplanned: bool,
     warnings: bool,
+    gradients: bool,
     errors: bool,
     json: bool,
 }
@@ -65,6 +68,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Failu
             "--by" => options.by = Some(value()?),
             "--unplanned" => options.unplanned = true,
             "--warnings" => options.warnings = true,
+            "--gradients" => options.gradients = true,
             "--errors" => options.errors = true,
             "-f" => options.json = value()? == "json",
             file if !file.starts_with('-') && options.file.is_empty() => options.file = argument,
@@ -90,6 +94,10 @@ fn run(options: &Options) -> Result<(), Failure> {
         rows.push((metric, "detector".to_owned(), Score::of(&cases, &ours)));
         for (name, stops) in rivals::all(&cases) {
             rows.push((metric, name, Score::of(&cases, &stops)));
+        }
+        if options.gradients {
+            let rows_of = gradients::all(&cases, &ours).into_iter();
+            rows.extend(rows_of.map(|(name, stops)| (metric, name, Score::of(&cases, &stops))));
         }
         if let Some(label) = &options.by {
             rows.extend(by(&cases, &ours, label).map(|(name, score)| (metric, name, score)));

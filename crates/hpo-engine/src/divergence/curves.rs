@@ -123,6 +123,9 @@ impl CurvesError {
 /// The first line that cannot be read, or a text without runs.
 pub fn read(name: &str, text: &str) -> Result<Vec<Run>, CurvesError> {
     let text = text.trim_start_matches('\u{feff}');
+    if text.trim().is_empty() {
+        return Err(CurvesError::Empty);
+    }
     let runs = if text.trim_start().starts_with('{') {
         read_json_lines(name, text)?
     } else {
@@ -295,7 +298,9 @@ fn read_csv(name: &str, text: &str) -> Result<Vec<Run>, CurvesError> {
         .from_reader(text.as_bytes());
     let header = reader.headers().map_err(|error| csv_error(&error))?.clone();
     if !header.iter().any(|column| is(&STEP, column)) {
-        return Err(CurvesError::at(1, "the header has no column `step`"));
+        let problem =
+            "the header has no column `step`; this takes JSON lines, or CSV with a header";
+        return Err(CurvesError::at(1, problem));
     }
     let mut reports = Reports::new(name);
     for record in reader.records() {
@@ -494,7 +499,7 @@ mod tests {
         assert!(message("{\"loss\": [1]}\n{oops").starts_with("line 2: not JSON"));
         assert_eq!(
             message("a,b\n1,2\n"),
-            "line 1: the header has no column `step`"
+            "line 1: the header has no column `step`; this takes JSON lines, or CSV with a header"
         );
         assert_eq!(
             message("step,loss\n1,2\n2\n"),

@@ -5,7 +5,7 @@ use super::finding::{Evidence, Finding, State};
 use super::scale::Scale;
 use super::settings::{Chance, Patience, Settings};
 use super::trend::{ERRORS, Trend, height_of};
-use hpo_study::Verdict;
+use hpo_study::{Goal, Verdict};
 
 /// Not lower than this counts as having learned nothing: a loss of .98 times chance.
 const NOTHING: f64 = -0.02;
@@ -62,6 +62,8 @@ pub struct Detector {
     first: Option<f64>,
     /// Step and height of the first finite report.
     began: Option<(f64, f64)>,
+    /// A loss that goes below zero: what there is to learn is not known.
+    is_open: bool,
     last: f64,
     gap: f64,
     non_finite: u32,
@@ -94,6 +96,7 @@ impl Detector {
             cells: Cells::new(0.0),
             first: None,
             began: None,
+            is_open: false,
             last: 0.0,
             gap: 0.0,
             non_finite: 0,
@@ -125,6 +128,7 @@ impl Detector {
         let scale = *self.scale.get_or_insert_with(|| Scale::new(goal, value));
         let (width, height) = (STRETCH * self.length(), scale.height(value));
         self.began.get_or_insert((self.last, height));
+        self.is_open |= goal == Goal::Minimize && scale.chance().min(value) < 0.0;
         if !self.cells.push(self.last, self.gap, width, height) {
             return None;
         }
@@ -244,8 +248,14 @@ impl Detector {
         hopeless.or_else(|| self.spike(height))
     }
 
-    /// Whether what is found at a level may end a run.
+    /// Whether what is found at a level may end a run. A loss that goes below zero (a density's) has
+    /// no best value, so its unit is arbitrary and good runs take long to get below chance: there
+    /// it must be far above, and clearly higher than where it began.
     fn is_certain(&self, level: f64) -> bool {
+        let began = self.began.map_or(0.0, |(_, height)| height);
+        if self.is_open && level <= FAR.max(began - LEARNED) {
+            return false;
+        }
         matches!(self.settings.chance, Chance::Known(chance) if chance.is_finite())
             && (self.settings.planned_steps.is_some() || level > FAR)
     }

@@ -314,6 +314,30 @@ fn losses_below_zero_are_understood() {
 }
 
 #[test]
+fn a_density_is_given_up_for_certain_only_above_where_it_began() {
+    let settings = Settings {
+        chance: Chance::Known(-1.6),
+        ..settings()
+    };
+    let between = |step: f64| if step < 30.0 { 0.9 } else { -0.9 };
+    let warned = end(settings, 20, between).unwrap();
+    assert!(!warned.certain && warned.verdict == Verdict::Diverged);
+    let thrown_up = |step: f64| if step < 30.0 { 0.9 } else { 40.0 };
+    assert!(end(settings, 20, thrown_up).unwrap().certain);
+    // Chance is positive, but the loss has gone below zero.
+    let settings = Settings {
+        chance: Chance::Known(0.2),
+        ..settings
+    };
+    let lost = |step: f64| match step {
+        step if step < 30.0 => 0.9,
+        step if step < 300.0 => -0.5,
+        _ => 0.4,
+    };
+    assert!(!end(settings, 20, lost).unwrap().certain);
+}
+
+#[test]
 fn without_a_chance_level_all_but_non_finite_is_a_warning() {
     let settings = Settings {
         chance: Chance::Unknown,
