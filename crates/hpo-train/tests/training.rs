@@ -391,9 +391,8 @@ fn checkpoints_of_other_runs_are_refused() {
     }
     lines(&base).1.unwrap();
     std::fs::write(directory.path().join("checkpoint.safetensors"), "rubbish").unwrap();
-    let error = lines(&base).1.unwrap_err();
-    assert_eq!((error.kind(), error.hint().is_some()), ("checkpoint", true));
-    assert!(error.to_string().contains("damaged"), "{error}");
+    // A torn one costs no trial: it begins anew.
+    assert_eq!(lines(&base).1.unwrap().resumed_after, 0);
 }
 
 /// However rare checkpoints are, the last epoch of a budget has one; and a run that is cut off
