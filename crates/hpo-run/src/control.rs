@@ -214,7 +214,7 @@ fn between_sessions(study_dir: &Path, request: &Request) -> Result<Answer, RunEr
     match request {
         Request::Pause | Request::Stop => return Ok(Answer::refused_with_hint(nobody, hint)),
         Request::Resume => return Ok(Answer::refused_with_hint(nobody, hint)),
-        Request::Cancel => return Ok(end_processes(study_dir, &store)?),
+        Request::Cancel => return end_processes(study_dir, &store),
         _ => {}
     }
     let log = store.load()?;

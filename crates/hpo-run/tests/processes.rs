@@ -368,8 +368,8 @@ fn how_a_trial_ended_while_nobody_was_there_is_known() {
 /// Whoever is the warden of a trial: its parent.
 fn parent(pid: i32) -> i32 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
-    fields.skip(1).next().unwrap().parse().unwrap()
+    let mut fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+    fields.nth(1).unwrap().parse().unwrap()
 }
 
 fn kill_now(pid: i32) {

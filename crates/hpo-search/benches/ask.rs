@@ -2,6 +2,8 @@
 //! finished trials, one thread; what is timed is an `ask` of the protocol, JSON and all, each after one
 //! more trial has been told. `benches/ask_vs_optuna.py` times Optuna beside it.
 
+#![expect(clippy::expect_used, reason = "a bench may stop at the first surprise")]
+
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 

@@ -82,7 +82,7 @@ fn far_above_the_median(norms: &[(u64, f64)]) -> Vec<u64> {
         let (_, value) = norms.get(index).copied().unwrap_or_default();
         index >= WARM_UP
             && median(before.iter().map(|(_, norm)| *norm))
-                .is_some_and(|median| !(value <= 10.0 * median))
+                .is_some_and(|median| value.is_nan() || value > 10.0 * median)
     };
     in_a_row(norms, (0..norms.len()).map(is_far))
 }
@@ -101,7 +101,7 @@ fn far_above_the_average(norms: &[(u64, f64)]) -> Vec<u64> {
         }
         let deviation = variance.sqrt().max(1e-12);
         let score = (norm - mean) / deviation;
-        let is_spike = !(score <= 2.5);
+        let is_spike = score.is_nan() || score > 2.5;
         // ZClip's reciprocal clipping: a score z becomes 2.5² / z.
         let clipped = if is_spike {
             mean + 2.5 * 2.5 / score.max(2.5) * deviation

@@ -292,6 +292,7 @@ impl Local {
 }
 
 /// What became of a process that was ordered.
+#[expect(clippy::large_enum_variant, reason = "one at a time, and short-lived")]
 enum Started {
     Told(Word),
     Found(Watched),

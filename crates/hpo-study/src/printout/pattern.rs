@@ -182,7 +182,7 @@ impl Compiled {
                     && (self.waiting || !facts.once_per_step);
                 if counts {
                     take_pairs(line, facts, pairs, &mut found);
-                    self.waiting &= !(whole && !found.metrics.is_empty());
+                    self.waiting &= !whole || found.metrics.is_empty();
                 }
             }
         }
