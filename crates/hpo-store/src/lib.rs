@@ -7,6 +7,7 @@
 //! Only one process at a time may write; it holds the file `<study directory>/lock`. Anybody may
 //! [`read`] meanwhile. This crate must never decide anything: what events mean is `History`'s to say.
 
+mod brief;
 mod error;
 mod lock;
 mod reports;
@@ -14,6 +15,7 @@ mod samples;
 mod schema;
 mod store;
 
+pub use brief::read_brief;
 pub use error::StoreError;
 pub use lock::Lock;
 pub use samples::MOST_SAMPLES;

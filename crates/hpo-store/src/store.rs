@@ -282,7 +282,7 @@ fn read_shared(path: &Path) -> Result<Vec<Event>, StoreError> {
     load(&open_shared(path)?, path)
 }
 
-fn open_shared(path: &Path) -> Result<Connection, StoreError> {
+pub(crate) fn open_shared(path: &Path) -> Result<Connection, StoreError> {
     let open = || {
         let connection = Connection::open_with_flags(
             path,
@@ -435,9 +435,17 @@ fn load(connection: &Connection, path: &Path) -> Result<Vec<Event>, StoreError> 
     Ok(events)
 }
 
-type RowResult = Result<(i64, Event), RowError>;
+/// A row that could not be read, as an error of its database.
+pub(crate) fn row_error(path: &Path, error: RowError) -> StoreError {
+    match error {
+        RowError::Sqlite(e) => StoreError::sqlite(path, e),
+        RowError::Json(seq, e) => unreadable(path, seq, &e),
+    }
+}
 
-enum RowError {
+pub(crate) type RowResult = Result<(i64, Event), RowError>;
+
+pub(crate) enum RowError {
     Sqlite(rusqlite::Error),
     Json(i64, serde_json::Error),
 }
@@ -448,7 +456,7 @@ impl From<rusqlite::Error> for RowError {
     }
 }
 
-fn read_event(row: &rusqlite::Row<'_>) -> RowResult {
+pub(crate) fn read_event(row: &rusqlite::Row<'_>) -> RowResult {
     let seq: i64 = row.get(0)?;
     let at = Timestamp(row.get::<_, i64>(1)?.cast_unsigned());
     let body = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
@@ -456,7 +464,7 @@ fn read_event(row: &rusqlite::Row<'_>) -> RowResult {
     Ok((seq, Event { at, kind }))
 }
 
-fn read_report(row: &rusqlite::Row<'_>) -> RowResult {
+pub(crate) fn read_report(row: &rusqlite::Row<'_>) -> RowResult {
     let seq: i64 = row.get(0)?;
     let at = Timestamp(row.get::<_, i64>(1)?.cast_unsigned());
     let text = row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?;

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use hpo_store::StoreError;
 use hpo_study::{Event, History, Timestamp, Trial, TrialId};
 
 use crate::cli::StudyArguments;
@@ -41,19 +42,28 @@ impl Found {
 /// Opens the study that was named for looking.
 pub(crate) fn open(arguments: &StudyArguments) -> Result<Found, Failure> {
     let directory = find(arguments, true)?;
-    look_into(directory)
+    look_into(directory, hpo_store::read)
+}
+
+/// As [`open`], for who looks at no curve of a trial that is over: much sooner there in a large study.
+pub(crate) fn open_brief(arguments: &StudyArguments) -> Result<Found, Failure> {
+    let directory = find(arguments, true)?;
+    look_into(directory, hpo_store::read_brief)
 }
 
 /// The same without a word about which study was taken.
 pub(crate) fn open_quietly(arguments: &StudyArguments) -> Result<Found, Failure> {
     let directory = find(arguments, false)?;
-    look_into(directory)
+    look_into(directory, hpo_store::read)
 }
 
-fn look_into(directory: PathBuf) -> Result<Found, Failure> {
+fn look_into(
+    directory: PathBuf,
+    read: fn(&Path) -> Result<Vec<Event>, StoreError>,
+) -> Result<Found, Failure> {
     // Asked before reading, so that a coordinator that ends meanwhile has written all we read.
     let coordinator = coordinator(&directory);
-    let events: Vec<Event> = hpo_store::read(&directory).map_err(Failure::trouble)?;
+    let events = read(&directory).map_err(Failure::trouble)?;
     let history = History::replay(&events).map_err(Failure::trouble)?;
     let now = if coordinator.is_some() {
         present()

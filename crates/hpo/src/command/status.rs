@@ -5,7 +5,7 @@ use crate::failure::{Exit, Failure};
 use crate::{output, study_dir};
 
 pub(super) fn perform(arguments: &LookArguments) -> Result<Exit, Failure> {
-    let found = study_dir::open(&arguments.study)?;
+    let found = study_dir::open_brief(&arguments.study)?;
     let (history, now) = (&found.history, found.now);
     let gpus = match found.coordinator {
         Some(_) => hpo_store::gpu_samples(&found.directory, true).map_err(Failure::trouble)?,
