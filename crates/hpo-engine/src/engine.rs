@@ -2,11 +2,14 @@
 
 mod control;
 mod placing;
+mod recall;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use thiserror::Error;
+
+pub use recall::Recall;
 
 use hpo_search::{Next, Sampler, Scheduler};
 use hpo_study::changes::differences;
@@ -74,53 +77,16 @@ impl Turn {
 }
 
 impl Engine {
-    /// An engine for a study, from its log: new (`study_opened` alone) or resumed, the two are the same.
-    /// Sampler and scheduler see every event again, as they saw it live.
-    ///
-    /// # Errors
-    /// When the log is empty or does not add up.
-    pub fn new(log: &[Event]) -> Result<Self, HistoryError> {
-        let opened = History::replay(log.first())?;
-        let sampler = hpo_search::build_sampler(opened.spec());
-        let scheduler = hpo_search::build_scheduler(opened.spec());
-        Self::with(log, sampler, scheduler)
-    }
-
-    /// An engine with a sampler and a scheduler of one's own. Both must follow from the log alone, or
-    /// a resumed study goes another way than an undisturbed one.
-    ///
-    /// # Errors
-    /// When the log is empty or does not add up.
-    pub fn with(
-        log: &[Event],
-        sampler: Box<dyn Sampler>,
-        scheduler: Box<dyn Scheduler>,
-    ) -> Result<Self, HistoryError> {
-        let history = History::replay(log.first())?;
-        let open = BTreeSet::new();
-        let mut engine = Self {
-            history,
-            sampler,
-            scheduler,
-            open,
-            watches: BTreeMap::new(),
-            heard: Heard::default(),
-            memory: Ledger::default(),
-            exhausted: false,
-        };
-        for (i, event) in log.iter().enumerate() {
-            if i > 0 {
-                engine.history.apply(event)?;
-            }
-            engine.observe(event);
-        }
-        Ok(engine)
-    }
-
     /// What is known of the study.
     #[must_use]
     pub fn history(&self) -> &History {
         &self.history
+    }
+
+    /// The engine's last words.
+    #[must_use]
+    pub fn into_history(self) -> History {
+        self.history
     }
 
     /// Takes the study up: the first call of every session, before any step.
@@ -666,6 +632,7 @@ impl Engine {
     fn emit(&mut self, turn: &mut Turn, kind: EventKind) -> Result<(), HistoryError> {
         let event = Event { at: turn.now, kind };
         self.history.apply(&event)?;
+        self.keep_watch(&event);
         self.observe(&event);
         turn.events.push(event);
         Ok(())
@@ -676,23 +643,36 @@ impl Engine {
         match &event.kind {
             EventKind::TrialSuggested { trial, .. } => {
                 self.open.insert(*trial);
+            }
+            EventKind::AttemptEnded { trial, .. } => self.heard.forget(*trial),
+            EventKind::TrialCompleted { trial }
+            | EventKind::TrialStopped { trial, .. }
+            | EventKind::TrialFailed { trial, .. } => {
+                self.open.remove(trial);
+            }
+            _ => {}
+        }
+        self.memory.observe(&self.history, event);
+        self.sampler.observe(&self.history, event);
+        self.scheduler.observe(&self.history, event);
+    }
+
+    /// The detectors see it too, but live only: what they know follows from the curves.
+    fn keep_watch(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::TrialSuggested { trial, .. } | EventKind::TrialRescued { trial, .. } => {
                 self.watch(*trial);
             }
-            EventKind::TrialRescued { trial, .. } => self.watch(*trial),
-            EventKind::AttemptEnded { trial, .. } => self.heard.forget(*trial),
-            EventKind::SpecChanged { .. } => {
-                for trial in self.open.clone() {
-                    self.watch(trial);
-                }
-            }
+            EventKind::SpecChanged { .. } => self.watch_all(),
             EventKind::Reported {
                 trial,
                 attempt,
                 step,
                 metrics,
             } if self.live(*trial, *attempt).is_some() => {
-                if let Some(watch) = self.watches.get_mut(trial) {
-                    watch.see(*step, metrics);
+                let record = self.history.trial(*trial);
+                if let (Some(watch), Some(record)) = (self.watches.get_mut(trial), record) {
+                    watch.see(&self.history, record, *step, metrics);
                 }
             }
             EventKind::Found { trial, .. } => {
@@ -703,14 +683,16 @@ impl Engine {
             EventKind::TrialCompleted { trial }
             | EventKind::TrialStopped { trial, .. }
             | EventKind::TrialFailed { trial, .. } => {
-                self.open.remove(trial);
                 self.watches.remove(trial);
             }
             _ => {}
         }
-        self.memory.observe(&self.history, event);
-        self.sampler.observe(&self.history, event);
-        self.scheduler.observe(&self.history, event);
+    }
+
+    fn watch_all(&mut self) {
+        for trial in self.open.clone() {
+            self.watch(trial);
+        }
     }
 
     /// Begins to watch a trial, or begins anew when the study's wishes have changed.

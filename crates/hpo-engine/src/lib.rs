@@ -27,7 +27,7 @@ pub mod sim;
 mod unheard;
 mod watch;
 
-pub use engine::{ChangeError, Engine};
+pub use engine::{ChangeError, Engine, Recall};
 pub use fate::{
     FIRST_RETRY_AFTER, LATEST_RETRY_AFTER, MOST_ORPHANED, MOST_RETRIES, NON_FINITE_IN_A_ROW,
 };

@@ -9,17 +9,18 @@ use hpo_study::{DivergencePolicy, Finding, History, Job, StudySpec, Trial};
 use crate::divergence::{self as detector, Chance, Detector, Settings};
 
 /// The detector of one trial. What it knows follows from the trial's curve alone, so that a trial that
-/// went back to a checkpoint is seen as one that was never disturbed.
+/// went back to a checkpoint is seen as one that was never disturbed. It keeps no points: the few times
+/// that it needs them again it reads the curve.
 pub(crate) struct Watch {
     settings: Settings,
     /// The name of the watched metric, …
     metric: String,
     /// … and that by which the trial itself says what chance is, where nobody else does.
     chance: Option<String>,
-    /// What it said of that, at which step.
-    said: Vec<(u64, f64)>,
-    /// The watched metric at each step.
-    points: Vec<(u64, f64)>,
+    /// The last step of the trial's curve, …
+    reached: Option<u64>,
+    /// … and the last one at which the watched metric was there.
+    seen: Option<u64>,
     /// As it was before the last of the points, …
     before: Detector,
     /// … and after it.
@@ -36,74 +37,72 @@ impl Watch {
             return None;
         }
         let settings = settings(spec, trial);
-        let chance = chance_name(spec);
         let mut watch = Self {
             settings,
             metric: spec.watched().name.clone(),
-            said: chance
-                .as_ref()
-                .map_or_else(Vec::new, |name| history.reports(trial, name)),
-            chance,
-            points: points(history, trial),
+            chance: chance_name(spec),
+            reached: trial.curve.last_step(),
+            seen: None,
             before: Detector::new(settings),
             now: Detector::new(settings),
             news: None,
         };
-        watch.believe();
-        // What other wishes would have found by now is news, if nobody knows it yet.
-        let last = watch.start_again();
-        let known = |found: &detector::Finding| {
+        watch.believe(history, trial);
+        let last = watch.start_again(&points(history, trial));
+        // What was seen in the last point, and what other wishes would have found by now, is news, if
+        // nobody knows it yet.
+        let is_news = |found: &detector::Finding| {
             let known = trial.findings.last().map(|f| (f.step, f.certain));
-            known == Some((found.step, found.certain))
+            let is_due = found.verdict.is_hopeless() || watch.seen == Some(found.step);
+            is_due && known != Some((found.step, found.certain))
         };
-        watch.news = last.filter(|found| found.verdict.is_hopeless() && !known(found));
+        watch.news = last.filter(is_news);
         Some(watch)
     }
 
-    /// Sees a report.
-    pub(crate) fn see(&mut self, step: u64, metrics: &BTreeMap<String, f64>) {
-        self.go_back(step);
-        if let Some(said) = self.chance.as_ref().and_then(|name| metrics.get(name)) {
-            put(&mut self.said, step, *said);
-            self.believe();
+    /// Sees a report that the history has taken in.
+    pub(crate) fn see(
+        &mut self,
+        history: &History,
+        trial: &Trial,
+        step: u64,
+        metrics: &BTreeMap<String, f64>,
+    ) {
+        let before = self.reached.replace(step);
+        let went_back = before.is_some_and(|before| step < before);
+        let tells = self.chance.as_ref().and_then(|name| metrics.get(name));
+        let settled = tells.is_some_and(|said| self.settings.chance == Chance::Known(*said));
+        let believes = (went_back || tells.is_some() && !settled) && self.believe(history, trial);
+        let value = metrics.get(&self.metric).copied();
+        if went_back || believes {
+            let mut points = points(history, trial);
+            if value.is_some() {
+                points.retain(|point| point.0 < step);
+            }
+            let last = self.start_again(&points);
+            // After a process went back it is in the log already.
+            self.news = last.filter(|_| believes);
         }
-        let Some(value) = metrics.get(&self.metric).copied() else {
+        let Some(value) = value else {
             return;
         };
-        if put(&mut self.points, step, value) {
-            self.before = self.now.clone();
-        } else {
+        if self.seen.replace(step) == Some(step) {
             self.now = self.before.clone();
+        } else {
+            self.before = self.now.clone();
         }
         self.news = self.now.observe(step, value);
     }
 
-    /// Forgets what a process that went back says again.
-    fn go_back(&mut self, step: u64) {
-        let before = |points: &[(u64, f64)]| points.partition_point(|point| point.0 < step);
-        if self.said.last().is_some_and(|(last, _)| step < *last) {
-            self.said.truncate(before(&self.said));
-            self.believe();
-        }
-        if self.points.last().is_some_and(|(last, _)| step < *last) {
-            self.points.truncate(before(&self.points));
-            self.start_again();
-        }
-    }
-
-    /// Takes the trial's last word on what chance is, and looks at everything anew if that is news.
-    fn believe(&mut self) {
-        if self.chance.is_none() {
-            return;
-        }
-        let said = self.said.iter().rev().map(|(_, value)| *value);
-        let mut said = said.filter(|value| value.is_finite());
-        let said = said.next();
-        let chance = said.map_or(Chance::Unknown, Chance::Known);
-        if chance != self.settings.chance {
-            self.settings.chance = chance;
-            self.news = self.start_again();
-        }
+    /// Takes the trial's last word on what chance is; `true` if that is news.
+    fn believe(&mut self, history: &History, trial: &Trial) -> bool {
+        let Some(name) = &self.chance else {
+            return false;
+        };
+        let said = history.reports(trial, name);
+        let last = said.iter().rev().find(|(_, value)| value.is_finite());
+        let chance = last.map_or(Chance::Unknown, |(_, value)| Chance::Known(*value));
+        std::mem::replace(&mut self.settings.chance, chance) != chance
     }
 
     /// What is new and not in the log yet.
@@ -116,34 +115,20 @@ impl Watch {
         self.news = None;
     }
 
-    /// Goes through all points anew, and gives back the last thing that they show. After a process went
-    /// back it is in the log already.
-    fn start_again(&mut self) -> Option<detector::Finding> {
+    /// Goes through all points anew, and gives back the last thing that they show.
+    fn start_again(&mut self, points: &[(u64, f64)]) -> Option<detector::Finding> {
         self.news = None;
         self.now = Detector::new(self.settings);
         self.before = self.now.clone();
+        self.seen = points.last().map(|point| point.0);
         let mut last = None;
-        for (i, (step, value)) in self.points.iter().enumerate() {
-            if i + 1 == self.points.len() {
+        for (i, (step, value)) in points.iter().enumerate() {
+            if i + 1 == points.len() {
                 self.before = self.now.clone();
             }
             last = self.now.observe(*step, *value).or(last);
         }
         last
-    }
-}
-
-/// Adds a value; one for the last step takes the place of the former. `true` when it was added.
-fn put(points: &mut Vec<(u64, f64)>, step: u64, value: f64) -> bool {
-    match points.last_mut() {
-        Some(last) if last.0 == step => {
-            last.1 = value;
-            false
-        }
-        _ => {
-            points.push((step, value));
-            true
-        }
     }
 }
 

@@ -74,8 +74,7 @@ pub fn details(history: &History, trial: &Trial, now: Timestamp) -> TrialDetails
     let metrics = trial.curve.others.iter().filter_map(|(index, values)| {
         Some((names.get(usize::from(*index))?.clone(), floats(values)))
     });
-    let objective = trial.curve.objective.iter().zip(&trial.curve.measured);
-    let objective = objective.map(|(value, measured)| measured.then_some(Value::Float(*value)));
+    let objective = trial.curve.objective().map(|value| value.map(Value::Float));
     let processes = trial.attempts.iter().map(|attempt| Process {
         attempt: attempt.number,
         pid: attempt.pid,
@@ -90,7 +89,7 @@ pub fn details(history: &History, trial: &Trial, now: Timestamp) -> TrialDetails
         metric: history.spec().metric.name.clone(),
         processes: processes.collect(),
         curve: Reports {
-            steps: trial.curve.steps.clone(),
+            steps: trial.curve.steps.iter().collect(),
             value: objective.collect(),
             metrics: metrics.collect(),
         },

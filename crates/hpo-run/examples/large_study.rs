@@ -8,7 +8,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
 
-use hpo_engine::Engine;
+use hpo_engine::Recall;
 use hpo_store::Store;
 use hpo_study::study_file::{Source, read};
 use hpo_study::{AttemptEnd, AttemptNumber, Config, Event, EventKind, Timestamp, TrialId};
@@ -34,18 +34,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let before = resident();
     let start = Instant::now();
     let store = Store::open(dir)?;
-    let log = store.load()?;
-    let loaded = start.elapsed().as_secs_f64();
-    let engine = Engine::new(&log)?;
-    let all = start.elapsed().as_secs_f64();
+    let (mut events, mut recall) = (0_u64, Recall::default());
+    store.replay(|event| -> Result<(), Box<dyn Error>> {
+        events += 1;
+        Ok(recall.take_in(event)?)
+    })?;
+    let engine = recall.finish()?;
     println!(
-        "{} events loaded in {loaded:.2} s, taken in after {all:.2} s",
-        log.len()
+        "{events} events taken in after {:.2} s",
+        start.elapsed().as_secs_f64()
     );
-    let peak = resident();
-    drop(log);
     println!(
-        "resident: {before:.0} MiB before, {peak:.0} with the log, {:.0} with the history of {} trials",
+        "resident: {before:.0} MiB before, {:.0} with {} trials",
         resident(),
         engine.history().trials().len()
     );

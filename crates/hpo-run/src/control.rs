@@ -14,12 +14,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hpo_engine::Engine;
 use hpo_store::{Store, StoreError};
 use hpo_study::control::{Answer, LONGEST_REQUEST, Request};
 use nix::fcntl::OFlag;
 
 use crate::clock;
+use crate::coordinator::recall;
 use crate::error::RunError;
 use crate::executor::orphans;
 use crate::files::write_atomically;
@@ -217,8 +217,7 @@ fn between_sessions(study_dir: &Path, request: &Request) -> Result<Answer, RunEr
         Request::Cancel => return end_processes(study_dir, &store),
         _ => {}
     }
-    let log = store.load()?;
-    let mut engine = Engine::new(&log)?;
+    let mut engine = recall(&store)?;
     let now = clock::now().max(engine.history().last_event());
     let (events, answer) = engine.ask(now, request.clone())?;
     if !events.is_empty() {

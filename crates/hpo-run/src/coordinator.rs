@@ -5,7 +5,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use hpo_engine::{ChangeError, Command, Engine, Input};
+use hpo_engine::{ChangeError, Command, Engine, Input, Recall};
 use hpo_store::Store;
 use hpo_study::control::{Answer, Request};
 use hpo_study::{
@@ -96,10 +96,9 @@ pub fn run(options: RunOptions, view: &mut dyn View) -> Result<Outcome, RunError
 async fn run_session(options: RunOptions, view: &mut dyn View) -> Result<Outcome, RunError> {
     let absolute = |path: &PathBuf| std::path::absolute(path).map_err(RunError::io(path));
     let (study_dir, work_dir) = (absolute(&options.study_dir)?, absolute(&options.work_dir)?);
-    let (store, log) = open_or_create(&options, &study_dir)?;
-    let mut engine = Engine::new(&log)?;
+    let (store, mut engine) = open_or_create(&options, &study_dir)?;
     if nothing_to_do(engine.history(), &options.spec) {
-        let history = engine.history().clone();
+        let history = engine.into_history();
         return Ok(Outcome {
             history,
             stopped_by_user: false,
@@ -144,7 +143,7 @@ async fn run_session(options: RunOptions, view: &mut dyn View) -> Result<Outcome
         trainer_program: program,
         session,
     };
-    let left = left_over(&engine, &log);
+    let left = left_over(&engine, &store)?;
     let desk = Desk::open(&workshop.study_dir)?;
     let mut coordinator = Coordinator {
         workshop,
@@ -166,18 +165,18 @@ async fn run_session(options: RunOptions, view: &mut dyn View) -> Result<Outcome
         best_is_due: true,
     };
     coordinator.take_in(&events).await?;
-    drop((events, log));
+    drop(events);
     coordinator.live(left).await
 }
 
 fn open_or_create(
     options: &RunOptions,
     study_dir: &std::path::Path,
-) -> Result<(Store, Vec<Event>), RunError> {
+) -> Result<(Store, Engine), RunError> {
     if hpo_store::exists(study_dir) {
         let store = Store::open(study_dir)?;
-        let log = store.load()?;
-        return Ok((store, log));
+        let engine = recall(&store)?;
+        return Ok((store, engine));
     }
     let spec = Box::new(options.spec.clone());
     let kind = EventKind::StudyOpened {
@@ -188,7 +187,14 @@ fn open_or_create(
         at: clock::now(),
         kind,
     }];
-    Ok((Store::create(study_dir, &log)?, log))
+    Ok((Store::create(study_dir, &log)?, Engine::new(&log)?))
+}
+
+/// The engine of a study that was begun.
+pub(crate) fn recall(store: &Store) -> Result<Engine, RunError> {
+    let mut so_far = Recall::default();
+    store.replay(|event| so_far.take_in(event).map_err(RunError::from))?;
+    Ok(so_far.finish()?)
 }
 
 /// A study that failed too often is tried again, since its program may have been mended.
@@ -201,35 +207,16 @@ fn nothing_to_do(history: &History, spec: &StudySpec) -> bool {
 }
 
 /// The attempts of dead sessions, with how much of what they said is known.
-fn left_over(engine: &Engine, log: &[Event]) -> Vec<LeftOver> {
-    let leftovers = engine.leftovers();
-    let mut left: Vec<LeftOver> = leftovers
-        .into_iter()
-        .map(|(trial, attempt, _)| LeftOver {
+fn left_over(engine: &Engine, store: &Store) -> Result<Vec<LeftOver>, RunError> {
+    let left = engine.leftovers().into_iter().map(|(trial, attempt, _)| {
+        let (reports, last_step) = store.said(trial, attempt)?;
+        Ok(LeftOver {
             id: AttemptId { trial, attempt },
-            reports: 0,
-            last_step: None,
+            reports,
+            last_step,
         })
-        .collect();
-    for event in log {
-        if let EventKind::Reported {
-            trial,
-            attempt,
-            step,
-            ..
-        } = &event.kind
-        {
-            let id = AttemptId {
-                trial: *trial,
-                attempt: *attempt,
-            };
-            if let Some(left) = left.iter_mut().find(|l| l.id == id) {
-                left.reports += 1;
-                left.last_step = left.last_step.max(Some(*step));
-            }
-        }
-    }
-    left
+    });
+    left.collect()
 }
 
 fn slots(spec: &StudySpec) -> u32 {
@@ -329,7 +316,7 @@ struct Coordinator<'v> {
 }
 
 impl Coordinator<'_> {
-    async fn live(&mut self, left: Vec<LeftOver>) -> Result<Outcome, RunError> {
+    async fn live(mut self, left: Vec<LeftOver>) -> Result<Outcome, RunError> {
         let mut inputs = self.executor.recover(&left);
         inputs.push(Input::Tick);
         let mut refreshed = Instant::now();
@@ -367,7 +354,7 @@ impl Coordinator<'_> {
         self.store.add_samples(&samples)?;
         self.view
             .tick(self.engine.history(), after(self.engine.history()));
-        let history = self.engine.history().clone();
+        let history = self.engine.into_history();
         let stopped_by_user = history.draining() && history.end().is_none();
         Ok(Outcome {
             history,

@@ -20,4 +20,4 @@ pub use error::StoreError;
 pub use lock::Lock;
 pub use samples::MOST_SAMPLES;
 pub use schema::FORMAT;
-pub use store::{DATABASE, LOCK, Store, exists, gpu_samples, lock, opening, read};
+pub use store::{DATABASE, LOCK, Store, exists, gpu_samples, lock, opening, read, replay};

@@ -23,6 +23,7 @@ const INSERT_REPORT: &str =
 const SELECT_EVENTS: &str = "SELECT seq, at, body FROM events ORDER BY seq";
 const SELECT_REPORTS: &str =
     "SELECT seq, at, trial, attempt, step, metrics FROM reports ORDER BY seq";
+const SELECT_STEPS: &str = "SELECT step FROM reports WHERE trial = ?1 AND attempt = ?2";
 const LAST_SEQ: &str = "SELECT max(coalesce((SELECT max(seq) FROM events), 0), \
                                    coalesce((SELECT max(seq) FROM reports), 0))";
 
@@ -189,6 +190,39 @@ impl Store {
         load(&self.connection, &self.path)
     }
 
+    /// Shows every event of the log in order, one at a time: a large log need not be in memory as a whole.
+    ///
+    /// # Errors
+    /// As [`Store::load`], and the first one of `each`, which ends it.
+    pub fn replay<E: From<StoreError>>(
+        &self,
+        each: impl FnMut(&Event) -> Result<(), E>,
+    ) -> Result<(), E> {
+        walk(&self.connection, &self.path, each)
+    }
+
+    /// How many reports of an attempt are in the log, and the last step among them.
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub fn said(
+        &self,
+        trial: TrialId,
+        attempt: AttemptNumber,
+    ) -> Result<(usize, Option<u64>), StoreError> {
+        let read = || {
+            let mut steps = self.connection.prepare_cached(SELECT_STEPS)?;
+            let mut rows = steps.query([trial.0, attempt.0])?;
+            let mut said = (0, None);
+            while let Some(row) = rows.next()? {
+                said.0 += 1;
+                said.1 = said.1.max(Some(row.get::<_, i64>(0)?.cast_unsigned()));
+            }
+            Ok(said)
+        };
+        read().map_err(|e| StoreError::sqlite(&self.path, e))
+    }
+
     /// The database's path.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -221,13 +255,30 @@ pub fn exists(dir: &Path) -> bool {
 /// As [`Store::open`], but never [`StoreError::Locked`].
 pub fn read(dir: &Path) -> Result<Vec<Event>, StoreError> {
     let path = dir.join(DATABASE);
+    load(&open_to_look(&path)?, &path)
+}
+
+/// Shows every event of the study in `dir` in order, one at a time; without its lock, as [`read`].
+///
+/// # Errors
+/// As [`read`], and the first one of `each`, which ends it.
+pub fn replay<E: From<StoreError>>(
+    dir: &Path,
+    each: impl FnMut(&Event) -> Result<(), E>,
+) -> Result<(), E> {
+    let path = dir.join(DATABASE);
+    walk(&open_to_look(&path)?, &path, each)
+}
+
+fn open_to_look(path: &Path) -> Result<Connection, StoreError> {
     if !path.exists() {
+        let path = path.to_owned();
         return Err(StoreError::Missing { path });
     }
-    match read_shared(&path) {
+    match open_shared(path) {
         // Readers of a write-ahead log need its index file, which cannot be made in a directory
         // that is read-only. Without a log nobody writes, and the file can be read as it lies.
-        Err(StoreError::ReadOnly { .. }) if !has_log(&path) => read_unchanging(&path),
+        Err(StoreError::ReadOnly { .. }) if !has_log(path) => open_unchanging(path),
         result => result,
     }
 }
@@ -261,13 +312,7 @@ pub fn opening(dir: &Path) -> Result<Event, StoreError> {
 /// As [`read`].
 pub fn gpu_samples(dir: &Path, last_only: bool) -> Result<Vec<GpuSample>, StoreError> {
     let path = dir.join(DATABASE);
-    if !path.exists() {
-        return Err(StoreError::Missing { path });
-    }
-    let connection = match open_shared(&path) {
-        Err(StoreError::ReadOnly { .. }) if !has_log(&path) => open_unchanging(&path)?,
-        result => result?,
-    };
+    let connection = open_to_look(&path)?;
     samples::read(&connection, last_only).map_err(|e| e.at(&path))
 }
 
@@ -276,10 +321,6 @@ fn unreadable(path: &Path, seq: i64, error: &serde_json::Error) -> StoreError {
         path: path.to_owned(),
         detail: format!("event {seq} cannot be read: {error}"),
     }
-}
-
-fn read_shared(path: &Path) -> Result<Vec<Event>, StoreError> {
-    load(&open_shared(path)?, path)
 }
 
 pub(crate) fn open_shared(path: &Path) -> Result<Connection, StoreError> {
@@ -295,10 +336,6 @@ pub(crate) fn open_shared(path: &Path) -> Result<Connection, StoreError> {
     schema::check(&connection, path)?;
     check_length(&connection, path)?;
     Ok(connection)
-}
-
-fn read_unchanging(path: &Path) -> Result<Vec<Event>, StoreError> {
-    load(&open_unchanging(path)?, path)
 }
 
 fn open_unchanging(path: &Path) -> Result<Connection, StoreError> {
@@ -399,40 +436,46 @@ fn signed(x: u64) -> i64 {
 }
 
 fn load(connection: &Connection, path: &Path) -> Result<Vec<Event>, StoreError> {
+    let mut events = Vec::new();
+    walk(connection, path, |event| {
+        events.push(event.clone());
+        Ok::<_, StoreError>(())
+    })?;
+    Ok(events)
+}
+
+/// Shows every event of the log in order, one at a time.
+fn walk<E: From<StoreError>>(
+    connection: &Connection,
+    path: &Path,
+    mut each: impl FnMut(&Event) -> Result<(), E>,
+) -> Result<(), E> {
     let sqlite = |e| StoreError::sqlite(path, e);
+    let wrong = |e| row_error(path, e);
     // One transaction, so that both tables are seen as of the same moment.
     let transaction = connection.unchecked_transaction().map_err(sqlite)?;
     let last: i64 = transaction
         .query_row(LAST_SEQ, [], |row| row.get(0))
         .map_err(sqlite)?;
-    let mut events = Vec::with_capacity(usize::try_from(last).unwrap_or(0).min(1 << 24));
     let mut other = transaction.prepare(SELECT_EVENTS).map_err(sqlite)?;
     let mut reported = transaction.prepare(SELECT_REPORTS).map_err(sqlite)?;
-    let mut other = other
-        .query_and_then([], read_event)
-        .map_err(sqlite)?
-        .peekable();
-    let mut reported = reported
-        .query_and_then([], read_report)
-        .map_err(sqlite)?
-        .peekable();
-    let damaged = |detail| StoreError::Damaged {
-        path: path.to_owned(),
-        detail,
-    };
+    let mut other = other.query_and_then([], read_event).map_err(sqlite)?;
+    let mut reported = reports::Spoken::of(reported.query([]).map_err(sqlite)?);
+    let mut event = other.next().transpose().map_err(wrong)?;
+    let mut report = reported.next().map_err(wrong)?;
     for seq in 1..=last {
-        let due = |row: &RowResult| row.as_ref().map_or(true, |(found, _)| *found == seq);
-        let row = reported.next_if(due).or_else(|| other.next_if(due));
-        match row {
-            Some(Ok((_, event))) => events.push(event),
-            Some(Err(RowError::Sqlite(e))) => return Err(sqlite(e)),
-            Some(Err(RowError::Json(seq, e))) => {
-                return Err(unreadable(path, seq, &e));
-            }
-            None => return Err(damaged(format!("event {seq} is missing"))),
+        if report == Some(seq) {
+            each(reported.event())?;
+            report = reported.next().map_err(wrong)?;
+        } else if let Some((_, due)) = event.take_if(|(found, _)| *found == seq) {
+            each(&due)?;
+            event = other.next().transpose().map_err(wrong)?;
+        } else {
+            let (path, detail) = (path.to_owned(), format!("event {seq} is missing"));
+            return Err(StoreError::Damaged { path, detail }.into());
         }
     }
-    Ok(events)
+    Ok(())
 }
 
 /// A row that could not be read, as an error of its database.

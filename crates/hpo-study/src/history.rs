@@ -2,6 +2,7 @@
 //! events, live and on resume alike.
 
 mod control;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use thiserror::Error;
 
 pub use control::Change;
 use control::Wishes;
+pub use steps::Steps;
 
 use hpo_recipe::Config;
 
@@ -181,17 +183,19 @@ fn is_reported(value: f64) -> bool {
     value.to_bits() != NOT_REPORTED.to_bits()
 }
 
+/// Somebody else's NaN may look like ours.
+fn unmarked(value: f64) -> f64 {
+    if value.is_nan() { f64::NAN } else { value }
+}
+
 /// What a trial reported, in columns: one row per step, steps rising. Reports of the same step add up
 /// to one row.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Curve {
     /// The step of each row.
-    pub steps: Vec<u64>,
-    /// The objective in each row; NaN where it was not reported (or was NaN).
-    pub objective: Vec<f64>,
-    /// Whether the objective was reported in each row: tells a loss that is NaN from one that is
-    /// not there.
-    pub measured: Vec<bool>,
+    pub steps: Steps,
+    /// The objective in each row.
+    objective: Vec<f64>,
     /// Every other metric: its index in [`History::metric_names`], and its value in each row (NaN
     /// where it was not reported).
     pub others: Vec<(u16, Vec<f64>)>,
@@ -213,13 +217,19 @@ impl Curve {
     /// The last step reported.
     #[must_use]
     pub fn last_step(&self) -> Option<u64> {
-        self.steps.last().copied()
+        self.steps.last()
+    }
+    /// The objective in each row, possibly not finite; `None` where it was not reported.
+    pub fn objective(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = Option<f64>> + ExactSizeIterator + '_ {
+        let told = |value: &f64| is_reported(*value).then_some(*value);
+        self.objective.iter().map(told)
     }
     /// The objectives reported, as `(step, value)` in order; values possibly not finite.
     pub fn objectives(&self) -> impl DoubleEndedIterator<Item = (u64, f64)> + '_ {
-        let rows = self.steps.iter().zip(&self.objective).zip(&self.measured);
-        rows.filter(|(_, measured)| **measured)
-            .map(|((step, value), _)| (*step, *value))
+        let rows = self.objective().enumerate();
+        rows.filter_map(|(row, value)| Some((self.steps.get(row)?, value?)))
     }
     /// What was reported of another metric, by its index in [`History::metric_names`], as
     /// `(step, value)` in order; values possibly not finite.
@@ -228,7 +238,7 @@ impl Curve {
         let values = column.map_or(&[][..], |(_, values)| values);
         let rows = self.steps.iter().zip(values);
         rows.filter(|(_, value)| is_reported(**value))
-            .map(|(step, value)| (*step, *value))
+            .map(|(step, value)| (step, *value))
     }
     /// The last objective reported: `(step, value)`, the value possibly not finite.
     #[must_use]
@@ -238,30 +248,25 @@ impl Curve {
     /// The last objective reported not after `step`.
     #[must_use]
     pub fn at(&self, step: u64) -> Option<f64> {
-        let rows = self.steps.partition_point(|s| *s <= step);
-        (0..rows)
-            .rev()
-            .find(|row| self.measured[*row])
-            .map(|row| self.objective[row])
+        let rows = self.steps.through(step);
+        self.objective().take(rows).rev().flatten().next()
     }
 
     /// Takes a report in. One for the last step adds to that step's row (a script may report the
     /// training and the validation loss apart); one for an earlier step cuts the curve back first,
     /// since a process that went back to its checkpoint reports steps again and the newer word counts.
     fn add(&mut self, step: u64, objective: Option<f64>, others: &[(u16, f64)]) {
-        let row = self.steps.partition_point(|s| *s < step);
+        let row = self.steps.before(step);
         if self.last_step() != Some(step) {
             self.truncate(row);
             self.steps.push(step);
-            self.objective.push(f64::NAN);
-            self.measured.push(false);
+            self.objective.push(NOT_REPORTED);
             for (_, values) in &mut self.others {
                 values.push(NOT_REPORTED);
             }
         }
         if let Some(value) = objective {
-            self.objective[row] = value;
-            self.measured[row] = true;
+            self.objective[row] = unmarked(value);
         }
         for (index, value) in others {
             let column = match self.others.iter().position(|(i, _)| i == index) {
@@ -271,21 +276,18 @@ impl Curve {
                     self.others.len() - 1
                 }
             };
-            // Somebody else's NaN may look like ours.
-            let value = if value.is_nan() { f64::NAN } else { *value };
-            self.others[column].1[row] = value;
+            self.others[column].1[row] = unmarked(*value);
         }
     }
 
     /// Forgets what came after a step.
     fn cut_after(&mut self, step: u64) {
-        self.truncate(self.steps.partition_point(|s| *s <= step));
+        self.truncate(self.steps.through(step));
     }
 
     fn truncate(&mut self, rows: usize) {
         self.steps.truncate(rows);
         self.objective.truncate(rows);
-        self.measured.truncate(rows);
         for (_, values) in &mut self.others {
             values.truncate(rows);
         }
@@ -335,6 +337,17 @@ pub struct HistoryError {
     pub why: &'static str,
 }
 
+impl HistoryError {
+    /// There is no event at all.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            event: "(none)".to_owned(),
+            why: "the log is empty",
+        }
+    }
+}
+
 impl History {
     /// The history after the first event.
     ///
@@ -370,10 +383,7 @@ impl History {
     /// When there is none, or one does not fit those before it.
     pub fn replay<'a>(events: impl IntoIterator<Item = &'a Event>) -> Result<Self, HistoryError> {
         let mut events = events.into_iter();
-        let first = events.next().ok_or_else(|| HistoryError {
-            event: "(none)".to_owned(),
-            why: "the log is empty",
-        })?;
+        let first = events.next().ok_or_else(HistoryError::empty)?;
         let mut history = Self::open(first)?;
         for event in events {
             history.apply(event)?;

@@ -31,7 +31,7 @@ pub mod study_file;
 pub use divergence::{Divergence, DivergencePolicy, Finding, NoProgress, Rescue, Rescued, Verdict};
 pub use event::{AttemptEnd, Event, EventKind, FailReason, StopIntent, StopReason, StudyEnd};
 pub use gpu_sample::{GpuSample, TrialShare};
-pub use history::{Attempt, Change, Curve, History, HistoryError, Trial, TrialState};
+pub use history::{Attempt, Change, Curve, History, HistoryError, Steps, Trial, TrialState};
 pub use hpo_recipe::{Config, Value};
 pub use id::{AttemptNumber, Timestamp, TrialId};
 pub use law::Law;

@@ -1,12 +1,12 @@
 //! Finding a study that people name, and looking into it.
 
+use std::error::Error;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use hpo_store::StoreError;
-use hpo_study::{Event, History, Timestamp, Trial, TrialId};
+use hpo_study::{Event, History, HistoryError, Timestamp, Trial, TrialId};
 
 use crate::cli::StudyArguments;
 use crate::failure::Failure;
@@ -42,29 +42,28 @@ impl Found {
 /// Opens the study that was named for looking.
 pub(crate) fn open(arguments: &StudyArguments) -> Result<Found, Failure> {
     let directory = find(arguments, true)?;
-    look_into(directory, hpo_store::read)
+    look_into(directory, whole)
 }
 
 /// As [`open`], for who looks at no curve of a trial that is over: much sooner there in a large study.
 pub(crate) fn open_brief(arguments: &StudyArguments) -> Result<Found, Failure> {
     let directory = find(arguments, true)?;
-    look_into(directory, hpo_store::read_brief)
+    look_into(directory, in_brief)
 }
 
 /// The same without a word about which study was taken.
 pub(crate) fn open_quietly(arguments: &StudyArguments) -> Result<Found, Failure> {
     let directory = find(arguments, false)?;
-    look_into(directory, hpo_store::read)
+    look_into(directory, whole)
 }
 
 fn look_into(
     directory: PathBuf,
-    read: fn(&Path) -> Result<Vec<Event>, StoreError>,
+    read: fn(&Path) -> Result<History, Failure>,
 ) -> Result<Found, Failure> {
     // Asked before reading, so that a coordinator that ends meanwhile has written all we read.
     let coordinator = coordinator(&directory);
-    let events = read(&directory).map_err(Failure::trouble)?;
-    let history = History::replay(&events).map_err(Failure::trouble)?;
+    let history = read(&directory)?;
     let now = if coordinator.is_some() {
         present()
     } else {
@@ -76,6 +75,25 @@ fn look_into(
         coordinator,
         now,
     })
+}
+
+fn whole(directory: &Path) -> Result<History, Failure> {
+    let mut history: Option<History> = None;
+    let take_in = |event: &Event| -> Result<(), Box<dyn Error>> {
+        match &mut history {
+            Some(history) => history.apply(event)?,
+            None => history = Some(History::open(event)?),
+        }
+        Ok(())
+    };
+    hpo_store::replay(directory, take_in).map_err(Failure::trouble)?;
+    let known = history.ok_or_else(HistoryError::empty);
+    known.map_err(Failure::trouble)
+}
+
+fn in_brief(directory: &Path) -> Result<History, Failure> {
+    let events = hpo_store::read_brief(directory).map_err(Failure::trouble)?;
+    History::replay(&events).map_err(Failure::trouble)
 }
 
 /// The present moment.

@@ -623,3 +623,7 @@ impl rusqlite::types::FromSql for AnyText {
         }
     }
 }
+
+fn read_unchanging(path: &Path) -> Result<Vec<Event>, StoreError> {
+    load(&open_unchanging(path)?, path)
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hpo_study::{Curve, Finding, History, Trial};
+use hpo_study::{Finding, History, Steps, Trial};
 use serde_json::json;
 
 use super::super::data::{self, Json};
@@ -33,7 +33,8 @@ pub(super) fn data(source: &Source<'_>) -> Option<Json> {
     for trial in by_interest {
         let mut metrics = serde_json::Map::new();
         let objective = &history.spec().metric.name;
-        if let Some(curve) = series(&trial.curve, &objective_of(&trial.curve), each) {
+        let objectives: Vec<Option<f64>> = trial.curve.objective().collect();
+        if let Some(curve) = series(&trial.curve.steps, &objectives, each) {
             metrics.insert(objective.clone(), curve);
         }
         let others = others(
@@ -99,13 +100,6 @@ fn interest(history: &History, trial: &Trial) -> f64 {
     })
 }
 
-/// The objective in each row, `None` where it was not reported.
-fn objective_of(curve: &Curve) -> Vec<Option<f64>> {
-    let rows = curve.objective.iter().zip(&curve.measured);
-    rows.map(|(value, measured)| measured.then_some(*value))
-        .collect()
-}
-
 /// The other metrics' curves with the number of points of each; `None` when the points left do not
 /// suffice for a sensible picture.
 fn others(history: &History, trial: &Trial, left: usize) -> Option<Vec<(String, Json, usize)>> {
@@ -124,7 +118,11 @@ fn others(history: &History, trial: &Trial, left: usize) -> Option<Vec<(String, 
     let curves = columns.into_iter().filter_map(|(name, values)| {
         let rows: Vec<Option<f64>> = told(values);
         let points = rows.iter().flatten().count().min(each);
-        Some((name.to_owned(), series(&trial.curve, &rows, each)?, points))
+        Some((
+            name.to_owned(),
+            series(&trial.curve.steps, &rows, each)?,
+            points,
+        ))
     });
     Some(curves.collect())
 }
@@ -142,10 +140,10 @@ fn told(values: &[f64]) -> Vec<Option<f64>> {
 }
 
 /// A curve as `{steps, values}`; steps that go up by the same amount are `{from, by}`.
-fn series(curve: &Curve, rows: &[Option<f64>], most: usize) -> Option<Json> {
-    let told = curve.steps.iter().zip(rows);
+fn series(steps: &Steps, rows: &[Option<f64>], most: usize) -> Option<Json> {
+    let told = steps.iter().zip(rows);
     let (steps, values): (Vec<u64>, Vec<f64>) = told
-        .filter_map(|(step, value)| Some((*step, (*value)?)))
+        .filter_map(|(step, value)| Some((step, (*value)?)))
         .unzip();
     let chosen = thin::rows(&steps, &values, most);
     let steps: Vec<u64> = chosen
@@ -192,10 +190,7 @@ mod tests {
 
     #[test]
     fn even_steps_are_written_short() {
-        let curve = |steps: &[u64]| Curve {
-            steps: steps.to_vec(),
-            ..Curve::default()
-        };
+        let curve = |steps: &[u64]| steps.iter().copied().collect::<Steps>();
         let rows = [Some(1.0), Some(0.5), None];
         let even = series(&curve(&[5, 10, 15]), &rows, 9).unwrap();
         assert_eq!(
