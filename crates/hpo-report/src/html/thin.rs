@@ -29,6 +29,37 @@ pub(super) fn rows(steps: &[u64], values: &[f64], most: usize) -> Vec<usize> {
     chosen
 }
 
+/// Points of a curve that may have millions, few enough to choose from: of each stretch the first, the lowest,
+/// the highest, and the first that is not finite. All of them where there are few.
+pub(super) fn coarse(
+    points: impl Iterator<Item = (u64, f64)>,
+    count: usize,
+) -> (Vec<u64>, Vec<f64>) {
+    const STRETCHES: usize = 20_000;
+    let length = count.div_ceil(STRETCHES).max(1);
+    let mut kept = (Vec::new(), Vec::new());
+    let mut stretch: Vec<(u64, f64)> = Vec::new();
+    let mut points = points.peekable();
+    while points.peek().is_some() {
+        stretch.clear();
+        stretch.extend(points.by_ref().take(length));
+        let finite = || stretch.iter().enumerate().filter(|(_, p)| p.1.is_finite());
+        let by_height =
+            |a: &(usize, &(u64, f64)), b: &(usize, &(u64, f64))| a.1.1.total_cmp(&b.1.1);
+        let last = points.peek().is_none().then(|| stretch.len() - 1);
+        let broken = stretch.iter().position(|p| !p.1.is_finite());
+        let (low, high) = (finite().min_by(by_height), finite().max_by(by_height));
+        let wanted = [Some(0), low.map(|p| p.0), high.map(|p| p.0), broken, last];
+        for (i, (step, value)) in stretch.iter().enumerate() {
+            if wanted.contains(&Some(i)) {
+                kept.0.push(*step);
+                kept.1.push(*value);
+            }
+        }
+    }
+    kept
+}
+
 /// Indices of the points kept, at most `most` (at least 2).
 fn largest_triangles(points: &[(f64, f64)], most: usize) -> Vec<usize> {
     let n = points.len();
@@ -72,6 +103,30 @@ fn largest_triangles(points: &[(f64, f64)], most: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn millions_become_few_and_keep_what_stands_out() {
+        let value = |i: u64| match i {
+            700_001 => 99.0,
+            700_002 => -99.0,
+            900_000.. => f64::NAN,
+            _ => (i as f64).sin(),
+        };
+        let count = 1_000_000;
+        let (steps, values) = coarse((0..count).map(|i| (i, value(i))), count as usize);
+        assert!(steps.len() < 100_000 && steps.is_sorted());
+        assert!(
+            steps
+                .iter()
+                .zip(&values)
+                .all(|(step, v)| v.to_bits() == value(*step).to_bits())
+        );
+        for i in [0, 700_001, 700_002, 900_000, 999_999] {
+            assert!(steps.contains(&i), "{i}");
+        }
+        let few = coarse([(3, 1.0), (5, f64::NAN), (9, 2.0)].into_iter(), 3);
+        assert_eq!(few.0, [3, 5, 9]);
+    }
 
     #[test]
     fn short_curves_stay_whole() {

@@ -80,7 +80,7 @@ impl Steps {
                 run.by = step - run.first;
                 return;
             }
-            if (step - run.first) / rows == run.by && (step - run.first) % rows == 0 {
+            if run.by.checked_mul(rows) == Some(step - run.first) {
                 return;
             }
         }

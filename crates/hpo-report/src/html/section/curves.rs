@@ -33,8 +33,7 @@ pub(super) fn data(source: &Source<'_>) -> Option<Json> {
     for trial in by_interest {
         let mut metrics = serde_json::Map::new();
         let objective = &history.spec().metric.name;
-        let objectives: Vec<Option<f64>> = trial.curve.objective().collect();
-        if let Some(curve) = series(&trial.curve.steps, &objectives, each) {
+        if let Some(curve) = series(&trial.curve.steps, trial.curve.objective(), each) {
             metrics.insert(objective.clone(), curve);
         }
         let others = others(
@@ -116,11 +115,10 @@ fn others(history: &History, trial: &Trial, left: usize) -> Option<Vec<(String, 
         }
     }
     let curves = columns.into_iter().filter_map(|(name, values)| {
-        let rows: Vec<Option<f64>> = told(values);
-        let points = rows.iter().flatten().count().min(each);
+        let points = told(values).flatten().count().min(each);
         Some((
             name.to_owned(),
-            series(&trial.curve.steps, &rows, each)?,
+            series(&trial.curve.steps, told(values), each)?,
             points,
         ))
     });
@@ -129,22 +127,20 @@ fn others(history: &History, trial: &Trial, left: usize) -> Option<Vec<(String, 
 
 /// A column in which NaN also stands for "not reported": it counts as reported where the metric was
 /// there in every row up to some row and never again. Such a metric broke; one with holes is rare.
-fn told(values: &[f64]) -> Vec<Option<f64>> {
+fn told(values: &[f64]) -> impl Iterator<Item = Option<f64>> + '_ {
     let there = values.iter().filter(|v| !v.is_nan()).count();
     let last = values.iter().rposition(|v| !v.is_nan());
     let broke = there == last.map_or(0, |last| last + 1);
     values
         .iter()
-        .map(|v| (broke || !v.is_nan()).then_some(*v))
-        .collect()
+        .map(move |v| (broke || !v.is_nan()).then_some(*v))
 }
 
 /// A curve as `{steps, values}`; steps that go up by the same amount are `{from, by}`.
-fn series(steps: &Steps, rows: &[Option<f64>], most: usize) -> Option<Json> {
+fn series(steps: &Steps, rows: impl IntoIterator<Item = Option<f64>>, most: usize) -> Option<Json> {
     let told = steps.iter().zip(rows);
-    let (steps, values): (Vec<u64>, Vec<f64>) = told
-        .filter_map(|(step, value)| Some((step, (*value)?)))
-        .unzip();
+    let told = told.filter_map(|(step, value)| Some((step, value?)));
+    let (steps, values) = thin::coarse(told, steps.len());
     let chosen = thin::rows(&steps, &values, most);
     let steps: Vec<u64> = chosen
         .iter()
@@ -182,9 +178,8 @@ mod tests {
     #[test]
     fn a_metric_that_broke_is_told_from_one_that_is_rare() {
         let nan = f64::NAN;
-        let broke = told(&[1.0, 2.0, nan, nan]);
-        assert!(broke.iter().all(Option::is_some));
-        let rare = told(&[nan, 1.0, nan, 2.0]);
+        assert!(told(&[1.0, 2.0, nan, nan]).all(|value| value.is_some()));
+        let rare = told(&[nan, 1.0, nan, 2.0]).collect::<Vec<_>>();
         assert_eq!(rare, [None, Some(1.0), None, Some(2.0)]);
     }
 
@@ -192,17 +187,17 @@ mod tests {
     fn even_steps_are_written_short() {
         let curve = |steps: &[u64]| steps.iter().copied().collect::<Steps>();
         let rows = [Some(1.0), Some(0.5), None];
-        let even = series(&curve(&[5, 10, 15]), &rows, 9).unwrap();
+        let even = series(&curve(&[5, 10, 15]), rows, 9).unwrap();
         assert_eq!(
             even,
             json!({ "steps": { "from": 5, "by": 5 }, "values": [1, 0.5] })
         );
         let rows = [Some(1.0), Some(0.5), Some(f64::INFINITY)];
-        let uneven = series(&curve(&[5, 10, 11]), &rows, 9).unwrap();
+        let uneven = series(&curve(&[5, 10, 11]), rows, 9).unwrap();
         assert_eq!(
             uneven,
             json!({ "steps": [5, 10, 11], "values": [1, 0.5, "Infinity"] })
         );
-        assert!(series(&curve(&[]), &[], 9).is_none());
+        assert!(series(&curve(&[]), [], 9).is_none());
     }
 }
