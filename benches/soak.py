@@ -129,6 +129,7 @@ def main():
             figures["studies"] += 1
             figures["trials"] += len(found)
             figures["attempts"] += len(starts)
+            print(json.dumps(figures), file=sys.stderr, flush=True)
     print(json.dumps(figures))
 
 

@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use hpo_study::{
-    Config, Goal, GpuSample, History, StudyEnd, Timestamp, Trial, TrialId, TrialState, Value,
+    Config, Goal, GpuSample, History, OnCrash, StudyEnd, Timestamp, Trial, TrialId, TrialState,
+    Value,
 };
 use serde::Serialize;
 
 use crate::number::{seconds, short, time};
 use crate::table::Table;
-use crate::trials::{configuration, dash};
+use crate::trials::{configuration, dash, is_held};
 
 /// Where a study is, as `hpo status -f json` prints it. Fields are added in later versions of the
 /// program, never changed.
@@ -26,6 +27,12 @@ pub struct Status {
     pub state: &'static str,
     /// Why it ended: `run_cap`, `time_cap`, `space_exhausted` or `failures`.
     pub end: Option<&'static str>,
+    /// Whether the user has paused the study: no trial is started until it is resumed.
+    pub paused: bool,
+    /// The trials that the user has paused.
+    pub held: Vec<TrialId>,
+    /// The trials whose processes run although no coordinator is at work.
+    pub running_alone: Vec<TrialId>,
     /// The coordinator's process id, while there is one.
     pub pid: Option<u32>,
     /// The objective's name.
@@ -142,10 +149,19 @@ const STATES: [&str; 7] = [
     "failed",
 ];
 
-/// Where the study is. `pid` is the coordinator's, if one is at work; `now` as in
-/// [`crate::trials::rows`].
+/// Who is at work on a study.
+#[derive(Debug, Clone, Default)]
+pub struct AtWork {
+    /// The coordinator's process id, if there is one.
+    pub coordinator: Option<u32>,
+    /// The trials that run without any.
+    pub alone: Vec<TrialId>,
+}
+
+/// Where the study is. `now` as in [`crate::trials::rows`].
 #[must_use]
-pub fn status(history: &History, now: Timestamp, pid: Option<u32>, gpus: &[GpuSample]) -> Status {
+pub fn status(history: &History, now: Timestamp, at_work: &AtWork, gpus: &[GpuSample]) -> Status {
+    let pid = at_work.coordinator;
     let mut trials: BTreeMap<&'static str, usize> = STATES.iter().map(|s| (*s, 0)).collect();
     let mut reasons = BTreeMap::new();
     for trial in history.trials() {
@@ -166,6 +182,9 @@ pub fn status(history: &History, now: Timestamp, pid: Option<u32>, gpus: &[GpuSa
             (None, None) => "interrupted",
         },
         end: history.end().map(end_word),
+        paused: pid.is_some() && history.paused(),
+        held: held(history),
+        running_alone: at_work.alone.clone(),
         pid,
         metric: history.spec().metric.name.clone(),
         goal: history.spec().metric.goal,
@@ -185,6 +204,53 @@ pub fn status(history: &History, now: Timestamp, pid: Option<u32>, gpus: &[GpuSa
             .collect(),
         given_up: given_up(history),
         gpus: gpus.to_vec(),
+    }
+}
+
+/// The trials that the user has paused, in order.
+#[must_use]
+pub fn held(history: &History) -> Vec<TrialId> {
+    let held = history.trials().iter().filter(|t| is_held(t));
+    held.map(|t| t.id).collect()
+}
+
+/// That trials wait until the user lets them go on, if any do: `trials 3 and 7 are paused by you: …`.
+#[must_use]
+pub fn held_sentence(history: &History) -> Option<String> {
+    let held = held(history);
+    let first = held.first()?;
+    let names: Vec<String> = held.iter().map(TrialId::to_string).collect();
+    Some(match names.as_slice() {
+        [one] => format!("trial {one} is paused by you: `hpo resume {one}` lets it go on"),
+        all => format!(
+            "trials {} are paused by you: `hpo resume {first}` lets one go on",
+            all.join(", ")
+        ),
+    })
+}
+
+/// Where the study stands, in words.
+fn state_sentence(history: &History, at_work: &AtWork) -> String {
+    let alone = at_work.alone.len();
+    match (at_work.coordinator, history.end()) {
+        (Some(pid), None) if history.draining() => {
+            format!("running (process {pid}), and ends when its running trials have")
+        }
+        (Some(pid), None) if history.paused() => {
+            format!("running (process {pid}), paused: `hpo resume` lets it start trials again")
+        }
+        (Some(pid), _) => format!("running (process {pid})"),
+        (None, Some(end)) => format!("ended: {}", end_sentence(end)),
+        (None, None) if alone > 0 => {
+            let trials = if alone == 1 { "trial" } else { "trials" };
+            let does = match (history.spec().on_crash, alone) {
+                (OnCrash::Adopt, 1) => "adopts it",
+                (OnCrash::Adopt, _) => "adopts them",
+                (OnCrash::Kill, _) => "begins them anew",
+            };
+            format!("interrupted, {alone} {trials} running without a coordinator: `hpo run` {does}")
+        }
+        (None, None) => "interrupted; `hpo run` with its study file goes on".to_owned(),
     }
 }
 
@@ -320,26 +386,25 @@ fn stop_word(reason: &str) -> &'static str {
 pub fn page(
     history: &History,
     now: Timestamp,
-    pid: Option<u32>,
+    at_work: &AtWork,
     gpus: &[GpuSample],
     width: Option<u16>,
 ) -> String {
-    let status = status(history, now, pid, gpus);
+    let status = status(history, now, at_work, gpus);
     let mut text = String::new();
-    let state = match (pid, history.end()) {
-        (Some(pid), _) => format!("running (process {pid})"),
-        (None, Some(end)) => format!("ended: {}", end_sentence(end)),
-        (None, None) => "interrupted; `hpo run` with its study file goes on".to_owned(),
-    };
+    let state = state_sentence(history, at_work);
     let _ = writeln!(text, "study   {}, {state}", status.study);
     let cap = status
         .run_cap
         .map_or_else(String::new, |cap| format!(" (of at most {cap})"));
     let mut counted = counts(history);
-    if pid.is_none() {
+    if at_work.coordinator.is_none() && at_work.alone.is_empty() {
         counted = counted.replace(" running", " cut off while running");
     }
     let _ = writeln!(text, "trials  {counted}{cap}");
+    if let Some(held) = held_sentence(history) {
+        let _ = writeln!(text, "paused  {held}");
+    }
     if let Some(saved) = &status.given_up {
         let _ = writeln!(text, "saved   {}", saved.sentence());
     }
@@ -403,13 +468,50 @@ mod tests {
     #[test]
     fn a_running_study() {
         let history = sample::study();
-        insta::assert_snapshot!(page(&history, history.last_event(), Some(4711), &[], None));
+        insta::assert_snapshot!(page(
+            &history,
+            history.last_event(),
+            &AtWork {
+                coordinator: Some(4711),
+                alone: Vec::new()
+            },
+            &[],
+            None
+        ));
     }
 
     #[test]
     fn a_running_study_for_programs() {
         let history = sample::study();
-        insta::assert_json_snapshot!(status(&history, history.last_event(), None, &[]));
+        insta::assert_json_snapshot!(status(
+            &history,
+            history.last_event(),
+            &AtWork::default(),
+            &[]
+        ));
+    }
+
+    #[test]
+    fn trials_that_run_without_a_coordinator_are_told_of() {
+        let history = sample::study();
+        let words = |alone: &[u32]| {
+            let at_work = AtWork {
+                coordinator: None,
+                alone: alone.iter().copied().map(TrialId).collect(),
+            };
+            let page = page(&history, history.last_event(), &at_work, &[], None);
+            page.lines().next().unwrap_or_default().to_owned()
+        };
+        assert!(
+            words(&[]).contains("interrupted; `hpo run`"),
+            "{}",
+            words(&[])
+        );
+        assert!(words(&[3]).contains("1 trial running without a coordinator: `hpo run` adopts it"));
+        assert!(
+            words(&[3, 4])
+                .contains("2 trials running without a coordinator: `hpo run` adopts them")
+        );
     }
 
     #[test]

@@ -9,8 +9,8 @@ use crate::map::{Map, map};
 use crate::number::{short, short_value, time};
 use crate::status::{counts, end_sentence, given_up};
 use crate::text::printable;
-use crate::trials::rescue_words;
 use crate::trials::state_words;
+use crate::trials::{change_words, rescue_words};
 
 /// The summary: how it went, the best configuration, and the comparison of every choice. `now` is
 /// when it ended; `width` the terminal's.
@@ -53,6 +53,9 @@ pub fn text(history: &History, now: Timestamp, width: Option<u16>) -> String {
     let _ = writeln!(text, "\nbest: trial {} with {metric} = {value}", best.id);
     for rescue in &best.rescues {
         let _ = writeln!(text, "  {}", rescue_words(rescue));
+    }
+    for change in &best.changes {
+        let _ = writeln!(text, "  {}", change_words(change));
     }
     let widest = best
         .config

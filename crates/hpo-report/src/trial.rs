@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use hpo_study::{
-    AttemptEnd, AttemptNumber, FailReason, Finding, History, Rescued, Timestamp, Trial, TrialState,
-    Value, causes,
+    AttemptEnd, AttemptNumber, Change, FailReason, Finding, History, Rescued, Timestamp, Trial,
+    TrialState, Value, causes,
 };
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ use crate::number::{moment, serialize_moment, short, time};
 use crate::picture;
 use crate::table::Table;
 use crate::text::printable;
-use crate::trials::{TrialRow, dash, rescue_words, row, state_words};
+use crate::trials::{TrialRow, change_words, dash, rescue_words, row, state_words};
 
 /// One trial, as `hpo trial N -f json` prints it: the fields of the list, and these.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -34,6 +34,9 @@ pub struct TrialDetails {
     pub findings: Vec<Finding>,
     /// How it was rescued, in order.
     pub rescued: Vec<Rescued>,
+    /// What the user changed of its configuration, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<Change>,
 }
 
 /// One process of a trial.
@@ -95,6 +98,7 @@ pub fn details(history: &History, trial: &Trial, now: Timestamp) -> TrialDetails
         },
         findings: trial.findings.clone(),
         rescued: trial.rescues.clone(),
+        changed: trial.changes.clone(),
     }
 }
 
@@ -127,6 +131,16 @@ pub fn page(history: &History, trial: &Trial, now: Timestamp, width: Option<u16>
     }
     for rescue in &details.rescued {
         let _ = writeln!(text, "  {}: {}", rescue_words(rescue), rescue.evidence);
+    }
+    for change in &details.changed {
+        let _ = writeln!(text, "  {}", change_words(change));
+    }
+    if details.row.held {
+        let _ = writeln!(
+            text,
+            "  paused by you: `hpo resume {}` lets it go on",
+            trial.id
+        );
     }
     if let Some(value) = trial.value() {
         let step = details.row.steps.unwrap_or(0);

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hpo_study::{
-    Config, FailReason, Goal, History, Rescued, Timestamp, Trial, TrialId, TrialState, Value,
+    Change, Config, FailReason, Goal, History, Rescued, Timestamp, Trial, TrialId, TrialState,
+    Value,
 };
 use serde::Serialize;
 
@@ -48,6 +49,9 @@ pub struct TrialRow {
     pub metrics: BTreeMap<String, Value>,
     /// How often it was rescued from divergence. Its `params` then are not those it began with.
     pub rescues: u32,
+    /// The user has paused it: it is not started until it is resumed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
 }
 
 /// One row per trial, in order. `now` is the present while a coordinator runs, else the moment of
@@ -86,6 +90,7 @@ pub fn row(history: &History, trial: &Trial, now: Timestamp) -> TrialRow {
         bracket: trial.bracket,
         metrics,
         rescues: trial.rescues.len() as u32,
+        held: is_held(trial),
     }
 }
 
@@ -173,7 +178,7 @@ pub fn table(rows: &[TrialRow], metric: &str, width: Option<u16>) -> String {
     for row in rows {
         table.row([
             row.trial.to_string(),
-            rescued(state_words(row.state, row.reason), row.rescues),
+            marked(state_words(row.state, row.reason), row),
             row.value
                 .as_ref()
                 .and_then(Value::as_f64)
@@ -263,13 +268,37 @@ pub fn state_words(state: &str, reason: Option<&str>) -> String {
     reason.map_or_else(|| state.to_owned(), |reason| format!("{state} ({reason})"))
 }
 
-/// The state of a trial that was rescued is marked, for it has another configuration than it began with.
-fn rescued(state: String, rescues: u32) -> String {
-    if rescues == 0 {
-        state
-    } else {
-        format!("{state}, rescued")
+/// The state of a trial that was rescued is marked, for it has another configuration than it began with,
+/// and so is that of one that the user has paused.
+fn marked(mut state: String, row: &TrialRow) -> String {
+    if row.rescues > 0 {
+        state += ", rescued";
     }
+    if row.held {
+        state += ", paused by you";
+    }
+    state
+}
+
+/// Whether the user has paused a trial that is not over.
+pub(crate) fn is_held(trial: &Trial) -> bool {
+    trial.held && !trial.state.is_final()
+}
+
+/// What the user changed of a trial, in words: `set by the user at step 12: lr 0.1 → 0.01`.
+#[must_use]
+pub fn change_words(change: &Change) -> String {
+    let when = match change.step {
+        Some(step) => format!("at step {step}"),
+        None => "before its first report".to_owned(),
+    };
+    let from = change.from.as_ref().map_or_else(dash, short_value);
+    let words = format!(
+        "set by the user {when}: {} {from} → {}",
+        change.parameter,
+        short_value(&change.to)
+    );
+    printable(&words)
 }
 
 /// How a trial was rescued, in words: `rescued at step 12: lr 0.1 → 0.01`.

@@ -164,9 +164,17 @@ async fn run_session(options: RunOptions, view: &mut dyn View) -> Result<Outcome
         notifier: Notifier::default(),
         best_is_due: true,
     };
-    coordinator.take_in(&events).await?;
+    let begun = coordinator.take_in(&events).await;
     drop(events);
-    coordinator.live(left).await
+    let result = match begun {
+        Ok(()) => coordinator.live(left).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &result {
+        let history = coordinator.engine.history();
+        coordinator.notifier.gave_up(history, error);
+    }
+    result
 }
 
 fn open_or_create(

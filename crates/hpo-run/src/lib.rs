@@ -26,9 +26,10 @@ mod session;
 mod spares;
 mod wishes;
 
-pub use control::{CONTROL, ask};
+pub use control::{CONTROL, ask, running_alone};
 pub use coordinator::{Outcome, RunOptions, View, run};
 pub use error::RunError;
 pub use executor::warden::{WARDEN_COMMAND, warden};
 pub use files::{BEST, LOG};
 pub use logging::init_logging;
+pub use notify::{Told, notify_test};

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use hpo_study::{Event, EventKind, History, Trial, TrialId};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -14,6 +15,9 @@ use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
 use crate::error::RunError;
 use crate::files::LOG;
+
+/// Libraries whose own words hold addresses, which may be secrets.
+const SECRETIVE: [&str; 2] = ["ureq", "ureq_proto"];
 
 /// Sets up logging for the whole program; only the first call has an effect.
 ///
@@ -37,6 +41,12 @@ where
     let filter = EnvFilter::builder()
         .with_default_directive(default.into())
         .from_env_lossy();
+    let filter = SECRETIVE.into_iter().fold(filter, |filter, target| {
+        match format!("{target}=off").parse() {
+            Ok(directive) => filter.add_directive(directive),
+            Err(_) => filter,
+        }
+    });
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let people = fmt::layer()
         .with_writer(words)
@@ -52,12 +62,14 @@ where
             let file = File::options().append(true).create(true).open(&path);
             let file = Mutex::new(Forgiving(file.map_err(RunError::io(&path))?));
             let level = default.max(LevelFilter::INFO);
+            let off = SECRETIVE.map(|target| (target, LevelFilter::OFF));
+            let filter = Targets::new().with_default(level).with_targets(off);
             Some(
                 fmt::layer()
                     .json()
                     .flatten_event(true)
                     .with_writer(file)
-                    .with_filter(level),
+                    .with_filter(filter),
             )
         }
         None => None,

@@ -1,31 +1,55 @@
-//! Tells somebody what happens to a study, by a program that the study file names. Whatever becomes of
-//! that, the study does not wait for it: a thread of its own does the telling.
+//! Tells somebody what happens to a study, by a program or a web hook that the study file names.
+//! Whatever becomes of that, the study does not wait for it: a thread of its own does the telling.
 
+mod closing;
+mod webhook;
+
+use std::collections::VecDeque;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use hpo_study::{Event, EventKind, History, NotifyEvent, StudyEnd, Timestamp, TrialId};
+use hpo_study::{
+    Event, EventKind, History, NotifyEvent, StudyEnd, StudySpec, Timestamp, Trial, TrialId,
+};
+
+use closing::Closing;
 
 /// How many messages may wait; more are dropped.
 const MOST_WAITING: usize = 100;
 /// A program that takes longer is killed.
 const LONGEST: Duration = Duration::from_secs(30);
+/// For how long the program's own end waits for what is still to be told.
+const AT_THE_END: Duration = Duration::from_secs(5);
 
 /// Tells of a study's events.
 #[derive(Debug, Default)]
 pub(crate) struct Notifier {
-    teller: Option<(SyncSender<Message>, JoinHandle<()>)>,
+    teller: Option<Teller>,
     best: Option<TrialId>,
     told_best: Option<Timestamp>,
 }
 
+/// The thread that tells.
+#[derive(Debug)]
+struct Teller {
+    messages: SyncSender<Message>,
+    closing: Arc<Closing>,
+    /// Hangs up when the thread has ended.
+    over: Receiver<()>,
+}
+
 /// One thing to be told.
+#[derive(Debug)]
 struct Message {
     command: Vec<String>,
+    webhook: Option<String>,
     json: String,
+    /// Nothing comes after it, so it goes before what still waits.
+    is_last: bool,
 }
 
 impl Notifier {
@@ -41,10 +65,32 @@ impl Notifier {
         let Some((what, trial, summary)) = self.news(history, event) else {
             return;
         };
-        if wishes.on.contains(&what) {
-            let message = message(history, what, trial, &summary);
-            self.tell(message);
+        self.tell_if_wanted(history, what, trial, &summary);
+    }
+
+    /// Tells that `hpo` itself cannot go on.
+    pub(crate) fn gave_up(&mut self, history: &History, why: &dyn std::fmt::Display) {
+        let summary = format!("{}: hpo had to give up: {why}", history.spec().name);
+        let best = history.best().map(|t| t.id);
+        self.tell_if_wanted(history, NotifyEvent::Failed, best, &summary);
+    }
+
+    fn tell_if_wanted(
+        &mut self,
+        history: &History,
+        what: NotifyEvent,
+        trial: Option<TrialId>,
+        summary: &str,
+    ) {
+        let wishes = &history.spec().notify;
+        if wishes.is_off() || !wishes.on.contains(&what) {
+            return;
         }
+        let trial = trial.and_then(|id| history.trial(id));
+        let count = history.trials().len();
+        let mut message = message(history.spec(), what.word(), trial, summary, count);
+        message.is_last = matches!(what, NotifyEvent::Done | NotifyEvent::Failed);
+        self.tell(message);
     }
 
     fn news(
@@ -103,55 +149,102 @@ impl Notifier {
 
     fn tell(&mut self, message: Message) {
         if self.teller.is_none() {
-            let (sender, receiver) = sync_channel(MOST_WAITING);
-            let thread = thread::Builder::new().name("notify".to_owned());
-            match thread.spawn(move || tell_all(&receiver)) {
-                Ok(thread) => self.teller = Some((sender, thread)),
+            match Teller::start() {
+                Ok(teller) => self.teller = Some(teller),
                 Err(error) => return tracing::warn!(%error, "nobody can be notified"),
             }
         }
-        if let Some((sender, _)) = &self.teller
-            && sender.try_send(message).is_err()
+        if let Some(teller) = &self.teller
+            && teller.messages.try_send(message).is_err()
         {
             tracing::warn!("too many notifications wait: one is dropped");
         }
     }
 }
 
+impl Teller {
+    fn start() -> std::io::Result<Self> {
+        let (messages, receiver) = sync_channel(MOST_WAITING);
+        let (alive, over) = sync_channel(0);
+        let closing = Arc::new(Closing::default());
+        let shared = Arc::clone(&closing);
+        let tell = move || {
+            tell_all(&receiver, &shared);
+            drop(alive);
+        };
+        thread::Builder::new()
+            .name("notify".to_owned())
+            .spawn(tell)?;
+        Ok(Self {
+            messages,
+            closing,
+            over,
+        })
+    }
+}
+
 impl Drop for Notifier {
-    /// What was to be told is told, which takes a program's longest time at most for each.
+    /// What was to be told is told, if that does not take long.
     fn drop(&mut self) {
-        if let Some((sender, thread)) = self.teller.take() {
-            drop(sender);
-            let _ = thread.join();
+        use std::sync::mpsc::RecvTimeoutError;
+        let Some(teller) = self.teller.take() else {
+            return;
+        };
+        teller.closing.begin(AT_THE_END);
+        drop(teller.messages);
+        // A little more, so that the thread can say why it gave up.
+        let patience = AT_THE_END + Duration::from_millis(500);
+        if teller.over.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("a notification is still on its way: hpo does not wait for it");
         }
     }
 }
 
+/// What became of a test message, one way of telling.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Which way: a program, or the host of an address.
+    pub how: String,
+    /// What was answered, or what went wrong.
+    pub result: Result<String, String>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Sends a test message in every way that the study names, and waits for what becomes of it.
+#[must_use]
+pub fn notify_test(spec: &StudySpec) -> Vec<Told> {
+    let summary = format!("{}: a test, nothing has happened", spec.name);
+    let message = message(spec, "test", None, &summary, 0);
+    message.tell(&Closing::default())
+}
+
 fn message(
-    history: &History,
-    event: NotifyEvent,
-    trial: Option<TrialId>,
+    spec: &StudySpec,
+    event: &str,
+    trial: Option<&Trial>,
     summary: &str,
+    trials: usize,
 ) -> Message {
-    let spec = history.spec();
-    let record = trial.and_then(|id| history.trial(id));
-    let value = record
-        .and_then(hpo_study::Trial::value)
-        .filter(|v| v.is_finite());
-    let json = serde_json::json!({
+    let value = trial.and_then(Trial::value).filter(|v| v.is_finite());
+    let mut json = serde_json::json!({
         "version": 1,
-        "event": event.word(),
+        "event": event,
         "study": spec.name,
         "summary": summary,
-        "trial": trial.map(|id| id.0),
+        "trial": trial.map(|t| t.id.0),
         "metric": spec.metric.name,
         "value": value,
-        "params": record.map(|t| &t.config),
-        "trials": history.trials().len(),
+        "params": trial.map(|t| &t.config),
+        "trials": trials,
     });
+    if let (Some(_), Some(fields)) = (&spec.notify.webhook, json.as_object_mut()) {
+        // Chat services show one or the other.
+        fields.insert("text".to_owned(), summary.into());
+        fields.insert("content".to_owned(), summary.into());
+    }
     let words = [
-        ("${event}", event.word().to_owned()),
+        ("${event}", event.to_owned()),
         ("${study}", spec.name.clone()),
         ("${summary}", summary.to_owned()),
         (
@@ -160,13 +253,15 @@ fn message(
         ),
         (
             "${trial}",
-            trial.map_or_else(String::new, |t| t.to_string()),
+            trial.map_or_else(String::new, |t| t.id.to_string()),
         ),
     ];
     let command = spec.notify.command.iter();
     Message {
         command: command.map(|word| fill_in(word, &words)).collect(),
+        webhook: spec.notify.webhook.clone(),
         json: json.to_string(),
+        is_last: false,
     }
 }
 
@@ -194,13 +289,64 @@ fn fill_in(text: &str, words: &[(&str, String)]) -> String {
     filled + rest
 }
 
-fn tell_all(messages: &Receiver<Message>) {
-    for message in messages {
-        if let Err(why) = run(&message) {
-            let program = message.command.first().map_or("", String::as_str);
-            tracing::warn!(program, why, "a notification was not delivered");
+fn tell_all(messages: &Receiver<Message>, closing: &Closing) {
+    let mut waiting = VecDeque::new();
+    while let Ok(message) = messages.recv() {
+        waiting.push_back(message);
+        loop {
+            waiting.extend(messages.try_iter());
+            let last = waiting.iter().position(|m| m.is_last).unwrap_or(0);
+            let Some(message) = waiting.remove(last) else {
+                break;
+            };
+            for told in message.tell(closing) {
+                if let Err(why) = told.result {
+                    tracing::warn!(to = told.how, why, "a notification was not delivered");
+                }
+            }
         }
     }
+}
+
+impl Message {
+    /// Tells it in every way; gives back what became of it.
+    fn tell(&self, closing: &Closing) -> Vec<Told> {
+        let mut all = Vec::new();
+        let mut note = |how: String, tell: &dyn Fn() -> Result<String, String>| {
+            let start = Instant::now();
+            let result = tell();
+            let took = start.elapsed();
+            all.push(Told { how, result, took });
+        };
+        if let Some(program) = self.command.first() {
+            let tell = || run(self).map(|()| "ended well".to_owned());
+            note(format!("command {program}"), &tell);
+        }
+        if let Some(webhook) = &self.webhook {
+            let address = fill_in(webhook, &[]);
+            let unset = unset_variable(webhook);
+            let how = match &unset {
+                Some(_) => "webhook".to_owned(),
+                None => format!("webhook {}", webhook::shown(&address)),
+            };
+            let tell = || match &unset {
+                Some(name) => Err(format!("the environment variable {name} is not set")),
+                None => webhook::post(address.trim(), &self.json, closing),
+            };
+            note(how, &tell);
+        }
+        all
+    }
+}
+
+/// The first environment variable named in a text that has no value.
+fn unset_variable(text: &str) -> Option<String> {
+    let names = text.split("${envvar:").skip(1);
+    names
+        .filter_map(|rest| rest.split_once('}'))
+        .map(|(name, _)| name)
+        .find(|name| !std::env::var(name).is_ok_and(|value| !value.trim().is_empty()))
+        .map(str::to_owned)
 }
 
 fn run(message: &Message) -> Result<(), String> {
@@ -257,7 +403,9 @@ mod tests {
         let run = |command: &[&str]| {
             run(&Message {
                 command: command.iter().map(|c| (*c).to_owned()).collect(),
+                webhook: None,
                 json: "{}".to_owned(),
+                is_last: false,
             })
         };
         assert_eq!(run(&["true"]), Ok(()));

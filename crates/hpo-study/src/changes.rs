@@ -125,7 +125,6 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
     );
     allow("divergence", word(divergence), word(&new.divergence));
     allow("on_crash", word(on_crash), word(&new.on_crash));
-    allow("notify", word(notify), word(&new.notify));
     if let (Job::Command(old), Job::Command(new)) = (job, &new.job) {
         allow("python", word(&old.python), word(&new.python));
         allow("env", names(&old.env), names(&new.env));
@@ -136,6 +135,10 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
     }
     if *description != new.description {
         found.allowed.push("`description`".to_owned());
+    }
+    // Addresses are secrets: what was changed is not shown.
+    if *notify != new.notify {
+        found.allowed.push("`notify`".to_owned());
     }
 
     let mut refuse = |what: String| found.refused.push(what);

@@ -421,6 +421,9 @@ pub struct Notify {
     pub on: Vec<NotifyEvent>,
     /// A program to be started, with macros in its arguments; empty: none.
     pub command: Vec<String>,
+    /// An address that messages are posted to, with `${envvar:NAME}` in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<String>,
     /// The shortest time between two messages of a new best.
     pub new_best_interval: Duration,
 }
@@ -429,7 +432,7 @@ impl Notify {
     /// Whether anybody is told of anything.
     #[must_use]
     pub fn is_off(&self) -> bool {
-        self.command.is_empty() || self.on.is_empty()
+        (self.command.is_empty() && self.webhook.is_none()) || self.on.is_empty()
     }
 }
 

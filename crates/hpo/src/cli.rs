@@ -63,6 +63,7 @@ pub(crate) enum Command {
     Cancel(CancelArguments),
     Set(SetArguments),
     Enqueue(EnqueueArguments),
+    Notify(NotifyArguments),
     Gpus(GpusArguments),
     Init(InitArguments),
     Schema(SchemaArguments),
@@ -622,6 +623,19 @@ pub(crate) struct TrainArguments {}
 pub(crate) struct WardenArguments {
     /// The session's mark
     pub(crate) session: String,
+}
+
+/// Send a test message in every way that a study's `notify` names
+///
+/// Nothing is run. What was answered, or went wrong, is printed; of an address only its host.
+///
+/// Example:  hpo notify --test study.yaml
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct NotifyArguments {
+    /// The study file
+    #[arg(long, value_name = "FILE", required = true)]
+    pub(crate) test: PathBuf,
 }
 
 /// Which study.

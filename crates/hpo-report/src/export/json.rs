@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hpo_study::{Config, Goal, History, Rescued, Trial, TrialId, Value};
+use hpo_study::{Change, Config, Goal, History, Rescued, Trial, TrialId, Value};
 use serde::Serialize;
 
 /// What `hpo best -f json` prints. Fields are added in later versions, never changed.
@@ -19,6 +19,8 @@ struct Best<'a> {
     metrics: BTreeMap<String, Value>,
     steps: Option<u64>,
     rescued: &'a [Rescued],
+    #[serde(skip_serializing_if = "<[Change]>::is_empty")]
+    changed: &'a [Change],
 }
 
 pub(super) fn write(history: &History, trial: &Trial) -> String {
@@ -35,6 +37,7 @@ pub(super) fn write(history: &History, trial: &Trial) -> String {
         metrics: row.metrics,
         steps: row.steps,
         rescued: &trial.rescues,
+        changed: &trial.changes,
     };
     // Plain data with text keys: this cannot fail.
     serde_json::to_string_pretty(&best).unwrap_or_default() + "\n"

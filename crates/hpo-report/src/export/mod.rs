@@ -158,6 +158,10 @@ fn headline(history: &History, trial: &Trial) -> String {
         text += "; ";
         text += &crate::trials::rescue_words(rescue);
     }
+    for change in &trial.changes {
+        text += "; ";
+        text += &crate::trials::change_words(change);
+    }
     text
 }
 

@@ -6,7 +6,7 @@ mod link;
 pub(crate) mod local;
 pub(crate) mod orphans;
 pub(crate) mod reader;
-mod records;
+pub(crate) mod records;
 pub(crate) mod warden;
 mod wardens;
 mod watched;

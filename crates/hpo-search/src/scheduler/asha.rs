@@ -124,8 +124,8 @@ impl Rung {
 }
 
 impl Scheduler for Asha {
-    fn next(&self, _history: &History, can_start: bool) -> Next {
-        self.waiting.resume_or_start(can_start, self.full)
+    fn next(&self, history: &History, can_start: bool) -> Next {
+        self.waiting.resume_or_start(history, can_start, self.full)
     }
 
     fn judge(&self, history: &History, trial: TrialId) -> Verdict {

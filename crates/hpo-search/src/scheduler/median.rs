@@ -125,8 +125,8 @@ fn median_without(column: &[Entry], left_out: usize) -> Option<f64> {
 }
 
 impl Scheduler for Median {
-    fn next(&self, _history: &History, can_start: bool) -> Next {
-        self.waiting.resume_or_start(can_start, None)
+    fn next(&self, history: &History, can_start: bool) -> Next {
+        self.waiting.resume_or_start(history, can_start, None)
     }
 
     fn judge(&self, history: &History, trial: TrialId) -> Verdict {

@@ -126,9 +126,10 @@ impl Waiting {
     }
 
     /// What a scheduler without rungs to wait at says: whoever waits nevertheless (the study's
-    /// scheduler was another one before) goes on, then new trials start.
-    fn resume_or_start(&self, can_start: bool, target: Option<u64>) -> Next {
-        match self.0.values().flatten().next() {
+    /// scheduler was another one before) goes on unless the user holds it, then new trials start.
+    fn resume_or_start(&self, history: &History, can_start: bool, target: Option<u64>) -> Next {
+        let free = |id: &&TrialId| history.trial(**id).is_none_or(|t| !t.held);
+        match self.0.values().flatten().find(free) {
             Some(trial) => Next::Resume {
                 trial: *trial,
                 target,

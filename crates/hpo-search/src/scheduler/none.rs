@@ -12,8 +12,9 @@ pub(crate) struct None {
 }
 
 impl Scheduler for None {
-    fn next(&self, _history: &History, can_start: bool) -> Next {
-        self.waiting.resume_or_start(can_start, Option::None)
+    fn next(&self, history: &History, can_start: bool) -> Next {
+        self.waiting
+            .resume_or_start(history, can_start, Option::None)
     }
 
     fn judge(&self, _history: &History, _trial: TrialId) -> Verdict {

@@ -42,7 +42,8 @@ fn power(base: u32, exponent: usize) -> usize {
 /// members the earlier is better.
 ///
 /// Nobody waits for a straggler: as long as a rung is not complete, free places go to new trials of
-/// this bracket or the next. A bracket in which somebody has gone on or is out takes no new members.
+/// this bracket or the next. A member that the user holds back is waited for in the same way: the others of
+/// its rung go on or are out, and the next rung is judged when it has come there. A bracket in which somebody has gone on or is out takes no new members.
 /// When no new trials can come, a bracket is judged with the members it has.
 pub(super) struct Halving {
     eta: usize,
@@ -109,7 +110,8 @@ impl Halving {
                     target: Some(*level),
                 });
             }
-            if !members.iter().all(|t| is_settled(t, *level)) {
+            let held_below = |t: &&Trial| t.held && waits_for(t, *level);
+            if !members.iter().all(|t| is_settled(t, *level)) || members.iter().any(held_below) {
                 return None;
             }
             let rung = Rung::new(history, &members, *level, self.eta);
@@ -122,10 +124,16 @@ impl Halving {
             if let Some((trial, evidence)) = rung.first_out(history, number) {
                 return Some(Next::Discard { trial, evidence });
             }
+            // Somebody who is to go on is held back: the next rung is not complete without it.
+            if rung.next.iter().any(|t| t.state == TrialState::Paused) {
+                return None;
+            }
             members = rung.going_on();
         }
         // Nobody pauses at the top, unless the rungs have changed since.
-        let paused = members.iter().find(|t| t.state == TrialState::Paused)?;
+        let paused = members
+            .iter()
+            .find(|t| t.state == TrialState::Paused && !t.held)?;
         Some(Next::Resume {
             trial: paused.id,
             target: Some(*top),
@@ -145,10 +153,12 @@ fn is_settled(trial: &Trial, level: u64) -> bool {
 
 /// A member that waits before its rung: the rungs have changed since.
 fn waits_below(members: &[&Trial], level: u64) -> Option<TrialId> {
-    let below = |t: &&&Trial| {
-        t.state == TrialState::Paused && t.target.is_some_and(|target| target < level)
-    };
+    let below = |t: &&&Trial| !t.held && waits_for(t, level);
     members.iter().find(below).map(|t| t.id)
+}
+
+fn waits_for(trial: &Trial, level: u64) -> bool {
+    trial.state == TrialState::Paused && trial.target.is_some_and(|target| target < level)
 }
 
 /// A rung that waits for nobody any more.
@@ -197,7 +207,7 @@ impl<'a> Rung<'a> {
     fn first_to_go_on(&self) -> Option<TrialId> {
         self.next
             .iter()
-            .find(|t| t.state == TrialState::Paused)
+            .find(|t| t.state == TrialState::Paused && !t.held)
             .map(|t| t.id)
     }
 
@@ -304,6 +314,7 @@ impl Scheduler for Halving {
 mod tests {
     use super::*;
     use crate::simulate::{Log, spec};
+    use hpo_study::control::Request;
     use hpo_study::{AttemptEnd, Config, EarlyTerminate, Method, Space};
 
     fn log() -> Log {
@@ -394,6 +405,43 @@ mod tests {
             log.scheduler.judge(&log.history, trials[8]),
             Verdict::Continue
         );
+    }
+
+    #[test]
+    fn whoever_the_user_holds_back_keeps_no_other_waiting() {
+        let hold = |log: &mut Log, trial, held: bool| {
+            let request = if held {
+                Request::PauseTrial { trial }
+            } else {
+                Request::ResumeTrial { trial }
+            };
+            let config = None;
+            log.push(EventKind::UserRequest { request, config });
+        };
+        let mut log = log();
+        let trials = fill(&mut log, 9);
+        for (i, trial) in trials.iter().enumerate() {
+            arrive(&mut log, *trial, 1, i as f64);
+        }
+        hold(&mut log, trials[1], true);
+        let (on, out) = decide(&mut log, true);
+        assert_eq!(on, [trials[0], trials[2]], "its place is kept");
+        assert_eq!(out, trials[3..]);
+        arrive(&mut log, trials[0], 3, 0.5);
+        arrive(&mut log, trials[2], 3, 0.6);
+        // The next rung waits for it, new trials do not.
+        assert_eq!(decide(&mut log, true), (vec![], vec![]));
+        let next = log.scheduler.next(&log.history, true);
+        assert!(matches!(next, Next::Start { bracket: 1, .. }), "{next:?}");
+        assert_eq!(log.scheduler.next(&log.history, false), Next::Wait);
+        hold(&mut log, trials[1], false);
+        assert_eq!(decide(&mut log, true), (vec![trials[1]], vec![]));
+        arrive(&mut log, trials[1], 3, 0.1);
+        hold(&mut log, trials[1], true);
+        let (on, out) = decide(&mut log, true);
+        assert_eq!((on, out), (vec![], vec![trials[0], trials[2]]));
+        hold(&mut log, trials[1], false);
+        assert_eq!(decide(&mut log, true), (vec![trials[1]], vec![]));
     }
 
     #[test]

@@ -7,9 +7,6 @@ use super::shape::{self, Shape, Table, Word, key, word};
 use super::yaml::Node;
 use crate::spec::{Notify, NotifyEvent};
 
-const WITH_CURL: &str =
-    "posting is done by a command: [\"curl\", \"-sS\", \"--json\", \"@-\", \"https://…\"]";
-
 /// `notify`
 pub(super) static NOTIFY: Table = Table {
     title: "`notify`",
@@ -22,18 +19,26 @@ pub(super) static NOTIFY: Table = Table {
         )
         .hint("write a list: command: [\"notify-send\", \"${study}\", \"${summary}\"]"),
         key(
+            "webhook",
+            Shape::Text,
+            "an address that messages are posted to as JSON, with ${envvar:NAME}",
+        )
+        .hint("keep the address out of files: webhook: ${envvar:MY_WEBHOOK}"),
+        key(
             "new_best_interval",
             Shape::Duration,
             "shortest time between two messages of a new best; 1m if absent",
         ),
     ],
     foreign: &[
-        ("webhook", WITH_CURL),
-        ("url", WITH_CURL),
-        ("slack", WITH_CURL),
+        ("url", "write `webhook`"),
+        (
+            "slack",
+            "write `webhook`, with the address of an incoming web hook",
+        ),
         ("email", "give a mail program as `command`"),
     ],
-    hint: Some("write `notify: {on: [done, failed], command: [\"notify-send\", \"${summary}\"]}`"),
+    hint: Some("write `notify: {on: [done, failed], webhook: \"${envvar:MY_WEBHOOK}\"}`"),
 };
 
 static EVENT: Shape = Shape::Word(EVENTS);
@@ -63,11 +68,22 @@ pub(super) fn read(root: &Node, problems: &mut Problems) -> Notify {
                 .collect()
         })
         .unwrap_or_default();
-    if command.is_empty() {
+    let webhook = node.get("webhook").and_then(Node::text).map(str::to_owned);
+    if command.is_empty() && webhook.is_none() {
         problems.error_with_hint(
             root.key_span("notify"),
-            "`notify` has no `command`: nobody would be told",
-            "add `command: [\"notify-send\", \"${summary}\"]`",
+            "`notify` has neither `command` nor `webhook`: nobody would be told",
+            "add `webhook: \"${envvar:MY_WEBHOOK}\"` or `command: [\"notify-send\", \"${summary}\"]`",
+        );
+    }
+    if webhook
+        .as_deref()
+        .is_some_and(|address| !can_be_address(address))
+    {
+        problems.error_with_hint(
+            node.key_span("webhook"),
+            "`webhook` is no address that could be posted to",
+            "it begins with https:// or http://, or is an environment variable: ${envvar:MY_WEBHOOK}",
         );
     }
     let named = node.get("on").map(|on| match on.text() {
@@ -84,9 +100,20 @@ pub(super) fn read(root: &Node, problems: &mut Problems) -> Notify {
     Notify {
         on,
         command,
+        webhook,
         new_best_interval: node
             .get("new_best_interval")
             .and_then(|node| shape::duration(node).ok())
             .unwrap_or(Duration::from_secs(60)),
     }
+}
+
+/// Whether a text can be an address once its variables are filled in.
+fn can_be_address(text: &str) -> bool {
+    let begins = |with| {
+        text.strip_prefix(with)
+            .is_some_and(|rest: &str| !rest.is_empty())
+    };
+    let whole = !text.contains(|c: char| c.is_whitespace() || c.is_control());
+    whole && (begins("https://") || begins("http://") || begins("${envvar:"))
 }

@@ -8,6 +8,7 @@ mod gpus;
 mod init;
 mod inspect;
 mod logs;
+mod notify;
 mod prune_runs;
 mod report;
 mod run;
@@ -42,6 +43,7 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Cancel(cancel) => control::cancel(&cancel.whose),
         Command::Set(set) => control::set(set),
         Command::Enqueue(enqueue) => control::enqueue(enqueue),
+        Command::Notify(notify) => notify::perform(notify),
         Command::Gpus(gpus) => gpus::perform(gpus),
         Command::Init(init) => init::perform(init),
         Command::Schema(_) => schema::perform(),

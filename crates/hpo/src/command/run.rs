@@ -96,7 +96,10 @@ fn finish(outcome: &Outcome, arguments: &RunArguments) -> Result<Exit, Failure> 
     output::data(&text)?;
     leave_report(history, &arguments.dir);
     if outcome.stopped_by_user {
-        words!("stopped by you; the same command goes on");
+        match hpo_report::status::held_sentence(history) {
+            Some(held) => words!("{held}; the same command then goes on"),
+            None => words!("stopped by you; the same command goes on"),
+        }
         return Ok(Exit::Stopped);
     }
     Ok(if history.best().is_some() {

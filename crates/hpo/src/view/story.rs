@@ -133,10 +133,12 @@ impl Story {
                 hpo_report::number::time(event.at.since(*from))
             ))),
             EventKind::DrainRequested => Some(plain(draining(history))),
+            // That a user pauses one has been told.
             EventKind::StopRequested {
+                trial: id,
                 intent: StopIntent::Requeue,
                 ..
-            } if !self.ending => {
+            } if !self.ending && !trial(id)?.held => {
                 self.ending = true;
                 Some(plain(
                     "ending the running trials; the same command goes on with them".to_owned(),
@@ -271,6 +273,7 @@ fn draining(history: &History) -> String {
         .filter(|t| t.state.is_active())
         .count();
     let running = match running {
+        0 => return "no new trials are started, and none runs".to_owned(),
         1 => "the running one goes".to_owned(),
         n => format!("the {n} running ones go"),
     };

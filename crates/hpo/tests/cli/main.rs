@@ -18,4 +18,5 @@ mod look;
 mod report;
 mod scripts;
 mod stdio;
+mod steering;
 mod study;
