@@ -50,6 +50,8 @@ async fn mind(session: &str) -> io::Result<()> {
     let socket = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     let link = Line::new(socket)?;
     let mut child_ended = signal(SignalKind::child())?;
+    // The kernel sends SIGHUP to one that is stopped when its coordinator dies: it is to mind its trials on.
+    let _hang_up = signal(SignalKind::hangup())?;
     orphans::adopt_descendants(true);
     let mut warden = Warden {
         session: session.to_owned(),

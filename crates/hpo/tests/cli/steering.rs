@@ -138,13 +138,14 @@ fn a_stopped_warden_does_not_keep_its_trials_from_being_adopted() {
     running.signal(Signal::SIGKILL);
     drop(running);
     let again = bench.start(&["run", "study.yaml"]);
-    wait_for("the warden to be given up", || {
-        bench.read("words").contains("does not answer")
+    wait_for("the adoption", || {
+        bench.json(&["status", "-f", "json"])["state"] == "running"
     });
     fs::write(bench.path().join("go"), "").unwrap();
     assert_eq!(again.code(), 0);
     let trials = bench.trials();
     assert_eq!(count(&trials, "completed"), 3, "{trials:#?}");
+    assert!(trials.iter().all(|t| t["attempts"] == 1), "{trials:#?}");
     bench.wait_until_alone();
 }
 
@@ -154,7 +155,7 @@ fn the_built_in_trainer_heeds_its_control_file() {
     bench.write(
         "study.yaml",
         "name: digits\ntrainer: {model: mlp, hidden: [8], dataset: digits, epochs: 1000000}\n\
-         metric: {name: val_loss}\nmethod: random\nrun_cap: 1\ndivergence: {action: observe}\n\
+         metric: {name: val_loss}\nmethod: random\nrun_cap: 1\ndivergence: {policy: off}\n\
          parameters: {optimizer: adam, lr: {min: 1.0e-3, max: 1.0e-2}, batch_size: 128}\n",
     );
     let running = bench.start(&["run", "study.yaml"]);
@@ -204,7 +205,7 @@ fn steer_python(script: &Path, python: &Path, more: &str, steer: impl Fn(&Bench)
         "study.yaml",
         &format!(
             "name: python\ncommand: [{}, {}]\nmethod: random\nmetric: {{name: val_loss}}\nrun_cap: 1\n\
-             divergence: {{action: observe}}\nstop_grace: 200s\n{more}",
+             divergence: {{policy: off}}\nstop_grace: 200s\n{more}",
             python.display(),
             script.display(),
         ),
