@@ -16,15 +16,13 @@ use std::time::{Duration, Instant};
 
 use hpo_store::{Store, StoreError};
 use hpo_study::control::{Answer, LONGEST_REQUEST, Request};
-use hpo_study::{History, Trial, TrialId};
 use nix::fcntl::OFlag;
 
 use crate::clock;
 use crate::coordinator::recall;
 use crate::error::RunError;
 use crate::executor::orphans;
-use crate::executor::records::ProcessRecord;
-use crate::files::{TrialFiles, write_atomically};
+use crate::files::write_atomically;
 use crate::session::Session;
 
 /// Name of the directory, in a study's directory.
@@ -231,23 +229,10 @@ fn between_sessions(study_dir: &Path, request: &Request) -> Result<Answer, RunEr
     })
 }
 
-/// The trials whose processes run although no coordinator is at work, in order.
-#[must_use]
-pub fn running_alone(study_dir: &Path, history: &History) -> Vec<TrialId> {
-    let active = history.trials().iter().filter(|t| t.state.is_active());
-    let lives = |trial: &&Trial| {
-        let attempt = Trial::attempt(trial).filter(|a| a.end.is_none());
-        let record = attempt
-            .and_then(|a| ProcessRecord::read(&TrialFiles::new(study_dir, trial.id), a.number));
-        record.is_some_and(|record| record.identity.lives())
-    };
-    active.filter(lives).map(|trial| trial.id).collect()
-}
-
 /// Ends the trials of a coordinator that died. The store is held meanwhile, so nobody adopts them.
 fn end_processes(study_dir: &Path, store: &Store) -> Result<Answer, RunError> {
     let log = store.load()?;
-    let history = History::replay(&log)?;
+    let history = hpo_study::History::replay(&log)?;
     let session = Session::new(study_dir, history.opened(), 0).map_err(RunError::io(study_dir))?;
     let of_study = session.of_study();
     let found = orphans::marks(&of_study).len();

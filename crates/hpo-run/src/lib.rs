@@ -9,6 +9,7 @@
 //!
 //! This crate must never decide anything about trials: that is the engine's room.
 
+mod alone;
 pub mod checkpoints;
 mod clock;
 mod control;
@@ -26,7 +27,8 @@ mod session;
 mod spares;
 mod wishes;
 
-pub use control::{CONTROL, ask, running_alone};
+pub use alone::running_alone;
+pub use control::{CONTROL, ask};
 pub use coordinator::{Outcome, RunOptions, View, run};
 pub use error::RunError;
 pub use executor::warden::{WARDEN_COMMAND, warden};
