@@ -174,7 +174,13 @@ async fn run_session(options: RunOptions, view: &mut dyn View) -> Result<Outcome
         let history = coordinator.engine.history();
         coordinator.notifier.gave_up(history, error);
     }
-    result
+    result?;
+    let history = coordinator.engine.into_history();
+    let stopped_by_user = history.draining() && history.end().is_none();
+    Ok(Outcome {
+        history,
+        stopped_by_user,
+    })
 }
 
 fn open_or_create(
@@ -324,7 +330,7 @@ struct Coordinator<'v> {
 }
 
 impl Coordinator<'_> {
-    async fn live(mut self, left: Vec<LeftOver>) -> Result<Outcome, RunError> {
+    async fn live(&mut self, left: Vec<LeftOver>) -> Result<(), RunError> {
         let mut inputs = self.executor.recover(&left);
         inputs.push(Input::Tick);
         let mut refreshed = Instant::now();
@@ -362,12 +368,7 @@ impl Coordinator<'_> {
         self.store.add_samples(&samples)?;
         self.view
             .tick(self.engine.history(), after(self.engine.history()));
-        let history = self.engine.into_history();
-        let stopped_by_user = history.draining() && history.end().is_none();
-        Ok(Outcome {
-            history,
-            stopped_by_user,
-        })
+        Ok(())
     }
 
     /// One turn: what happened goes in, and what is decided is written before anything is done.
