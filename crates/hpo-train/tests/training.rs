@@ -362,10 +362,10 @@ fn checkpoints_of_other_runs_are_refused() {
         ),
         (
             TrainJob {
-                config: config("adam", 2e-3, &[]),
+                config: config("adam", 1e-3, &[("dropout", Value::Float(0.2))]),
                 ..base.clone()
             },
-            "parameter `lr`",
+            "parameter `dropout`",
         ),
         (
             TrainJob {
