@@ -1,6 +1,7 @@
 //! Ready-made patterns: what well-known programs print of themselves.
 //!
-//! Each was checked against the real program's output; `docs/study-file.md` has the list.
+//! That of Keras was compared with the real program's output; the others follow the formats as those
+//! programs document them. `docs/study-file.md` has the list.
 
 use serde::{Deserialize, Serialize};
 
