@@ -362,10 +362,10 @@ fn checkpoints_of_other_runs_are_refused() {
         ),
         (
             TrainJob {
-                config: config("adam", 1e-3, &[("dropout", Value::Float(0.2))]),
+                config: config("adam", 1e-3, &[("clip_norm", Value::Float(1.0))]),
                 ..base.clone()
             },
-            "parameter `dropout`",
+            "parameter `clip_norm`",
         ),
         (
             TrainJob {
