@@ -45,6 +45,11 @@ bench-train:
     cargo run --release --package hpo-train --example train_speed
     cargo bench --package hpo-train --bench optimizer_step
 
+# Fuzz one target (fuzz/README.md names them) for some seconds.
+fuzz target seconds="660":
+    mkdir -p fuzz/found/{{target}}
+    cd fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run -s none {{target}} found/{{target}} corpus/{{target}} -- -dict=dictionaries/{{target}}.dict -max_total_time={{seconds}} -timeout=20 -rss_limit_mb=1500 -max_len=16384 -print_final_stats=1
+
 # What CI runs.
 ci:
     .ci/run

@@ -5,7 +5,7 @@
 use hpo_engine::Engine;
 use hpo_study::control::Request;
 use hpo_study::study_file::{self, Source};
-use hpo_study::{Event, EventKind, Timestamp, TrialId};
+use hpo_study::{Config, Event, EventKind, Timestamp, TrialId, Value};
 use libfuzzer_sys::fuzz_target;
 
 const STUDY: &str = "method: random\nmetric: {name: loss}\nrun_cap: 9\ncommand: [train, '${args}']\n\
@@ -18,7 +18,7 @@ fn begun() -> Vec<Event> {
         directory: "/studies".into(),
     };
     let spec = study_file::read(STUDY, &source).spec.unwrap();
-    let config = [("lr", 0.1.into()), ("kind", "b".into())].into_iter().collect();
+    let config: Config = [("lr", Value::Float(0.1)), ("kind", "b".into())].into_iter().collect();
     let kinds = [
         EventKind::StudyOpened {
             spec: Box::new(spec),
@@ -27,7 +27,7 @@ fn begun() -> Vec<Event> {
         EventKind::TrialSuggested {
             trial: TrialId(0),
             config,
-            bracket: None,
+            bracket: 0,
             target: None,
         },
     ];

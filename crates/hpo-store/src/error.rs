@@ -35,6 +35,14 @@ pub enum StoreError {
         /// Where it was.
         path: PathBuf,
     },
+    /// What stands where the study's files belong could be somebody else's doing.
+    #[error("{} is not used: {why}", .path.display())]
+    Unsafe {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why, and what to do.
+        why: String,
+    },
     /// The file is something else.
     #[error("{} is not a study database: {why}", .path.display())]
     Foreign {

@@ -10,6 +10,7 @@
 mod brief;
 mod error;
 mod lock;
+pub mod private;
 mod reports;
 mod samples;
 mod schema;

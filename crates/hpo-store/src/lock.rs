@@ -1,11 +1,12 @@
 //! The lock that keeps two coordinators from one study: an advisory lock of the operating system's
 //! on a file, so it is gone with its holder however that ends.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
 
 use crate::error::StoreError;
+use crate::private;
 
 /// A study's lock: nobody else runs the study as long as it lives.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ impl Lock {
     /// Takes the lock and writes this process's id into the file. The file stays when the lock goes:
     /// removing it would let two processes lock two files of the same name.
     pub(crate) fn take(path: &Path) -> Result<Self, StoreError> {
-        let mut file = OpenOptions::new()
+        let mut file = private::options()
             .read(true)
             .write(true)
             .create(true)

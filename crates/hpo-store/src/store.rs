@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 
 use crate::error::StoreError;
 use crate::lock::Lock;
-use crate::{reports, samples, schema};
+use crate::{private, reports, samples, schema};
 
 /// Name of the database in a study's directory.
 pub const DATABASE: &str = "study.db";
@@ -47,7 +47,7 @@ impl Store {
     /// [`StoreError::Exists`] when there is a study already, [`StoreError::Locked`] when another
     /// process is at it, and whatever the disk refuses.
     pub fn create(dir: &Path, events: &[Event]) -> Result<Self, StoreError> {
-        fs::create_dir_all(dir).map_err(|e| StoreError::io(dir, e))?;
+        private::directory(dir)?;
         let lock = Lock::take(&dir.join(LOCK))?;
         let path = dir.join(DATABASE);
         if path.exists() {
@@ -63,6 +63,8 @@ impl Store {
                 _ => {}
             }
         }
+        // SQLite gives its other files the mode of this one.
+        private::write(&draft, b"").map_err(|e| StoreError::io(&draft, e))?;
         let sqlite = |e| StoreError::sqlite(&draft, e);
         let mut connection = Connection::open(&draft).map_err(sqlite)?;
         let transaction = connection.transaction().map_err(sqlite)?;
@@ -90,6 +92,7 @@ impl Store {
         if !path.exists() {
             return Err(StoreError::Missing { path });
         }
+        private::directory(dir)?;
         let lock = Lock::take(&dir.join(LOCK))?;
         Self::with_lock(path, lock)
     }

@@ -651,3 +651,19 @@ proptest! {
         survives(&text[..cut])?;
     }
 }
+
+#[test]
+fn a_carriage_return_alone_is_refused_at_its_place() {
+    // YAML ends a line there and editors do not: all places below would be wrong.
+    let source = Source {
+        file: "study.yaml".to_owned(),
+        directory: "/".into(),
+    };
+    let checked = hpo_study::study_file::read("a: 1\r\nb: \"x\ry\"\n", &source);
+    assert!(checked.spec.is_none());
+    let [problem] = checked.problems.as_slice() else {
+        panic!("{:?}", checked.problems);
+    };
+    assert_eq!((problem.line(), problem.column()), (2, 6));
+    assert!(problem.message.contains("carriage return"));
+}

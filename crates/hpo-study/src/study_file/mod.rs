@@ -97,19 +97,16 @@ fn read_text(
         return None;
     }
     if let Some(offset) = text.find('\0') {
-        let before = text[..offset].rsplit('\n');
-        let line = text[..offset].matches('\n').count() + 1;
-        let column = before
-            .into_iter()
-            .next()
-            .map_or(1, |line| line.chars().count() + 1);
-        let span = Span {
-            offset,
-            len: 1,
-            line,
-            column,
-        };
-        problems.error(span, "the file is binary, not text");
+        problems.error(span_of_char(text, offset), "the file is binary, not text");
+        return None;
+    }
+    // To YAML it ends a line and to most editors it does not, so no place below it would be right.
+    if let Some(offset) = lone_return(text) {
+        problems.error_with_hint(
+            span_of_char(text, offset),
+            "a carriage return stands here without a line feed",
+            "save the file with the line ends of Unix (LF) or Windows (CR LF)",
+        );
         return None;
     }
     let root = yaml::parse(text, problems)?;
@@ -133,6 +130,24 @@ fn read_text(
     );
     check_characters(&root, problems);
     read_study(&root, source, begun, problems)
+}
+
+/// The first carriage return that is not part of a `\r\n`.
+fn lone_return(text: &str) -> Option<usize> {
+    let mut returns = text.match_indices('\r').map(|(offset, _)| offset);
+    returns.find(|offset| text.as_bytes().get(offset + 1) != Some(&b'\n'))
+}
+
+/// The place of the character that begins at an offset and is one byte long.
+fn span_of_char(text: &str, offset: usize) -> Span {
+    let before = &text[..offset];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    Span {
+        offset,
+        len: 1,
+        line: before.matches('\n').count() + 1,
+        column: before[line_start..].chars().count() + 1,
+    }
 }
 
 /// Refuses what cannot be handed on: a NUL in any text ends it for the system, and a name with a line
