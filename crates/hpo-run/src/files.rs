@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use hpo_store::private;
 use hpo_study::{AttemptNumber, History, TrialId};
 use serde::{Deserialize, Serialize};
 
@@ -131,7 +132,11 @@ fn finish_line(path: &Path) -> io::Result<u64> {
 /// Puts a whole file in place of an old one: who reads it sees the one or the other.
 pub(crate) fn write_atomically(path: &Path, content: &[u8], durable: bool) -> io::Result<()> {
     let draft = path.with_extension("new");
-    let mut file = File::create(&draft)?;
+    let mut file = private::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&draft)?;
     file.write_all(content)?;
     if durable {
         file.sync_data()?;

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hpo_store::private;
 use hpo_study::command;
 use hpo_study::{Config, GpuShare, Job as Task, StudySpec, protocol};
 
@@ -95,7 +96,7 @@ impl Workshop {
             if order.resume {
                 files::write_atomically(&files.params, json.as_bytes(), false)
             } else {
-                fs::write(&files.params, json)
+                private::write(&files.params, json.as_bytes())
             }
         };
         let json = match &spec.job {

@@ -58,8 +58,11 @@ where
     let machines = match study_dir {
         Some(dir) => {
             let path = dir.join(LOG);
-            std::fs::create_dir_all(dir).map_err(RunError::io(dir))?;
-            let file = File::options().append(true).create(true).open(&path);
+            hpo_store::private::directory(dir)?;
+            let file = hpo_store::private::options()
+                .append(true)
+                .create(true)
+                .open(&path);
             let file = Mutex::new(Forgiving(file.map_err(RunError::io(&path))?));
             let level = default.max(LevelFilter::INFO);
             let off = SECRETIVE.map(|target| (target, LevelFilter::OFF));

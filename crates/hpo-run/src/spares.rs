@@ -2,11 +2,13 @@
 //! a network drive), so a thread of its own does it while the loop waits for the disk; a trial's
 //! start is then a rename.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, JoinHandle};
+
+use hpo_store::private;
 
 use crate::files::TrialFiles;
 
@@ -55,16 +57,19 @@ impl Spares {
     /// # Errors
     /// The system's words.
     pub(crate) fn place(&self, files: &TrialFiles) -> io::Result<()> {
-        if files.checkpoints.is_dir() {
+        let is_link = fs::symlink_metadata(&files.dir).is_ok_and(|found| found.is_symlink());
+        if files.checkpoints.is_dir() && !is_link {
             return Ok(());
         }
         let spare = self.ready.as_ref().and_then(|ready| ready.try_recv().ok());
         if let Some(spare) = spare
+            && !is_link
             && fs::rename(&spare, &files.dir).is_ok()
         {
             return Ok(());
         }
-        fs::create_dir_all(&files.checkpoints)
+        private::create_dir_all(&files.dir)?;
+        private::create_dir_all(&files.checkpoints)
     }
 }
 
@@ -81,9 +86,9 @@ impl Drop for Spares {
 
 fn make_one(path: &Path) -> io::Result<()> {
     let files = TrialFiles::at(path.to_owned());
-    fs::create_dir_all(&files.checkpoints)?;
+    private::create_dir_all(&files.checkpoints)?;
     for file in [&files.params, &files.stdout, &files.stderr] {
-        File::create(file)?;
+        private::write(file, b"")?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use hpo_store::private::open_plain;
 use hpo_study::printout::{Scraper, Stream, marked_report};
 use hpo_study::protocol::{self, Report};
 use hpo_study::{Job, MetricPattern, StudySpec};
@@ -375,7 +376,7 @@ impl Lines {
         if let Some(file) = self.file.take() {
             return Ok(Some(file));
         }
-        match File::open(&self.path) {
+        match open_plain(&self.path) {
             Ok(mut file) => {
                 file.seek(SeekFrom::Start(self.position))?;
                 Ok(Some(BufReader::new(file)))
@@ -407,7 +408,7 @@ impl Lines {
             if ours.len() > self.position {
                 return Ok(());
             }
-            *file = BufReader::new(File::open(&self.path)?);
+            *file = BufReader::new(open_plain(&self.path)?);
             same = false;
         } else if ours.len() < self.position {
             same = false;
@@ -433,7 +434,7 @@ pub(crate) fn last_lines(path: &Path, from: u64) -> String {
     const LINES: usize = 20;
     const BYTES: u64 = 4096;
     let read = || -> io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
+        let mut file = open_plain(path)?;
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(from.max(length.saturating_sub(BYTES))))?;
         let mut bytes = Vec::new();

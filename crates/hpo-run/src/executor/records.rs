@@ -58,7 +58,8 @@ impl Exit {
 impl ProcessRecord {
     /// Half a record, after a crash, is none; there is no need to rename.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
-        fs::write(path, serde_json::to_vec(self).map_err(io::Error::other)?)
+        let json = serde_json::to_vec(self).map_err(io::Error::other)?;
+        hpo_store::private::write(path, &json)
     }
 
     pub(crate) fn read(files: &TrialFiles, attempt: AttemptNumber) -> Option<Self> {

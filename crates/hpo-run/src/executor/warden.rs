@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use hpo_store::private;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
@@ -226,7 +227,7 @@ impl Warden {
     fn spawn(&mut self, spawn: &Spawn) -> Word {
         let (trial, attempt) = (spawn.id.trial.0, spawn.id.attempt.0);
         let open = |path: &Path| {
-            let file = File::options().append(true).create(true).open(path);
+            let file = private::options().append(true).create(true).open(path);
             file.map_err(|error| Word::NoFile {
                 trial,
                 attempt,
@@ -440,7 +441,7 @@ fn command(spawn: &Spawn, stdout: File, stderr: File) -> Command {
 
 /// Writes down that this warden is there, and takes the lock on that.
 fn write_record(path: &Path) -> io::Result<File> {
-    let mut file = File::options()
+    let mut file = private::options()
         .write(true)
         .create(true)
         .truncate(true)

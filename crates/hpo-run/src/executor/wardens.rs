@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Makes the directory for their records.
 pub(super) fn directory(study_dir: &Path) -> std::io::Result<PathBuf> {
     let path = study_dir.join(WARDENS);
-    fs::create_dir_all(&path)?;
+    hpo_store::private::create_dir_all(&path)?;
     Ok(path)
 }
 

@@ -1,6 +1,5 @@
 //! `hpo run`
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use hpo_run::{Outcome, RunError, RunOptions, View};
@@ -19,6 +18,8 @@ pub(super) fn perform(arguments: &RunArguments, verbosity: u8) -> Result<Exit, F
     let name = study.spec.name.clone();
     let directory = std::path::absolute(arguments.dir.join(&name))
         .map_err(|e| Failure::trouble(format!("{}: {e}", arguments.dir.display())))?;
+    // Nothing in it is looked at before it is known to be ours.
+    hpo_store::private::directory(&directory).map_err(Failure::trouble)?;
     let study = match begun_with(&directory) {
         Some(run_cap) => study.begun_with(run_cap),
         None => study,
@@ -69,7 +70,7 @@ struct Keeper {
 impl View for Keeper {
     fn event(&mut self, history: &History, event: &Event) {
         if let Some((path, text)) = self.copy.take()
-            && let Err(error) = fs::write(&path, text)
+            && let Err(error) = hpo_store::private::write(&path, text.as_bytes())
         {
             words!(
                 "{}: {} cannot be written: {error}",
