@@ -78,13 +78,26 @@ fn check(path: &Path, found: &fs::Metadata) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Takes from others what they may do with a file or directory.
+/// Takes from others what they may do with a file or directory. A file system that knows no modes (FAT, some
+/// network drives) says so with "not permitted", of what is ours: who may read there is decided where it is mounted.
 fn close(path: &Path, found: &fs::Metadata) -> io::Result<()> {
     let mode = found.mode() & 0o7777;
     if mode & OTHERS == 0 || found.file_type().is_socket() {
         return Ok(());
     }
-    fs::set_permissions(path, Permissions::from_mode(mode & !OTHERS))
+    match fs::set_permissions(path, Permissions::from_mode(mode & !OTHERS)) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::Unsupported
+                    | io::ErrorKind::NotFound
+            ) =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 /// Makes a directory and those above it that are missing, for the owner alone.
