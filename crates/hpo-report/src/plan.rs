@@ -75,7 +75,17 @@ fn heading(spec: &StudySpec, plan: &Plan) -> String {
         };
         let _ = writeln!(text, "steps           {steps}");
     }
-    let rule = match &spec.early_terminate {
+    let _ = writeln!(text, "early stopping  {}", rule(&spec.early_terminate));
+    if let Some(how) = promotion(spec) {
+        let _ = writeln!(text, "going on        {how}");
+    }
+    let _ = writeln!(text, "hopeless runs   {}", hopeless(spec));
+    text
+}
+
+/// When trials are stopped.
+fn rule(early: &EarlyTerminate) -> String {
+    match early {
         EarlyTerminate::None => "never".to_owned(),
         EarlyTerminate::Median {
             min_iter,
@@ -83,8 +93,41 @@ fn heading(spec: &StudySpec, plan: &Plan) -> String {
         } => {
             format!("when worse than the median, from step {min_iter} and {min_trials} trials on")
         }
+        EarlyTerminate::Percentile {
+            percentile,
+            min_iter,
+            min_trials,
+            interval,
+        } => {
+            let often = match interval {
+                1 => String::new(),
+                every => format!(", every {every} steps"),
+            };
+            format!(
+                "when not among the best {percentile} %, from step {min_iter} and {min_trials} trials on{often}"
+            )
+        }
+        EarlyTerminate::Patient {
+            rule: other,
+            patience,
+            min_delta,
+        } => {
+            let better = match min_delta {
+                0.0 => "better".to_owned(),
+                delta => format!("better by {}", short(*delta)),
+            };
+            let held = match **other {
+                EarlyTerminate::None => String::new(),
+                _ => format!("; {}", rule(other)),
+            };
+            format!("only when not {better} for more than {patience} reports{held}")
+        }
         EarlyTerminate::Asha(r) => format!(
             "ASHA: at each rung the best 1 in {} goes on, at once",
+            r.eta
+        ),
+        EarlyTerminate::AshaPromotion(r) => format!(
+            "ASHA: trials wait at each rung, and go on once they are among the best 1 in {}",
             r.eta
         ),
         EarlyTerminate::SuccessiveHalving(r) => {
@@ -96,19 +139,19 @@ fn heading(spec: &StudySpec, plan: &Plan) -> String {
         EarlyTerminate::Hyperband(r) => {
             format!("Hyperband: at each rung the best 1 in {} goes on", r.eta)
         }
-    };
-    let _ = writeln!(text, "early stopping  {rule}");
-    if let Some(how) = promotion(spec) {
-        let _ = writeln!(text, "going on        {how}");
     }
-    let _ = writeln!(text, "hopeless runs   {}", hopeless(spec));
-    text
 }
 
 /// How a trial goes on that is promoted to the next rung; `None` where no trial ever waits at one.
 fn promotion(spec: &StudySpec) -> Option<&'static str> {
     match (&spec.early_terminate, &spec.job) {
-        (EarlyTerminate::None | EarlyTerminate::Median { .. }, _) => None,
+        (
+            EarlyTerminate::None
+            | EarlyTerminate::Median { .. }
+            | EarlyTerminate::Percentile { .. }
+            | EarlyTerminate::Patient { .. },
+            _,
+        ) => None,
         (EarlyTerminate::Asha(_), _) => {
             Some("trials that are good enough run through, without a pause")
         }

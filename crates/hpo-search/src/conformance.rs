@@ -42,7 +42,21 @@ fn schedulers() -> Vec<EarlyTerminate> {
             min_iter: 2,
             min_trials: 3,
         },
+        EarlyTerminate::Percentile {
+            percentile: 30.0,
+            min_iter: 1,
+            min_trials: 2,
+            interval: 3,
+        },
+        patient(EarlyTerminate::None),
+        patient(EarlyTerminate::Median {
+            min_iter: 1,
+            min_trials: 2,
+        }),
+        patient(EarlyTerminate::Asha(rungs)),
         EarlyTerminate::Asha(rungs),
+        EarlyTerminate::AshaPromotion(rungs),
+        EarlyTerminate::AshaPromotion(uneven),
         EarlyTerminate::SuccessiveHalving(rungs),
         EarlyTerminate::SuccessiveHalving(uneven),
         EarlyTerminate::Hyperband(rungs),
@@ -53,6 +67,35 @@ fn schedulers() -> Vec<EarlyTerminate> {
             eta: 4,
         }),
     ]
+}
+
+/// Every sampler with some rules of each kind, and every rule with two samplers: all with all would
+/// take long, and tell no more.
+fn pairs() -> Vec<(Method, EarlyTerminate)> {
+    let (mut rules, mut pairs) = (schedulers(), Vec::new());
+    for rule in &rules {
+        pairs.extend([Method::Random, Method::Tpe].map(|method| (method, rule.clone())));
+    }
+    rules.retain(|rule| {
+        let is_long = |rungs: &Rungs| (rungs.max_iter, rungs.eta) == (27, 3);
+        *rule == EarlyTerminate::None
+            || (rule.pauses() && rule.rungs().as_ref().is_some_and(is_long))
+    });
+    for method in METHODS
+        .into_iter()
+        .filter(|m| ![Method::Random, Method::Tpe].contains(m))
+    {
+        pairs.extend(rules.iter().map(|rule| (method, rule.clone())));
+    }
+    pairs
+}
+
+fn patient(rule: EarlyTerminate) -> EarlyTerminate {
+    EarlyTerminate::Patient {
+        rule: Box::new(rule),
+        patience: 1,
+        min_delta: 1e-3,
+    }
 }
 
 /// A space of all kinds of domains, with conditions upon conditions and two branches of one name.
@@ -138,16 +181,13 @@ fn configs(log: &Log) -> Vec<Config> {
 
 #[test]
 fn every_sampler_stays_in_every_space_with_every_scheduler() {
-    for method in METHODS {
+    for (method, rule) in pairs() {
         for space in spaces() {
-            for rule in schedulers() {
-                // The simulation checks each configuration and that no trial is lost.
-                let log =
-                    Simulation::new(study(space.clone(), method, rule, 50), Worker::default(), 3)
-                        .run();
-                let count = log.history.trials().len();
-                assert!(count == 50 || method == Method::Grid, "{count}");
-            }
+            // The simulation checks each configuration and that no trial is lost.
+            let study = study(space, method, rule.clone(), 50);
+            let log = Simulation::new(study, Worker::default(), 3).run();
+            let count = log.history.trials().len();
+            assert!(count == 50 || method == Method::Grid, "{count}");
         }
     }
 }
@@ -190,18 +230,16 @@ fn all_choices_and_branches_come_up() {
 
 #[test]
 fn the_same_seed_gives_the_same_study_and_another_seed_another() {
-    for method in METHODS {
-        for rule in schedulers() {
-            let run = |seed: u64| {
-                let mut study = study(rich(), method, rule, 60);
-                study.seed = seed;
-                Simulation::new(study, Worker::default(), 5).run()
-            };
-            let first = run(1);
-            assert_eq!(first.events, run(1).events);
-            if method != Method::Grid {
-                assert_ne!(configs(&first), configs(&run(2)));
-            }
+    for (method, rule) in pairs() {
+        let run = |seed: u64| {
+            let mut study = study(rich(), method, rule.clone(), 60);
+            study.seed = seed;
+            Simulation::new(study, Worker::default(), 5).run()
+        };
+        let first = run(1);
+        assert_eq!(first.events, run(1).events);
+        if method != Method::Grid {
+            assert_ne!(configs(&first), configs(&run(2)));
         }
     }
 }
@@ -225,24 +263,21 @@ fn configurations_do_not_depend_on_how_many_trials_run_at_once() {
 
 #[test]
 fn a_resumed_study_is_the_uninterrupted_one() {
-    for method in METHODS {
-        for rule in schedulers() {
-            for parallel in [1, 7] {
-                let run = |restart_every: Option<usize>| {
-                    let mishaps = [0.01, 0.02, 0.01];
-                    let worker = Worker {
-                        parallel,
-                        mishaps,
-                        restart_every,
-                        length: 30,
-                        ..Worker::default()
-                    };
-                    Simulation::new(study(rich(), method, rule, 40), worker, 9)
-                        .run()
-                        .events
+    for (method, rule) in pairs() {
+        for parallel in [1, 7] {
+            let run = |restart_every: Option<usize>| {
+                let mishaps = [0.01, 0.02, 0.01];
+                let worker = Worker {
+                    parallel,
+                    mishaps,
+                    restart_every,
+                    length: 30,
+                    ..Worker::default()
                 };
-                assert_eq!(run(None), run(Some(83)), "{method:?} {rule:?}");
-            }
+                let study = study(rich(), method, rule.clone(), 40);
+                Simulation::new(study, worker, 9).run().events
+            };
+            assert_eq!(run(None), run(Some(83)), "{method:?} {rule:?}");
         }
     }
 }
@@ -267,7 +302,7 @@ fn losses_that_are_not_finite_harm_nobody() {
         for goal in [Goal::Minimize, Goal::Maximize] {
             for objective in [all_nan, mixed] {
                 for parallel in [1, 64] {
-                    let mut study = study(rich(), method, rule, 90);
+                    let mut study = study(rich(), method, rule.clone(), 90);
                     study.metric.goal = goal;
                     let worker = Worker {
                         parallel,
@@ -292,7 +327,7 @@ fn the_good_ones_come_to_the_end_and_early_stopping_saves_steps() {
             let mut study = study(
                 space([always("x", float(0.0, 1.0))]),
                 Method::Random,
-                rule,
+                rule.clone(),
                 100,
             );
             study.metric.goal = goal;
@@ -316,7 +351,8 @@ fn the_good_ones_come_to_the_end_and_early_stopping_saves_steps() {
             let steps: u64 = trials.iter().filter_map(|t| t.curve.last_step()).sum();
             let full = log.history.spec().max_steps().unwrap_or(27);
             match rule {
-                EarlyTerminate::None => assert_eq!(steps, 2700),
+                // All curves fall all along: nobody loses patience.
+                EarlyTerminate::None | EarlyTerminate::Patient { .. } => assert_eq!(steps, 2700),
                 EarlyTerminate::Hyperband(Rungs { min_iter: 5, .. }) => assert_eq!(steps, 500),
                 _ => assert!(steps < 100 * full * 3 / 4, "{rule:?}: {steps}"),
             }
@@ -413,7 +449,7 @@ proptest! {
     #[test]
     fn schedulers_never_lose_a_trial(
         seed in any::<u64>(),
-        which in 0_usize..8,
+        which in any::<prop::sample::Index>(),
         parallel in prop_oneof![Just(1_usize), 2_usize..9, Just(64)],
         cap in 1_u32..90,
         mishaps in prop::array::uniform3(0.0..0.08_f64),
@@ -425,8 +461,9 @@ proptest! {
         let worker = Worker {
             parallel, stride, length, heeds_target, mishaps, restart_every, ..Worker::default()
         };
-        let rule = schedulers()[which];
-        let log = Simulation::new(study(rich(), Method::Random, rule, cap), worker, seed).run();
+        let rule = which.get(&schedulers()).clone();
+        let study = study(rich(), Method::Random, rule.clone(), cap);
+        let log = Simulation::new(study, worker, seed).run();
         prop_assert_eq!(log.history.trials().len(), cap as usize);
         if let EarlyTerminate::SuccessiveHalving(rungs) | EarlyTerminate::Hyperband(rungs) = rule {
             check_brackets(&log, rungs)?;

@@ -284,10 +284,15 @@ impl Counter<'_> {
 /// Hyperband's are [`Rungs::hyperband_brackets`].
 fn brackets(rule: &EarlyTerminate, trials: Option<u64>) -> Vec<Bracket> {
     match rule {
-        EarlyTerminate::None | EarlyTerminate::Median { .. } => Vec::new(),
+        EarlyTerminate::None
+        | EarlyTerminate::Median { .. }
+        | EarlyTerminate::Percentile { .. }
+        | EarlyTerminate::Patient { .. } => Vec::new(),
         // Rungs without end: nobody knows how many a trial will come to.
         EarlyTerminate::Asha(rungs) if rungs.is_open() => Vec::new(),
-        EarlyTerminate::Asha(rungs) | EarlyTerminate::SuccessiveHalving(rungs) => {
+        EarlyTerminate::Asha(rungs)
+        | EarlyTerminate::AshaPromotion(rungs)
+        | EarlyTerminate::SuccessiveHalving(rungs) => {
             let levels = rungs.levels();
             let smallest = power(rungs.eta, levels.len().saturating_sub(1));
             vec![ladder(&levels, trials.unwrap_or(smallest), rungs)]
@@ -340,8 +345,13 @@ fn expected_steps(rule: &EarlyTerminate, brackets: &[Bracket], trials: Option<u6
         .map(|b| steps_of(&b.rungs))
         .fold(0, u64::saturating_add);
     match rule {
-        EarlyTerminate::None | EarlyTerminate::Median { .. } => None,
-        EarlyTerminate::Asha(_) | EarlyTerminate::SuccessiveHalving(_) => Some(steps),
+        EarlyTerminate::None
+        | EarlyTerminate::Median { .. }
+        | EarlyTerminate::Percentile { .. }
+        | EarlyTerminate::Patient { .. } => None,
+        EarlyTerminate::Asha(_)
+        | EarlyTerminate::AshaPromotion(_)
+        | EarlyTerminate::SuccessiveHalving(_) => Some(steps),
         EarlyTerminate::Hyperband(_) => {
             let started: u64 = brackets
                 .iter()

@@ -66,15 +66,10 @@ impl StudySpec {
     /// The full length of a trial in steps, where the study says it: the largest fidelity.
     #[must_use]
     pub fn max_steps(&self) -> Option<u64> {
-        match (&self.early_terminate, &self.job) {
-            (
-                EarlyTerminate::Asha(rungs)
-                | EarlyTerminate::SuccessiveHalving(rungs)
-                | EarlyTerminate::Hyperband(rungs),
-                _,
-            ) => Some(rungs.max_iter).filter(|_| !rungs.is_open()),
-            (_, Job::Trainer(trainer)) => Some(trainer.epochs),
-            (_, Job::Command(_)) => None,
+        match (self.early_terminate.rungs(), &self.job) {
+            (Some(rungs), _) => Some(rungs.max_iter).filter(|_| !rungs.is_open()),
+            (None, Job::Trainer(trainer)) => Some(trainer.epochs),
+            (None, Job::Command(_)) => None,
         }
     }
 }
@@ -261,7 +256,7 @@ impl Goal {
 }
 
 /// When hopeless trials are stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EarlyTerminate {
     /// Never.
@@ -273,12 +268,59 @@ pub enum EarlyTerminate {
         /// No trial is stopped before this many others have reported that step.
         min_trials: u32,
     },
+    /// When not among the best so many percent of the others at the same step.
+    Percentile {
+        /// How many percent of the others a trial may be worse than; above 0 and below 100.
+        percentile: f64,
+        /// No trial is stopped before it has reported this step.
+        min_iter: u64,
+        /// No trial is stopped before this many others have reported that step.
+        min_trials: u32,
+        /// Trials are judged at `min_iter` and every so many steps after it. At least 1.
+        interval: u64,
+    },
+    /// When another rule says so and the trial has not become better for a while.
+    Patient {
+        /// The other rule; [`EarlyTerminate::None`]: the trial's own curve alone decides.
+        rule: Box<EarlyTerminate>,
+        /// So many reports in a row without an improvement are borne.
+        patience: u64,
+        /// An improvement is by more than this. Not negative.
+        min_delta: f64,
+    },
     /// Asynchronous successive halving, stopping variant (Li et al., 2018; arXiv 1810.05934).
     Asha(Rungs),
+    /// Asynchronous successive halving, promotion variant: trials pause at each rung (algorithm 2 of the same
+    /// paper).
+    AshaPromotion(Rungs),
     /// Synchronous successive halving (Jamieson & Talwalkar, 2016; arXiv 1502.07943).
     SuccessiveHalving(Rungs),
     /// Hyperband: brackets of successive halving (Li et al., 2017; arXiv 1603.06560).
     Hyperband(Rungs),
+}
+
+impl EarlyTerminate {
+    /// The rungs at which trials are judged, where there are any.
+    #[must_use]
+    pub fn rungs(&self) -> Option<Rungs> {
+        match self {
+            Self::Asha(rungs)
+            | Self::AshaPromotion(rungs)
+            | Self::SuccessiveHalving(rungs)
+            | Self::Hyperband(rungs) => Some(*rungs),
+            Self::Patient { rule, .. } => rule.rungs(),
+            Self::None | Self::Median { .. } | Self::Percentile { .. } => None,
+        }
+    }
+
+    /// Whether trials wait at rungs until it is known who goes on.
+    #[must_use]
+    pub fn pauses(&self) -> bool {
+        matches!(
+            self,
+            Self::AshaPromotion(_) | Self::SuccessiveHalving(_) | Self::Hyperband(_)
+        )
+    }
 }
 
 /// A ladder of fidelities: `max_iter`, `max_iter / eta`, `max_iter / eta²`, … not below `min_iter`.

@@ -375,6 +375,56 @@ early_terminate: {type: asha, eta: 3}
 }
 
 #[test]
+fn rules_that_compare_at_every_step_have_keys_of_their_own() {
+    let rule = |text: &str| {
+        let text = format!("parameters: {{lr: {{value: 1}}}}\nearly_terminate: {text}");
+        with_parameters(&text).early_terminate
+    };
+    let percentile = |percentile, min_iter, min_trials, interval| EarlyTerminate::Percentile {
+        percentile,
+        min_iter,
+        min_trials,
+        interval,
+    };
+    let patient = |rule, patience, min_delta| EarlyTerminate::Patient {
+        rule: Box::new(rule),
+        patience,
+        min_delta,
+    };
+    let rungs = Rungs {
+        min_iter: 2,
+        max_iter: 18,
+        eta: 3,
+    };
+    for (text, expected) in [
+        ("{type: percentile}", percentile(25.0, 1, 5, 1)),
+        (
+            "{type: percentile, percentile: 12.5, min_iter: 3, min_trials: 7, interval: 2}",
+            percentile(12.5, 3, 7, 2),
+        ),
+        (
+            "{type: asha, variant: promotion, min_iter: 2, max_iter: 18}",
+            EarlyTerminate::AshaPromotion(rungs),
+        ),
+        (
+            "{type: asha, variant: stopping, min_iter: 2, max_iter: 18}",
+            EarlyTerminate::Asha(rungs),
+        ),
+        ("{type: patient}", patient(EarlyTerminate::None, 5, 0.0)),
+        (
+            "{type: patient, rule: percentile, percentile: 10, patience: 0}",
+            patient(percentile(10.0, 1, 5, 1), 0, 0.0),
+        ),
+        (
+            "{type: patient, rule: asha, min_iter: 2, max_iter: 18, min_delta: 0.5}",
+            patient(EarlyTerminate::Asha(rungs), 5, 0.5),
+        ),
+    ] {
+        assert_eq!(rule(text), expected, "{text}");
+    }
+}
+
+#[test]
 fn hyperbands_brackets_are_those_of_its_paper() {
     let plan = plan(&with_parameters(
         "parameters: {lr: {value: 1}}\nearly_terminate: {type: hyperband, min_iter: 1, max_iter: 81, eta: 3}",

@@ -26,7 +26,7 @@ class Suggestion(NamedTuple):
 
     trial: int
     params: Params
-    #: With ``sha`` and ``hyperband``: train up to this step, then tell.
+    #: With ``asha-promotion``, ``sha`` and ``hyperband``: train up to this step, then tell.
     budget: Optional[int] = None
 
 
@@ -62,8 +62,9 @@ class Searcher:
         method: As `method` in a study file: ``bayes``, ``gp``, ``tpe``, ``sobol``, ``random`` or ``grid``.
         seed: Of everything random: the same seed and answers give the same trials.
         direction: ``minimize`` or ``maximize``; absent: as the space says, else ``minimize``.
-        early_terminate: ``none``, ``median``, ``asha``, ``sha`` or ``hyperband``.
-        max_steps: Full length of a trial in steps; needed by ``asha``, ``sha`` and ``hyperband``.
+        early_terminate: ``none``, ``median``, ``percentile``, ``patient``, ``asha``, ``asha-promotion``,
+            ``sha`` or ``hyperband``.
+        max_steps: Full length of a trial in steps; needed by the last four of these.
         eta: One trial in this many goes on.
 
     It can be used by several threads. It is closed by :meth:`close`, by ``with``, and with the process.

@@ -23,11 +23,25 @@ fn searches() -> Vec<(Method, EarlyTerminate)> {
             min_iter: 2,
             min_trials: 2,
         },
+        EarlyTerminate::Percentile {
+            percentile: 40.0,
+            min_iter: 1,
+            min_trials: 2,
+            interval: 2,
+        },
+        EarlyTerminate::Patient {
+            rule: Box::new(EarlyTerminate::None),
+            patience: 1,
+            min_delta: 0.0,
+        },
         EarlyTerminate::Asha(rungs),
+        EarlyTerminate::AshaPromotion(rungs),
         EarlyTerminate::SuccessiveHalving(rungs),
         EarlyTerminate::Hyperband(rungs),
     ] {
-        all.extend([Method::Random, Method::Grid, Method::Sobol].map(|method| (method, rule)));
+        all.extend(
+            [Method::Random, Method::Grid, Method::Sobol].map(|method| (method, rule.clone())),
+        );
     }
     all
 }
@@ -263,11 +277,12 @@ fn rescues_and_rungs_do_not_get_in_each_others_way() {
     };
     for (rule, rescued) in [
         (EarlyTerminate::Asha(rungs), 1),
+        (EarlyTerminate::AshaPromotion(rungs), 1),
         (EarlyTerminate::SuccessiveHalving(rungs), 1),
         (EarlyTerminate::Hyperband(rungs), 1),
         (median, 2),
     ] {
-        let mut spec = study(Method::Random, rule, 8);
+        let mut spec = study(Method::Random, rule.clone(), 8);
         spec.divergence = Divergence {
             chance: Some(2.3),
             planned_steps: Some(60),
@@ -341,7 +356,7 @@ fn one_worker_comes_to_the_very_same_end() {
         } else {
             9
         };
-        let spec = study(method, rule, trials);
+        let spec = study(method, rule.clone(), trials);
         let calm = Sim::new(1, mixed).run(spec.clone()).unwrap();
         assert_eq!(
             calm.history.trials().len(),
@@ -369,7 +384,7 @@ fn one_worker_comes_to_the_very_same_end() {
 #[test]
 fn one_worker_whose_trainings_ignore_their_target_comes_to_the_same_end() {
     for (method, rule) in searches().into_iter().filter(|(m, _)| *m == Method::Random) {
-        let spec = study(method, rule, 9);
+        let spec = study(method, rule.clone(), 9);
         let calm = Sim::new(1, headless).run(spec.clone()).unwrap();
         // A child that lives on without a coordinator runs past its target for as long as nobody
         // looks, so only those deaths are compared in which the children die too.
@@ -386,7 +401,7 @@ fn one_worker_whose_trainings_ignore_their_target_comes_to_the_same_end() {
 #[test]
 fn several_workers_lose_no_trial_and_finish_none_twice() {
     for (method, rule) in searches() {
-        let spec = study(method, rule, 9);
+        let spec = study(method, rule.clone(), 9);
         let calm = Sim::new(3, mixed).run(spec.clone()).unwrap();
         for kill in deaths(&calm.log) {
             // The simulation itself watches for two processes of one trial, one too many, and one
@@ -441,7 +456,7 @@ fn a_study_killed_again_and_again_still_comes_to_its_end() {
 #[test]
 fn a_power_cut_at_any_moment_changes_nothing() {
     for (method, rule) in searches() {
-        let spec = study(method, rule, 9);
+        let spec = study(method, rule.clone(), 9);
         let calm = Sim::new(1, mixed).run(spec.clone()).unwrap();
         for after_events in 2..=calm.log.len() {
             for commands_performed in [false, true] {

@@ -61,7 +61,21 @@ fn rules() -> impl Strategy<Value = EarlyTerminate> {
             min_iter,
             min_trials
         }),
+        (1.0..99.0, 0..4u64, 0..4u32, 1..4u64).prop_map(
+            |(percentile, min_iter, min_trials, interval)| EarlyTerminate::Percentile {
+                percentile,
+                min_iter,
+                min_trials,
+                interval,
+            }
+        ),
+        (0..3u64, rungs.clone()).prop_map(|(patience, rungs)| EarlyTerminate::Patient {
+            rule: Box::new(EarlyTerminate::Asha(rungs)),
+            patience,
+            min_delta: 0.0,
+        }),
         rungs.clone().prop_map(EarlyTerminate::Asha),
+        rungs.clone().prop_map(EarlyTerminate::AshaPromotion),
         rungs.clone().prop_map(EarlyTerminate::SuccessiveHalving),
         rungs.prop_map(EarlyTerminate::Hyperband),
     ]

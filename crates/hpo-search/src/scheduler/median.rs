@@ -1,11 +1,10 @@
 //! The median stopping rule of Golovin et al., "Google Vizier: a service for black-box optimization",
 //! KDD 2017, section 3.2.2.
 
-use std::collections::BTreeMap;
+use hpo_study::{Event, History, TrialId};
 
-use hpo_study::{Event, EventKind, Goal, History, Trial, TrialId};
-
-use super::{Waiting, comparable, process_is_over, short, speaker};
+use super::columns::Columns;
+use super::{Waiting, short};
 use crate::{Next, Scheduler, Verdict};
 
 /// Stops trial `t` at step `s` when
@@ -23,105 +22,19 @@ use crate::{Next, Scheduler, Verdict};
 pub(crate) struct Median {
     min_iter: u64,
     min_trials: usize,
-    /// For every step at which some trial measured the objective: the loss there of every trial that
-    /// has come so far, best first.
-    columns: BTreeMap<u64, Vec<Entry>>,
-    /// The last step at which each trial measured the objective. A trial is in the columns from its
-    /// first measurement to this one.
-    reached: Vec<Option<u64>>,
+    columns: Columns,
     waiting: Waiting,
 }
-
-/// A trial's loss at a step.
-type Entry = (f64, TrialId);
 
 impl Median {
     pub(crate) fn new(min_iter: u64, min_trials: u32) -> Self {
         Self {
             min_iter,
             min_trials: min_trials as usize,
-            columns: BTreeMap::new(),
-            reached: Vec::new(),
+            columns: Columns::default(),
             waiting: Waiting::default(),
         }
     }
-
-    fn reported(&mut self, history: &History, trial: &Trial, step: u64, measured: bool) {
-        let goal = history.spec().metric.goal;
-        if self.reached.len() <= trial.id.index() {
-            self.reached.resize(trial.id.index() + 1, None);
-        }
-        let mut reached = self.reached[trial.id.index()];
-        if !measured && trial.curve.last().map(|(last, _)| last) == reached {
-            return;
-        }
-        if reached.is_some_and(|last| step <= last) {
-            // The process went back to its checkpoint, or corrects this step.
-            reached = trial
-                .curve
-                .objectives()
-                .rev()
-                .map(|(s, _)| s)
-                .find(|s| *s < step);
-            let first_gone = reached.map_or(0, |last| last + 1);
-            for (_, column) in self.columns.range_mut(first_gone..) {
-                column.retain(|(_, id)| *id != trial.id);
-            }
-            self.reached[trial.id.index()] = reached;
-        }
-        if measured {
-            if let Some(last) = reached {
-                for (between, column) in self.columns.range_mut(last + 1..step) {
-                    enter(column, goal, trial, *between);
-                }
-            }
-            if !self.columns.contains_key(&step) {
-                let column = self.column_of_those_beyond(history, step);
-                self.columns.insert(step, column);
-            }
-            if let Some(column) = self.columns.get_mut(&step) {
-                enter(column, goal, trial, step);
-            }
-            self.reached[trial.id.index()] = Some(step);
-        }
-    }
-
-    /// A new column: trials that never measured at this very step, but went past it.
-    fn column_of_those_beyond(&self, history: &History, step: u64) -> Vec<Entry> {
-        let goal = history.spec().metric.goal;
-        let mut column = Vec::new();
-        for (trial, reached) in history.trials().iter().zip(&self.reached) {
-            if reached.is_some_and(|last| last > step) {
-                enter(&mut column, goal, trial, step);
-            }
-        }
-        column
-    }
-}
-
-/// Puts a trial into its place in a column, unless it has measured nothing up to there.
-fn enter(column: &mut Vec<Entry>, goal: Goal, trial: &Trial, step: u64) {
-    if let Some(value) = trial.curve.at(step) {
-        let entry = (comparable(goal, value), trial.id);
-        column.insert(place(column, entry), entry);
-    }
-}
-
-fn place(column: &[Entry], (loss, id): Entry) -> usize {
-    column.partition_point(|(l, i)| l.total_cmp(&loss).then(i.cmp(&id)).is_lt())
-}
-
-/// The median of a column without the entry at `left_out`; `None` when nothing is left.
-fn median_without(column: &[Entry], left_out: usize) -> Option<f64> {
-    let others = column.len().checked_sub(1).filter(|n| *n > 0)?;
-    let nth = |n: usize| column[if n < left_out { n } else { n + 1 }].0;
-    let (low, high) = (nth((others - 1) / 2), nth(others / 2));
-    // Not half their sum, which may overflow.
-    Some(if low == high {
-        low
-    } else {
-        low + (high - low) / 2.0
-    })
 }
 
 impl Scheduler for Median {
@@ -130,28 +43,19 @@ impl Scheduler for Median {
     }
 
     fn judge(&self, history: &History, trial: TrialId) -> Verdict {
-        let spec = history.spec();
-        let Some(record) = history.trial(trial).filter(|t| !process_is_over(t)) else {
+        let Some(standing) = self.columns.standing(history, trial, self.min_iter) else {
             return Verdict::Continue;
         };
-        let Some((step, value)) = record.curve.last() else {
-            return Verdict::Continue;
-        };
-        if step < self.min_iter || spec.max_steps().is_some_and(|full| step >= full) {
-            return Verdict::Continue;
-        }
-        let loss = comparable(spec.metric.goal, value);
-        let column = self.columns.get(&step).map_or(&[][..], Vec::as_slice);
-        let own = place(column, (loss, trial));
-        let others = column.len().saturating_sub(1);
-        match median_without(column, own) {
-            Some(median) if others >= self.min_trials && loss > median => Verdict::Stop {
+        let (others, metric) = (standing.others(), &history.spec().metric);
+        match standing.quantile(0.5) {
+            Some(median) if others >= self.min_trials && standing.loss > median => Verdict::Stop {
                 evidence: format!(
-                    "median rule: {} {} at step {step} is worse than {}, the median of {others} \
-                     others at that step",
-                    spec.metric.name,
-                    short(value),
-                    short(spec.metric.goal.as_loss(median)),
+                    "median rule: {} {} at step {} is worse than {}, the median of {others} others \
+                     at that step",
+                    metric.name,
+                    short(standing.value),
+                    standing.step,
+                    short(metric.goal.as_loss(median)),
                 ),
             },
             _ => Verdict::Continue,
@@ -160,25 +64,16 @@ impl Scheduler for Median {
 
     fn observe(&mut self, history: &History, event: &Event) {
         self.waiting.observe(history, event);
-        if let EventKind::Reported {
-            trial,
-            attempt,
-            step,
-            metrics,
-        } = &event.kind
-            && let Some(record) = speaker(history, *trial, *attempt)
-        {
-            let measured = metrics.contains_key(&history.spec().metric.name);
-            self.reported(history, record, *step, measured);
-        }
+        self.columns.observe(history, event);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::comparable;
     use super::*;
     use crate::simulate::{Log, spec};
-    use hpo_study::{AttemptEnd, Config, EarlyTerminate, Method, Space};
+    use hpo_study::{AttemptEnd, Config, EarlyTerminate, Goal, Method, Space};
     use proptest::prelude::*;
 
     fn log(min_iter: u64, min_trials: u32) -> Log {

@@ -5,9 +5,15 @@
 //! not finite is worse than any that is.
 
 mod asha;
+mod columns;
 mod hyperband;
 mod median;
 mod none;
+#[cfg(test)]
+mod optuna;
+mod patient;
+mod percentile;
+mod promotion;
 mod successive_halving;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +23,7 @@ use hpo_study::{
     TrialId, TrialState,
 };
 
-use crate::{Next, Scheduler};
+use crate::{Next, Scheduler, Verdict};
 
 /// The scheduler that a study asks for.
 ///
@@ -26,13 +32,31 @@ use crate::{Next, Scheduler};
 /// lost by that.
 #[must_use]
 pub fn build_scheduler(spec: &StudySpec) -> Box<dyn Scheduler> {
-    match spec.early_terminate {
+    build(&spec.early_terminate)
+}
+
+fn build(rule: &EarlyTerminate) -> Box<dyn Scheduler> {
+    match *rule {
         EarlyTerminate::None => Box::new(none::None::default()),
         EarlyTerminate::Median {
             min_iter,
             min_trials,
         } => Box::new(median::Median::new(min_iter, min_trials)),
+        EarlyTerminate::Percentile {
+            percentile,
+            min_iter,
+            min_trials,
+            interval,
+        } => Box::new(percentile::Percentile::new(
+            percentile, min_iter, min_trials, interval,
+        )),
+        EarlyTerminate::Patient {
+            ref rule,
+            patience,
+            min_delta,
+        } => Box::new(patient::Patient::new(rule, patience, min_delta)),
         EarlyTerminate::Asha(rungs) => Box::new(asha::Asha::new(rungs)),
+        EarlyTerminate::AshaPromotion(rungs) => Box::new(promotion::Promotion::new(rungs)),
         EarlyTerminate::SuccessiveHalving(rungs) => Box::new(successive_halving::Halving::new(
             rungs.eta,
             successive_halving::cycle(rungs),
@@ -60,6 +84,25 @@ fn objective_at(curve: &Curve, level: u64) -> Option<f64> {
     curve
         .at(level)
         .or_else(|| curve.objectives().next().map(|(_, value)| value))
+}
+
+/// Of a trial that runs from rung to rung: it pauses once it has come to its target, unless that is the top.
+fn wait_at_target(trial: &Trial, top: Option<u64>) -> Verdict {
+    let Some(target) = trial.target else {
+        return Verdict::Continue;
+    };
+    // While the process runs, the objective itself must have come: it may be reported on a line of its
+    // own, after others of the same step.
+    let step = if process_is_over(trial) {
+        trial.curve.last_step()
+    } else {
+        trial.curve.last().map(|(step, _)| step)
+    };
+    let top = top.unwrap_or(target);
+    match step {
+        Some(step) if target < top && (target..top).contains(&step) => Verdict::Pause,
+        _ => Verdict::Continue,
+    }
 }
 
 /// Whether the trial's newest process is over.

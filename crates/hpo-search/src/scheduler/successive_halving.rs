@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use hpo_study::{Event, EventKind, History, Rungs, StopReason, Trial, TrialId, TrialState};
 
-use super::{Waiting, comparable, objective_at, process_is_over, short};
+use super::{Waiting, comparable, objective_at, short, wait_at_target};
 use crate::{Next, Scheduler, Verdict};
 
 /// A bracket before anybody is in it.
@@ -253,26 +253,7 @@ impl Scheduler for Halving {
         let Some(record) = history.trial(trial) else {
             return Verdict::Continue;
         };
-        let Some(target) = record.target else {
-            return Verdict::Continue;
-        };
-        // While the process runs, the objective itself must have come: it may be reported on a line
-        // of its own, after others of the same step.
-        let step = if process_is_over(record) {
-            record.curve.last_step()
-        } else {
-            record.curve.last().map(|(step, _)| step)
-        };
-        let top = self
-            .shape(record.bracket)
-            .levels
-            .last()
-            .copied()
-            .unwrap_or(target);
-        match step {
-            Some(step) if target < top && (target..top).contains(&step) => Verdict::Pause,
-            _ => Verdict::Continue,
-        }
+        wait_at_target(record, self.shape(record.bracket).levels.last().copied())
     }
 
     fn observe(&mut self, history: &History, event: &Event) {

@@ -19,9 +19,11 @@ impl Session {
     /// Everything is looked at before anything is taken in.
     pub(super) fn add(&mut self, message: &Map<String, Json>) -> Result<Json, Refusal> {
         if self.pauses() {
-            return Err("with `sha` and `hyperband` nothing can be added: \
+            return Err(
+                "with `asha-promotion`, `sha` and `hyperband` nothing can be added: \
                         who runs up to which rung is their decision"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         let config = self.config(message)?;
         let status = status(message)?;

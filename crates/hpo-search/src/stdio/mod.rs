@@ -191,11 +191,7 @@ impl Session {
 
     /// Whether trials run from rung to rung and wait there.
     fn pauses(&self) -> bool {
-        let rule = self.history.spec().early_terminate;
-        matches!(
-            rule,
-            EarlyTerminate::SuccessiveHalving(_) | EarlyTerminate::Hyperband(_)
-        )
+        self.history.spec().early_terminate.pauses()
     }
 
     fn report(&mut self, trial: TrialId, step: u64, value: f64) -> Result<Json, Refusal> {
@@ -385,12 +381,25 @@ fn rule(word: &str, max_steps: Option<u64>, eta: u32) -> Result<EarlyTerminate, 
             min_iter: 1,
             min_trials: 5,
         },
+        "percentile" => EarlyTerminate::Percentile {
+            percentile: 25.0,
+            min_iter: 1,
+            min_trials: 5,
+            interval: 1,
+        },
+        "patient" => EarlyTerminate::Patient {
+            rule: Box::new(EarlyTerminate::None),
+            patience: 5,
+            min_delta: 0.0,
+        },
         "asha" => EarlyTerminate::Asha(rungs()?),
+        "asha-promotion" => EarlyTerminate::AshaPromotion(rungs()?),
         "sha" => EarlyTerminate::SuccessiveHalving(rungs()?),
         "hyperband" => EarlyTerminate::Hyperband(rungs()?),
         other => {
             return Err(format!(
-                "`--early-terminate` is `none`, `median`, `asha`, `sha` or `hyperband`, not `{other}`"
+                "`--early-terminate` is `none`, `median`, `percentile`, `patient`, `asha`, `asha-promotion`, \
+                 `sha` or `hyperband`, not `{other}`"
             ));
         }
     })

@@ -667,13 +667,44 @@ pub(crate) static EARLY_TERMINATE: Table = Table {
         key(
             "min_trials",
             Shape::Whole(1, 1_000_000),
-            "median: trials to compare with, at least; 5 if absent",
+            "median, percentile: trials to compare with, at least; 5 if absent",
+        ),
+        key(
+            "percentile",
+            Shape::Number(Bound::Excluded(0.0), Bound::Excluded(100.0)),
+            "percentile: so many percent of the others may be better; 25 if absent",
+        ),
+        key(
+            "interval",
+            Shape::Whole(1, i64::MAX),
+            "percentile: steps from one judgement to the next; 1 if absent",
+        ),
+        key(
+            "patience",
+            Shape::Whole(0, i64::MAX),
+            "patient: so many reports without an improvement are borne; 5 if absent",
+        ),
+        key(
+            "min_delta",
+            Shape::Number(Bound::Included(0.0), Bound::Unbounded),
+            "patient: an improvement is by more than this; 0 if absent",
+        ),
+        key(
+            "rule",
+            Shape::Word(PATIENT_OF),
+            "patient: the rule that it holds back; none if absent: the trial's own curve decides",
+        ),
+        key(
+            "variant",
+            Shape::Word(ASHA_VARIANTS),
+            "asha: what becomes of a trial at a rung; stopping if absent",
         ),
         key("strict", Shape::Flag, "W&B's strict").passed_over("rungs are always strict here"),
     ],
     foreign: &[
         ("reduction_factor", "did you mean `eta`?"),
         ("max_t", "did you mean `max_iter`?"),
+        ("grace_period", "did you mean `min_iter`?"),
     ],
     hint: Some("write `early_terminate: {type: asha, min_iter: 1, max_iter: 27}`"),
 };
@@ -682,6 +713,14 @@ const STOPPERS: &[Word] = &[
     word(
         "median",
         "worse than the median of the others at the same step",
+    ),
+    word(
+        "percentile",
+        "not among the best so many percent at the same step",
+    ),
+    word(
+        "patient",
+        "when another rule says so and the trial has not become better for a while",
     ),
     word(
         "asha",
@@ -694,6 +733,20 @@ const STOPPERS: &[Word] = &[
     word("hyperband", "several brackets of successive halving"),
     refused("bohb", NOT_YET),
     refused("envelope", "is not supported"),
+];
+
+const ASHA_VARIANTS: &[Word] = &[
+    word("stopping", "it goes on at once, or is out for good"),
+    word(
+        "promotion",
+        "it pauses, and goes on from its checkpoint once it is among the best",
+    ),
+];
+const PATIENT_OF: &[Word] = &[
+    word("none", "no other rule"),
+    word("median", "as `type: median`"),
+    word("percentile", "as `type: percentile`"),
+    word("asha", "as `type: asha`"),
 ];
 
 /// `divergence`

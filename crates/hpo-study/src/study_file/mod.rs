@@ -18,6 +18,7 @@ mod ranges;
 mod recipe;
 mod settings;
 pub(crate) mod shape;
+mod stopping;
 mod trainer;
 pub mod write;
 mod yaml;

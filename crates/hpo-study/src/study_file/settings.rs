@@ -4,7 +4,7 @@ use super::Source;
 use super::parameters::Draft;
 use super::problem::Problems;
 use super::yaml::Node;
-use super::{program, shape, trainer};
+use super::{program, shape, stopping, trainer};
 use crate::memory::OomPolicy;
 use crate::plan::{GridSize, grid_size};
 use crate::space::Space;
@@ -145,9 +145,11 @@ pub(super) fn early_terminate(
     let belongs: &[&str] = match kind {
         "none" => &[],
         "median" => &["min_iter", "min_trials"],
+        "percentile" | "patient" | "asha" => stopping::belongs(node, kind),
         _ => &["min_iter", "max_iter", "eta", "s"],
     };
-    for key in ["min_iter", "max_iter", "eta", "s", "min_trials"] {
+    let all = ["min_iter", "max_iter", "eta", "s", "min_trials"];
+    for key in all.into_iter().chain(stopping::KEYS) {
         if !belongs.contains(&key) && node.get(key).is_some() {
             problems.error_with_hint(
                 node.key_span(key),
@@ -163,13 +165,19 @@ pub(super) fn early_terminate(
     };
     match kind {
         "none" => Some(EarlyTerminate::None),
+        "percentile" => stopping::percentile(node),
+        "patient" => stopping::patient(node, || {
+            rungs(root, node, job, problems).map(EarlyTerminate::Asha)
+        }),
         "median" => Some(EarlyTerminate::Median {
             min_iter: whole("min_iter").unwrap_or(1),
             min_trials: whole("min_trials")
                 .and_then(|n| u32::try_from(n).ok())
                 .unwrap_or(5),
         }),
-        "asha" => rungs(root, node, job, problems).map(EarlyTerminate::Asha),
+        "asha" => {
+            rungs(root, node, job, problems).map(|rungs| stopping::asha(node, rungs, problems))?
+        }
         "sha" => rungs(root, node, job, problems).map(EarlyTerminate::SuccessiveHalving),
         "hyperband" => rungs(root, node, job, problems).map(|rungs| {
             if rungs.is_open() {

@@ -1,0 +1,116 @@
+//! `early_terminate`: the rules that compare a trial with others at the same step, or with itself.
+
+use super::problem::Problems;
+use super::yaml::Node;
+use crate::spec::{EarlyTerminate, Rungs};
+
+/// Keys of `early_terminate` that only rules read here have.
+pub(super) const KEYS: [&str; 6] = [
+    "percentile",
+    "interval",
+    "patience",
+    "min_delta",
+    "rule",
+    "variant",
+];
+
+/// The keys that are of use to a rule read here, `type` apart.
+pub(super) fn belongs(node: &Node, kind: &str) -> &'static [&'static str] {
+    match (kind, wrapped(node)) {
+        ("asha", _) => &["variant", "min_iter", "max_iter", "eta", "s"],
+        ("percentile", _) => &["percentile", "interval", "min_iter", "min_trials"],
+        (_, "median") => &["rule", "patience", "min_delta", "min_iter", "min_trials"],
+        (_, "percentile") => &[
+            "rule",
+            "patience",
+            "min_delta",
+            "percentile",
+            "interval",
+            "min_iter",
+            "min_trials",
+        ],
+        (_, "asha") => &[
+            "rule",
+            "patience",
+            "min_delta",
+            "min_iter",
+            "max_iter",
+            "eta",
+            "s",
+        ],
+        _ => &["rule", "patience", "min_delta"],
+    }
+}
+
+/// `{type: percentile}`; `None` when a value is wrong, which has been reported then.
+pub(super) fn percentile(node: &Node) -> Option<EarlyTerminate> {
+    Some(EarlyTerminate::Percentile {
+        percentile: number(node, "percentile", 25.0)?,
+        min_iter: whole(node, "min_iter", 1)?,
+        min_trials: min_trials(node)?,
+        interval: whole(node, "interval", 1)?,
+    })
+}
+
+/// `{type: patient}`, with the rule it holds back; `asha` reads the rungs.
+pub(super) fn patient(
+    node: &Node,
+    asha: impl FnOnce() -> Option<EarlyTerminate>,
+) -> Option<EarlyTerminate> {
+    let rule = match wrapped(node) {
+        "median" => EarlyTerminate::Median {
+            min_iter: whole(node, "min_iter", 1)?,
+            min_trials: min_trials(node)?,
+        },
+        "percentile" => percentile(node)?,
+        "asha" => asha()?,
+        _ => EarlyTerminate::None,
+    };
+    Some(EarlyTerminate::Patient {
+        rule: Box::new(rule),
+        patience: whole(node, "patience", 5)?,
+        min_delta: number(node, "min_delta", 0.0)?,
+    })
+}
+
+/// `{type: asha}`, whose rungs have been read; `None` when its variant cannot do with them.
+pub(super) fn asha(node: &Node, rungs: Rungs, problems: &mut Problems) -> Option<EarlyTerminate> {
+    match node.get("variant") {
+        None => Some(EarlyTerminate::Asha(rungs)),
+        Some(variant) => match variant.text()? {
+            "stopping" => Some(EarlyTerminate::Asha(rungs)),
+            "promotion" if rungs.is_open() => {
+                problems.error_with_hint(
+                    variant.span,
+                    "trials that pause at rungs have to be told how far they may go in the end",
+                    "add `max_iter`: the last step that a whole trial reports",
+                );
+                None
+            }
+            "promotion" => Some(EarlyTerminate::AshaPromotion(rungs)),
+            _ => None,
+        },
+    }
+}
+
+fn wrapped(node: &Node) -> &str {
+    node.get("rule").and_then(Node::text).unwrap_or("none")
+}
+
+fn min_trials(node: &Node) -> Option<u32> {
+    u32::try_from(whole(node, "min_trials", 5)?).ok()
+}
+
+fn whole(node: &Node, key: &str, absent: u64) -> Option<u64> {
+    match node.get(key) {
+        None => Some(absent),
+        Some(node) => u64::try_from(node.whole()?).ok(),
+    }
+}
+
+fn number(node: &Node, key: &str, absent: f64) -> Option<f64> {
+    match node.get(key) {
+        None => Some(absent),
+        Some(node) => node.number(),
+    }
+}
