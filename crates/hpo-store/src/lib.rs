@@ -10,6 +10,7 @@
 mod brief;
 mod error;
 mod lock;
+mod log_room;
 pub mod private;
 mod reports;
 mod samples;

@@ -55,26 +55,30 @@ SELECT body ->> '$.spec.name' AS name,
 
 CREATE VIEW valid_reports AS
 WITH unfenced AS (
-  SELECT r.*, lag(r.step) OVER (PARTITION BY trial ORDER BY seq) IS NOT r.step AS new_row
+  SELECT r.*, (SELECT count(*) FROM events e
+                WHERE e.trial = r.trial AND e.event = 'trial_rescued' AND e.seq < r.seq) AS rescues
     FROM reports r
    WHERE NOT EXISTS (
      SELECT 1 FROM events e
       WHERE e.trial = r.trial AND e.seq < r.seq
         AND (e.event = 'attempt_launching' AND e.attempt > r.attempt
              OR e.event = 'attempt_ended' AND e.attempt = r.attempt))
-     AND NOT EXISTS (
-     SELECT 1 FROM events e
-      WHERE e.trial = r.trial AND e.seq > r.seq AND e.event = 'trial_rescued'
-        AND r.step > (e.body ->> '$.rescue.healthy_step'))
+), rows AS (
+  SELECT *, lag(step) OVER said IS NOT step OR lag(rescues) OVER said IS NOT rescues AS new_row
+    FROM unfenced WINDOW said AS (PARTITION BY trial ORDER BY seq)
 ), numbered AS (
-  SELECT *, sum(new_row) OVER (PARTITION BY trial ORDER BY seq) AS line FROM unfenced
+  SELECT *, sum(new_row) OVER (PARTITION BY trial ORDER BY seq) AS line FROM rows
 )
 SELECT seq, at, trial, attempt, step, metrics FROM (
   SELECT *, min(step) OVER (
            PARTITION BY trial ORDER BY line DESC GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
          ) AS step_later
     FROM numbered
-) WHERE step_later IS NULL OR step_later > step;
+) AS r WHERE (step_later IS NULL OR step_later > step)
+   AND NOT EXISTS (
+     SELECT 1 FROM events e
+      WHERE e.trial = r.trial AND e.seq > r.seq AND e.event = 'trial_rescued'
+        AND r.step > (e.body ->> '$.rescue.healthy_step'));
 
 CREATE VIEW metrics AS
 SELECT trial, attempt, step, name,

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 
 use crate::error::StoreError;
 use crate::lock::Lock;
-use crate::{private, reports, samples, schema};
+use crate::{log_room, private, reports, samples, schema};
 
 /// Name of the database in a study's directory.
 pub const DATABASE: &str = "study.db";
@@ -117,9 +117,12 @@ impl Store {
             // With a write-ahead log, FULL makes every commit wait until it is on the disk.
             connection.pragma_update(None, "journal_mode", "wal")?;
             connection.pragma_update(None, "synchronous", "full")?;
+            connection.pragma_update(None, "wal_autocheckpoint", log_room::PAGES)?;
             connection.query_row(LAST_SEQ, [], |row| row.get(0))
         })()
         .map_err(sqlite)?;
+        // Only commits are slower without it.
+        let _ = log_room::make(&path);
         let identity = identity(&path).map_err(|e| StoreError::io(&path, e))?;
         Ok(Self {
             path,
@@ -363,9 +366,7 @@ fn open_unchanging(path: &Path) -> Result<Connection, StoreError> {
 }
 
 fn has_log(path: &Path) -> bool {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    fs::metadata(log).is_ok_and(|m| m.len() > 0)
+    fs::metadata(log_room::path(path)).is_ok_and(|m| m.len() > 0)
 }
 
 /// Refuses a file whose last page was cut: SQLite reads the missing part as zeros.
@@ -527,4 +528,4 @@ pub(crate) fn read_report(row: &rusqlite::Row<'_>) -> RowResult {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

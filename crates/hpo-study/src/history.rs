@@ -201,6 +201,8 @@ pub struct Curve {
     pub others: Vec<(u16, Vec<f64>)>,
     /// When the last report came.
     pub last_at: Timestamp,
+    /// Whether it was cut back for a rescue, so that the next report begins a row in any case.
+    cut: bool,
 }
 
 impl Curve {
@@ -257,7 +259,7 @@ impl Curve {
     /// since a process that went back to its checkpoint reports steps again and the newer word counts.
     fn add(&mut self, step: u64, objective: Option<f64>, others: &[(u16, f64)]) {
         let row = self.steps.before(step);
-        if self.last_step() != Some(step) {
+        if std::mem::take(&mut self.cut) || self.last_step() != Some(step) {
             self.truncate(row);
             self.steps.push(step);
             self.objective.push(NOT_REPORTED);
@@ -280,9 +282,11 @@ impl Curve {
         }
     }
 
-    /// Forgets what came after a step.
+    /// Forgets what came after a step. What is said from here on is said by another configuration: it
+    /// takes the place of a row for the same step, and adds nothing to it.
     fn cut_after(&mut self, step: u64) {
         self.truncate(self.steps.through(step));
+        self.cut = true;
     }
 
     fn truncate(&mut self, rows: usize) {

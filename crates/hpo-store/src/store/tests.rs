@@ -229,8 +229,23 @@ fn finding(step: u64) -> Finding {
 }
 
 /// NaN is not itself, so logs are compared as they print.
-fn same(a: &[Event], b: &[Event]) -> bool {
+pub(crate) fn same(a: &[Event], b: &[Event]) -> bool {
     format!("{a:?}") == format!("{b:?}")
+}
+
+#[test]
+fn a_rescue_after_going_back_twice_leaves_the_same_curve_in_the_views() {
+    // Step 0 by one process, 4 and then 0 again by the next, and a rescue that cuts 4 off.
+    let choices = [
+        172, 108, 164, 0, 0, 80, 16, 210, 21, 17, 80, 112, 16, 0, 240, 213, 242,
+    ];
+    let events = log(&choices);
+    let rescues = |e: &&Event| matches!(e.kind, EventKind::TrialRescued { .. });
+    assert_eq!(events.iter().filter(rescues).count(), 1);
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::create(dir.path(), &events).unwrap();
+    let history = History::replay(&events).unwrap();
+    assert_eq!(metrics_seen(&store), metrics_meant(&history));
 }
 
 proptest! {
@@ -339,7 +354,7 @@ fn metrics_meant(history: &History) -> Vec<(u32, u64, Option<f64>)> {
     history.trials().iter().flat_map(rows).collect()
 }
 
-fn small_study(dir: &Path) -> Store {
+pub(crate) fn small_study(dir: &Path) -> Store {
     Store::create(dir, &log(&[255, 0, 0, 1, 2])).unwrap()
 }
 
