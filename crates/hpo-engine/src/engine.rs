@@ -20,6 +20,7 @@ use hpo_study::{
     StopIntent, StopReason, StudyEnd, StudySpec, Timestamp, Trial, TrialId, TrialState,
 };
 
+use crate::confirm;
 use crate::fate;
 use crate::gpu::Ledger;
 use crate::limits::{self, Heard};
@@ -150,6 +151,17 @@ impl Engine {
         Ok(turn.events)
     }
 
+    /// Takes in a wish or a fact that needs no decision at once: [`EventKind::ConfirmRequested`] or
+    /// [`EventKind::SnapshotTaken`]. Call it after [`Engine::begin_session`] and before any step.
+    ///
+    /// # Errors
+    /// When the event does not fit the history.
+    pub fn record(&mut self, now: Timestamp, kind: EventKind) -> Result<Vec<Event>, HistoryError> {
+        let mut turn = Turn::at(now);
+        self.emit(&mut turn, kind)?;
+        Ok(turn.events)
+    }
+
     /// The machine slept, or its clock was set: between `from`, which is not before the last event, and
     /// `now` no time passed for the study. Call it between steps.
     ///
@@ -223,6 +235,9 @@ impl Engine {
 
     fn end_of_time(&self, now: Timestamp) -> Option<Timestamp> {
         let cap = self.history.spec().time_cap?;
+        if self.history.only_confirms() {
+            return None; // It was asked for by itself, perhaps because the time was up.
+        }
         let left = cap.saturating_sub(self.history.running_time(now));
         let stopping = |t: &Trial| matches!(t.state, TrialState::Stopping(_));
         if left.is_zero() && self.any_active() && self.open_trials().all(stopping) {
@@ -473,7 +488,8 @@ impl Engine {
     fn fill(&mut self, turn: &mut Turn, inventory: &Inventory) -> Result<(), HistoryError> {
         let slots = inventory.cpu_slots as usize;
         let mut busy = self.open_trials().filter(|t| t.state.is_active()).count();
-        for trial in self.ids(|t| t.state == TrialState::Queued && !t.held) {
+        let waits = |t: &Trial| t.state == TrialState::Queued && !t.held;
+        for trial in self.ids(|t| waits(t) && confirm::may_start(&self.history, t)) {
             if busy >= slots {
                 return Ok(());
             }
@@ -491,7 +507,11 @@ impl Engine {
         while busy < slots && self.takes_more(turn.now, inventory) {
             let wished = !self.history.enqueued().is_empty();
             let can_start = (!self.exhausted || wished) && !self.cap_reached();
-            match self.scheduler.next(&self.history, can_start) {
+            let next = match self.history.only_confirms() {
+                true => Next::Wait,
+                false => self.scheduler.next(&self.history, can_start),
+            };
+            match next {
                 Next::Start { bracket, target } if can_start => match self.suggest() {
                     Some(config) => {
                         let trial = self.next_trial();
@@ -520,11 +540,32 @@ impl Engine {
                     self.emit(turn, EventKind::TrialStopped { trial, reason })?;
                 }
                 // To wait; or an answer that cannot be followed, which must not hang the study.
+                _ if confirm::may_begin(&self.history, self.open_trials()) => {
+                    match confirm::next(&self.history) {
+                        Some(run) => busy += usize::from(self.confirm(turn, inventory, run)?),
+                        None if busy == 0 && !self.anyone_waits() => {
+                            return self.end_with_nothing_left(turn);
+                        }
+                        None => return Ok(()),
+                    }
+                }
                 _ if busy == 0 && !self.anyone_waits() => return self.end_with_nothing_left(turn),
                 _ => return Ok(()),
             }
         }
         Ok(())
+    }
+
+    fn confirm(
+        &mut self,
+        turn: &mut Turn,
+        inventory: &Inventory,
+        run: EventKind,
+    ) -> Result<bool, HistoryError> {
+        let trial = run.trial().unwrap_or_default();
+        self.emit(turn, run)?;
+        let target = self.history.trial(trial).and_then(|t| t.target);
+        self.launch(turn, inventory, trial, target)
     }
 
     fn suggest(&self) -> Option<Config> {
@@ -544,6 +585,9 @@ impl Engine {
     /// scheduler leaves no trial paused at this point; should one do so, the trial is out, for a
     /// study must come to an end.
     fn end_with_nothing_left(&mut self, turn: &mut Turn) -> Result<(), HistoryError> {
+        if self.history.only_confirms() {
+            return self.end_confirmed(turn);
+        }
         if self.open_trials().any(|t| t.held) {
             return self.wait_for_held(turn);
         }
@@ -560,8 +604,23 @@ impl Engine {
         self.emit(turn, EventKind::StudyEnded { end })
     }
 
+    /// Ends a session that only confirmed: the study is over if it was so before, and else waits to be
+    /// gone on with.
+    fn end_confirmed(&mut self, turn: &mut Turn) -> Result<(), HistoryError> {
+        let cap = self.history.spec().time_cap;
+        let late = cap.is_some_and(|cap| self.history.running_time(turn.now) >= cap);
+        let end = match self.open.is_empty() {
+            true if self.cap_reached() => StudyEnd::RunCap,
+            true if late => StudyEnd::TimeCap,
+            true if self.suggest().is_none() => StudyEnd::SpaceExhausted,
+            _ => return self.drain(turn),
+        };
+        self.emit(turn, EventKind::StudyEnded { end })
+    }
+
     fn end_drained(&mut self, turn: &mut Turn) -> Result<(), HistoryError> {
-        if self.open.is_empty() && self.cap_reached() {
+        let confirmed = confirm::next(&self.history).is_none();
+        if self.open.is_empty() && self.cap_reached() && confirmed {
             return self.emit(
                 turn,
                 EventKind::StudyEnded {
@@ -641,7 +700,8 @@ impl Engine {
     /// What the history took in is seen by all that keep books of their own, live and on resume alike.
     fn observe(&mut self, event: &Event) {
         match &event.kind {
-            EventKind::TrialSuggested { trial, .. } => {
+            EventKind::TrialSuggested { trial, .. }
+            | EventKind::ConfirmationSuggested { trial, .. } => {
                 self.open.insert(*trial);
             }
             EventKind::AttemptEnded { trial, .. } => self.heard.forget(*trial),
@@ -653,6 +713,11 @@ impl Engine {
             _ => {}
         }
         self.memory.observe(&self.history, event);
+        // A run that confirms was chosen for its luck: who learned from it would learn that luck.
+        let run = event.kind.trial();
+        if run.is_some_and(|trial| trial.confirmation_index().is_some()) {
+            return;
+        }
         self.sampler.observe(&self.history, event);
         self.scheduler.observe(&self.history, event);
     }
@@ -660,7 +725,9 @@ impl Engine {
     /// The detectors see it too, but live only: what they know follows from the curves.
     fn keep_watch(&mut self, event: &Event) {
         match &event.kind {
-            EventKind::TrialSuggested { trial, .. } | EventKind::TrialRescued { trial, .. } => {
+            EventKind::TrialSuggested { trial, .. }
+            | EventKind::ConfirmationSuggested { trial, .. }
+            | EventKind::TrialRescued { trial, .. } => {
                 self.watch(*trial);
             }
             EventKind::SpecChanged { .. } => self.watch_all(),
@@ -782,10 +849,9 @@ impl Engine {
     }
 
     fn time_is_up(&self, now: Timestamp) -> bool {
-        self.history
-            .spec()
-            .time_cap
-            .is_some_and(|cap| self.history.running_time(now) >= cap)
+        let cap = self.history.spec().time_cap;
+        cap.is_some_and(|cap| self.history.running_time(now) >= cap)
+            && !self.history.only_confirms()
     }
 }
 

@@ -39,6 +39,9 @@ pub(crate) fn while_running(
     trial: &Trial,
 ) -> Option<StopIntent> {
     trial.curve.last()?;
+    if trial.confirms.is_some() {
+        return None; // Its full length is what is wanted of it.
+    }
     match scheduler.judge(history, trial.id) {
         Verdict::Continue => None,
         Verdict::Pause if trial.target.is_some() && trial.curve.last_step() == trial.target => None,
@@ -68,7 +71,7 @@ pub(crate) fn when_hopeless(history: &History, trial: &Trial) -> Option<StopInte
 fn rescue(history: &History, trial: &Trial, finding: &Finding) -> Option<Rescued> {
     let spec = history.spec();
     let wishes = spec.divergence.rescue.as_ref()?;
-    if trial.rescues.len() >= wishes.attempts as usize {
+    if trial.rescues.len() >= wishes.attempts as usize || trial.confirms.is_some() {
         return None;
     }
     let (parameter, from) = ["lr", "learning_rate"]
@@ -238,7 +241,11 @@ fn done(history: &History, scheduler: &dyn Scheduler, trial: &Trial) -> EventKin
     let Some((step, value)) = trial.curve.last() else {
         return failed(trial, crate::unheard::reason(history, trial));
     };
-    match scheduler.judge(history, trial.id) {
+    let verdict = match trial.confirms {
+        Some(_) => Verdict::Continue,
+        None => scheduler.judge(history, trial.id),
+    };
+    match verdict {
         Verdict::Stop { evidence } => EventKind::TrialStopped {
             trial: trial.id,
             reason: StopReason::Pruned { evidence },

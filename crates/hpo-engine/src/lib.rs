@@ -17,6 +17,7 @@
 //! study that was killed goes on as if nothing had been. This crate must never do I/O,
 //! start a process, sleep, or read a clock. [`sim`] runs whole studies in virtual time.
 
+mod confirm;
 pub mod divergence;
 mod engine;
 mod fate;

@@ -6,6 +6,7 @@
 //! business.
 
 pub mod comparison;
+pub mod confirmations;
 pub mod expand;
 pub mod export;
 pub mod forecast;

@@ -110,6 +110,7 @@ pub(crate) fn spec() -> StudySpec {
         on_crash: hpo_study::OnCrash::Adopt,
         notify: hpo_study::Notify::default(),
         storage: hpo_study::Storage::default(),
+        confirm: None,
     }
 }
 
@@ -261,6 +262,61 @@ pub(crate) fn study_with(change: impl FnOnce(&mut StudySpec)) -> History {
         config: config("sgd", 0.1, "cosine"),
         bracket: 0,
         target: Some(1),
+    });
+    History::replay(&log.events).unwrap()
+}
+
+/// A small study whose three best were run again, twice each: the one with the best single value was
+/// lucky.
+pub(crate) fn confirmed() -> History {
+    let mut spec = spec();
+    spec.confirm = Some(hpo_study::Confirm { top: 3, seeds: 2 });
+    let mut log = Log { events: Vec::new() };
+    log.push(EventKind::StudyOpened {
+        spec: Box::new(spec),
+        hpo_version: "0.1.0".into(),
+    });
+    let rates = [0.1, 0.01, 0.001, 0.5];
+    for (number, (lr, value)) in rates
+        .into_iter()
+        .zip([0.975, 0.965, 0.955, 0.6])
+        .enumerate()
+    {
+        log.complete(number as u32, config("adamw", lr, "cosine"), value);
+    }
+    let runs = [
+        (0, 0.90),
+        (1, 0.96),
+        (2, 0.95),
+        (0, 0.91),
+        (1, 0.955),
+        (2, 0.94),
+    ];
+    for (number, (confirms, value)) in runs.into_iter().enumerate() {
+        let (trial, attempt) = (TrialId::confirmation(number), AttemptNumber(1));
+        let lr = rates[confirms as usize];
+        log.push(EventKind::ConfirmationSuggested {
+            trial,
+            confirms: TrialId(confirms),
+            config: config("adamw", lr, "cosine"),
+        });
+        log.push(EventKind::AttemptLaunching {
+            trial,
+            attempt,
+            target: None,
+            assignment: None,
+        });
+        log.push(EventKind::Reported {
+            trial,
+            attempt,
+            step: 9,
+            metrics: BTreeMap::from([("val_accuracy".to_owned(), value)]),
+        });
+        log.end(trial.0, 0, "");
+        log.push(EventKind::TrialCompleted { trial });
+    }
+    log.push(EventKind::StudyEnded {
+        end: hpo_study::StudyEnd::RunCap,
     });
     History::replay(&log.events).unwrap()
 }

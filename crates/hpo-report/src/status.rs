@@ -10,6 +10,7 @@ use hpo_study::{
 };
 use serde::Serialize;
 
+use crate::confirmations::{Confirmation, confirmations};
 use crate::number::{seconds, short, time};
 use crate::table::Table;
 use crate::trials::{configuration, dash, is_held};
@@ -53,6 +54,12 @@ pub struct Status {
     pub eta_s: Option<f64>,
     /// The best completed trial.
     pub best: Option<Best>,
+    /// How often the code of the trials was another one than in the session before.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub code_changes: usize,
+    /// The trials that were run again with fresh seeds, best first; left out where none was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub confirmed: Vec<Confirmation>,
     /// The trials that run now.
     pub running: Vec<Running>,
     /// What was saved by giving up runs that come to nothing; null when none was.
@@ -196,9 +203,10 @@ pub fn status(history: &History, now: Timestamp, at_work: &AtWork, gpus: &[GpuSa
             .then(|| round(finished as f64 * 60.0 / elapsed.as_secs_f64())),
         eta_s: eta(history, now).map(seconds),
         best: history.best().and_then(best),
+        code_changes: history.code_changes(),
+        confirmed: confirmations(history),
         running: history
-            .trials()
-            .iter()
+            .runs()
             .filter(|t| t.state.is_active())
             .map(running)
             .collect(),
@@ -307,6 +315,10 @@ pub fn end_sentence(end: &StudyEnd) -> String {
     }
 }
 
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 fn best(trial: &Trial) -> Option<Best> {
     Some(Best {
         trial: trial.id,
@@ -381,6 +393,19 @@ fn stop_word(reason: &str) -> &'static str {
     }
 }
 
+/// A warning when sessions of the study ran different code.
+#[must_use]
+pub fn code_note(history: &History) -> Option<String> {
+    let times = match history.code_changes() {
+        0 => return None,
+        1 => "once".to_owned(),
+        n => format!("{n} times"),
+    };
+    Some(format!(
+        "changed {times} between sessions: values before and after may not be comparable (see snapshot/)"
+    ))
+}
+
 /// The page for people.
 #[must_use]
 pub fn page(
@@ -429,8 +454,18 @@ pub fn page(
         }
         None => text.push_str("best    none yet: no trial has completed\n"),
     }
+    if let Some(sentence) = crate::confirmations::sentence(history) {
+        let _ = writeln!(text, "again   {sentence}");
+    }
+    if let Some(note) = code_note(history) {
+        let _ = writeln!(text, "code    {note}");
+    }
     for gpu in gpus {
         let _ = writeln!(text, "{}", crate::gpus::line(gpu));
+    }
+    if let Some(table) = crate::confirmations::table(history, width) {
+        text.push('\n');
+        text.push_str(&table);
     }
     if !status.running.is_empty() {
         text.push('\n');

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use hpo_study::{History, Timestamp, Trial};
 
 use crate::comparison::{comparable, compare};
+use crate::confirmations;
 use crate::map::{Map, map};
 use crate::number::{short, short_value, time};
 use crate::status::{counts, end_sentence, given_up};
@@ -51,6 +52,15 @@ pub fn text(history: &History, now: Timestamp, width: Option<u16>) -> String {
     let metric = &history.spec().metric.name;
     let value = best.value().map_or_else(String::new, short);
     let _ = writeln!(text, "\nbest: trial {} with {metric} = {value}", best.id);
+    for words in [
+        confirmations::words(history, best),
+        confirmations::sentence(history),
+    ] {
+        let _ = writeln!(text, "  {}", words.unwrap_or_default());
+    }
+    let text_len = text.trim_end().len();
+    text.truncate(text_len);
+    text.push('\n');
     for rescue in &best.rescues {
         let _ = writeln!(text, "  {}", rescue_words(rescue));
     }
@@ -65,6 +75,9 @@ pub fn text(history: &History, now: Timestamp, width: Option<u16>) -> String {
         .unwrap_or(0);
     for (name, value) in &best.config {
         let _ = writeln!(text, "  {name:widest$}  {}", printable(&short_value(value)));
+    }
+    if let Some(table) = confirmations::table(history, width) {
+        let _ = write!(text, "\n{table}");
     }
     let mut explained = false;
     for parameter in worth_showing(history) {

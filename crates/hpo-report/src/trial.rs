@@ -126,6 +126,12 @@ pub fn page(history: &History, trial: &Trial, now: Timestamp, width: Option<u16>
         trial.id,
         history.spec().name
     );
+    if let Some(original) = trial.confirms {
+        let _ = writeln!(text, "  trial {original} again, with a fresh seed");
+    }
+    if let Some(words) = crate::confirmations::words(history, trial) {
+        let _ = writeln!(text, "  {words}");
+    }
     if let Some(detail) = &details.row.detail {
         let _ = writeln!(text, "  {detail}");
     }

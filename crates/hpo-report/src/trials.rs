@@ -52,6 +52,9 @@ pub struct TrialRow {
     /// The user has paused it: it is not started until it is resumed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub held: bool,
+    /// The trial whose configuration it runs again; left out for the trials of the search.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirms: Option<TrialId>,
 }
 
 /// One row per trial, in order. `now` is the present while a coordinator runs, else the moment of
@@ -91,6 +94,7 @@ pub fn row(history: &History, trial: &Trial, now: Timestamp) -> TrialRow {
         metrics,
         rescues: trial.rescues.len() as u32,
         held: is_held(trial),
+        confirms: trial.confirms,
     }
 }
 

@@ -59,6 +59,7 @@ fn history(config: &Config) -> History {
         on_crash: hpo_study::OnCrash::Adopt,
         notify: hpo_study::Notify::default(),
         storage: hpo_study::Storage::default(),
+        confirm: None,
     };
     let kinds = [
         EventKind::StudyOpened {

@@ -78,6 +78,9 @@ fn study(dir: &Path, trials: u32, workers: u32) -> Result<f64, Box<dyn Error>> {
         work_dir: dir.to_owned(),
         trainer_program: std::env::current_exe()?,
         hpo_version: env!("CARGO_PKG_VERSION").to_owned(),
+        confirm: None,
+        pip_freeze: false,
+        study_file: None,
     };
     let start = Instant::now();
     let outcome = hpo_run::run(options, &mut Quiet)?;

@@ -9,8 +9,8 @@ use hpo_engine::{ChangeError, Command, Engine, Input, Recall};
 use hpo_store::Store;
 use hpo_study::control::{Answer, Request};
 use hpo_study::{
-    AttemptEnd, Event, EventKind, GpuSample, History, OnCrash, StudyEnd, StudySpec, Timestamp,
-    TrialId,
+    AttemptEnd, Confirm, Event, EventKind, GpuSample, History, OnCrash, StudyEnd, StudySpec,
+    Timestamp, TrialId,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -28,6 +28,7 @@ use crate::logging::log_event;
 use crate::notify::Notifier;
 use crate::room::{self, Room};
 use crate::session::{AttemptId, Session};
+use crate::snapshot::{About, Snapshot};
 use crate::spares::Spares;
 use crate::wishes::Wishes;
 
@@ -51,6 +52,12 @@ pub struct RunOptions {
     pub trainer_program: PathBuf,
     /// This program's version.
     pub hpo_version: String,
+    /// The study file, where one was given.
+    pub study_file: Option<PathBuf>,
+    /// Only to run the best again with fresh seeds.
+    pub confirm: Option<Confirm>,
+    /// Whether the packages of the trials' Python are to be listed.
+    pub pip_freeze: bool,
 }
 
 /// Somebody who looks on.
@@ -97,7 +104,7 @@ async fn run_session(options: RunOptions, view: &mut dyn View) -> Result<Outcome
     let absolute = |path: &PathBuf| std::path::absolute(path).map_err(RunError::io(path));
     let (study_dir, work_dir) = (absolute(&options.study_dir)?, absolute(&options.work_dir)?);
     let (store, mut engine) = open_or_create(&options, &study_dir)?;
-    if nothing_to_do(engine.history(), &options.spec) {
+    if options.confirm.is_none() && nothing_to_do(engine.history(), &options.spec) {
         let history = engine.into_history();
         return Ok(Outcome {
             history,
@@ -116,6 +123,26 @@ async fn run_session(options: RunOptions, view: &mut dyn View) -> Result<Outcome
             })?,
     );
 
+    if let Some(confirm) = options.confirm {
+        events.extend(engine.record(now, EventKind::ConfirmRequested { confirm })?);
+    }
+    let study_file = match &options.study_file {
+        Some(path) => Some(absolute(path)?),
+        None => engine
+            .history()
+            .code()
+            .last()
+            .and_then(|c| Some(c.study_file.clone()?.into())),
+    };
+    let about = About {
+        study_dir: &study_dir,
+        work_dir: &work_dir,
+        study_file: study_file.as_deref(),
+        hpo_version: &options.hpo_version,
+        pip_freeze: options.pip_freeze,
+    };
+    let snapshot = Snapshot::of(engine.history(), &about);
+
     // Everything that can be refused comes before the first write.
     let signals = Signals::new()?;
     let history = engine.history();
@@ -123,6 +150,9 @@ async fn run_session(options: RunOptions, view: &mut dyn View) -> Result<Outcome
         .map_err(RunError::io(&study_dir))?;
     let program = options.trainer_program;
     let slots = slots(history.spec());
+    let snapshot = snapshot.keep(&study_dir);
+    events.extend(engine.record(now, EventKind::SnapshotTaken { snapshot })?);
+    let history = engine.history();
     let keep = history.spec().on_crash == OnCrash::Adopt;
     let listening = Listening::of(history.spec());
     let executor = Local::start(
@@ -320,8 +350,9 @@ struct Coordinator<'v> {
     sweeper: Sweeper,
     /// What a signal asked for while nothing could be done about it.
     wished: Option<Wish>,
-    /// The trial whose configuration stands in the file of the best, …
-    best: Option<TrialId>,
+    /// The trial whose configuration stands in the file of the best, and how many runs had confirmed
+    /// the best by then, …
+    best: Option<(TrialId, usize)>,
     desk: Desk,
     wishes: Wishes,
     notifier: Notifier,
@@ -452,7 +483,14 @@ impl Coordinator<'_> {
             self.notifier.event(history, event);
         }
         self.sweeper.see(history, events);
-        let completed = |event: &Event| matches!(event.kind, EventKind::TrialCompleted { .. });
+        let completed = |event: &Event| match event.kind {
+            EventKind::TrialCompleted { .. } => true,
+            // How a confirming run ends changes the answer, however it ends.
+            EventKind::TrialStopped { trial, .. } | EventKind::TrialFailed { trial, .. } => {
+                trial.confirmation_index().is_some()
+            }
+            _ => false,
+        };
         self.best_is_due |= events.iter().any(completed);
         self.keep_best()
     }
@@ -462,7 +500,9 @@ impl Coordinator<'_> {
             return Ok(());
         }
         let history = self.engine.history();
-        let best = history.best().map(|t| t.id);
+        let final_runs = history.confirmations().iter();
+        let final_runs = final_runs.filter(|run| run.state.is_final()).count();
+        let best = history.best().map(|t| (t.id, final_runs));
         if best == self.best {
             return Ok(());
         }

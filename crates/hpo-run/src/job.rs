@@ -154,7 +154,7 @@ impl Workshop {
         let resume = order.resume && files.has_checkpoint();
         let mut variables = vec![
             (protocol::STUDY, text(spec.name.clone())),
-            (protocol::TRIAL, text(order.id.trial.to_string())),
+            (protocol::TRIAL, text(order.id.trial.0.to_string())),
             (protocol::ATTEMPT, text(order.id.attempt.to_string())),
             (protocol::TRIAL_DIR, path(&files.dir)),
             (protocol::SEED, text(order.seed.to_string())),

@@ -22,8 +22,10 @@ mod job;
 mod logging;
 mod notify;
 mod program;
+mod rerun;
 mod room;
 mod session;
+mod snapshot;
 mod spares;
 mod wishes;
 
@@ -35,3 +37,5 @@ pub use executor::warden::{WARDEN_COMMAND, warden};
 pub use files::{BEST, LOG};
 pub use logging::init_logging;
 pub use notify::{Told, notify_test};
+pub use rerun::{Again, Rerun, RerunOptions};
+pub use snapshot::{About, Snapshot};

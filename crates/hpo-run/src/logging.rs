@@ -209,6 +209,18 @@ pub(crate) fn log_event(history: &History, event: &Event) {
                 "process ended"
             );
         }
+        EventKind::ConfirmRequested { confirm } => {
+            tracing::info!(confirm = plain(confirm), "the best are to be confirmed");
+        }
+        EventKind::ConfirmationSuggested {
+            trial, confirms, ..
+        } => {
+            let (trial, confirms) = (trial.to_string(), confirms.0);
+            tracing::info!(run = trial, confirms, "a trial is run again");
+        }
+        EventKind::SnapshotTaken { snapshot } => {
+            tracing::info!(snapshot = plain(snapshot), "code and environment noted");
+        }
         EventKind::TrialSuggested { trial, .. }
         | EventKind::TrialPaused { trial }
         | EventKind::TrialRequeued { trial }

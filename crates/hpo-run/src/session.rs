@@ -61,7 +61,7 @@ pub(crate) fn attempt_of_word(word: &str) -> Option<AttemptId> {
     let mut parts = word.rsplit('/');
     let (attempt, trial) = (parts.next()?, parts.next()?);
     Some(AttemptId {
-        trial: TrialId(trial.parse().ok()?),
+        trial: trial.parse().ok()?,
         attempt: AttemptNumber(attempt.parse().ok()?),
     })
 }

@@ -47,6 +47,7 @@ pub(crate) fn spec(space: Space, method: Method, early_terminate: EarlyTerminate
         on_crash: hpo_study::OnCrash::Adopt,
         notify: hpo_study::Notify::default(),
         storage: hpo_study::Storage::default(),
+        confirm: None,
     }
 }
 

@@ -164,6 +164,18 @@ SELECT trial, attempt,
        strftime('%FT%H:%M:%fZ', at / 1000.0, 'unixepoch') AS at
   FROM events WHERE event = 'found' ORDER BY seq;
 
+CREATE VIEW confirmations AS
+SELECT b.trial - 2000000000 AS run, b.body ->> '$.confirms' AS confirms,
+       coalesce((SELECT CASE e.event WHEN 'trial_completed' THEN 'completed'
+                                     WHEN 'trial_stopped' THEN 'stopped' ELSE 'failed' END
+          FROM events e WHERE e.trial = b.trial
+           AND e.event IN ('trial_completed', 'trial_stopped', 'trial_failed')
+         ORDER BY e.seq DESC LIMIT 1), 'running') AS state,
+       (SELECT m.value FROM metrics m
+         WHERE m.trial = b.trial AND m.name = (SELECT metric FROM study)
+         ORDER BY m.step DESC LIMIT 1) AS value
+  FROM events b WHERE b.event = 'confirmation_suggested' ORDER BY b.trial;
+
 CREATE VIEW best AS
 SELECT t.* FROM trials t, study s
  WHERE t.state = 'completed' AND abs(t.value) < 9e999

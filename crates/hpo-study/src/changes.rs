@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+use crate::confirm::Confirm;
 use crate::memory::GpuSpec;
 use crate::space::Space;
 use crate::spec::{Job, StudySpec};
@@ -32,8 +33,8 @@ impl Differences {
 /// Compares the study as it was opened with what its file says now.
 ///
 /// Allowed: `description`, `run_cap`, `time_cap`, `cpu`, `gpu`, `failure`, `stop_grace`, `divergence`,
-/// `keep_checkpoints`, `disk_budget`, `on_crash`, `notify`, and how the same program is started and heard: `python`, `env`,
-/// `metrics`. Refused: everything else.
+/// `keep_checkpoints`, `disk_budget`, `confirm`, `on_crash`, `notify`, and how the same program is started and heard:
+/// `python`, `env`, `metrics`. Refused: everything else.
 #[must_use]
 pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
     // Taken apart by name: a new field must find its place here to compile.
@@ -56,6 +57,7 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
         on_crash,
         notify,
         storage,
+        confirm,
     } = old;
     let mut found = Differences::default();
     let mut allow = |key: &str, from: String, to: String| {
@@ -118,6 +120,8 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
         size(storage.disk_budget),
         size(new.storage.disk_budget),
     );
+    let again = |confirm: &Option<Confirm>| confirm.as_ref().map_or("none".to_owned(), word);
+    allow("confirm", again(confirm), again(&new.confirm));
     allow(
         "stop_grace",
         time(Some(*stop_grace)),

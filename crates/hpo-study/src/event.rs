@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use hpo_recipe::Config;
 
+use crate::confirm::Confirm;
 use crate::control::Request;
 use crate::divergence::{Finding, Rescued};
 use crate::id::{AttemptNumber, Timestamp, TrialId};
@@ -59,6 +60,26 @@ pub enum EventKind {
         bracket: u32,
         /// Steps after which the scheduler wants to see it; `None`: to the end.
         target: Option<u64>,
+    },
+    /// What the session's trials run, and where, was noted.
+    SnapshotTaken {
+        /// The note.
+        snapshot: CodeNote,
+    },
+    /// The best trials shall be run again with fresh seeds; in this session nothing new is searched.
+    ConfirmRequested {
+        /// How many, and how often.
+        confirm: Confirm,
+    },
+    /// A trial's configuration is run again with a fresh seed: a run of its own, counted apart, from
+    /// which the search learns nothing.
+    ConfirmationSuggested {
+        /// The run; the next free number of those that confirm.
+        trial: TrialId,
+        /// The trial whose configuration it has.
+        confirms: TrialId,
+        /// That configuration.
+        config: Config,
     },
     /// It was decided to start a process for the trial.
     AttemptLaunching {
@@ -205,6 +226,58 @@ pub enum EventKind {
         /// Why.
         end: StudyEnd,
     },
+}
+
+impl EventKind {
+    /// The trial that it is about, if it is about one.
+    #[must_use]
+    pub fn trial(&self) -> Option<TrialId> {
+        match self {
+            Self::TrialSuggested { trial, .. }
+            | Self::ConfirmationSuggested { trial, .. }
+            | Self::AttemptLaunching { trial, .. }
+            | Self::TrialWaiting { trial, .. }
+            | Self::MemoryMeasured { trial, .. }
+            | Self::AttemptStarted { trial, .. }
+            | Self::Reported { trial, .. }
+            | Self::Found { trial, .. }
+            | Self::StopRequested { trial, .. }
+            | Self::AttemptEnded { trial, .. }
+            | Self::TrialPaused { trial }
+            | Self::TrialRequeued { trial }
+            | Self::TrialRescued { trial, .. }
+            | Self::TrialCompleted { trial }
+            | Self::TrialStopped { trial, .. }
+            | Self::TrialFailed { trial, .. } => Some(*trial),
+            _ => None,
+        }
+    }
+}
+
+/// Which code a session's trials run, in short; the files of it lie in the study's directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeNote {
+    /// A checksum over the code: commit, changes and new files, or the program's files.
+    pub code: String,
+    /// The commit checked out, where there is a git repository.
+    #[serde(default)]
+    pub commit: Option<String>,
+    /// Whether there were changes since that commit.
+    #[serde(default)]
+    pub dirty: bool,
+    /// The directory in which trials run.
+    pub work_dir: String,
+    /// The study file, where one was given.
+    #[serde(default)]
+    pub study_file: Option<String>,
+    /// Version of the program.
+    #[serde(default)]
+    pub hpo_version: String,
+    /// What the Python that trials are run with says of its version.
+    #[serde(default)]
+    pub interpreter: Option<String>,
+    /// The file with the whole of it, from the study's directory.
+    pub file: String,
 }
 
 /// What becomes of a trial when its process has been ended on purpose.

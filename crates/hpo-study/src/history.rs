@@ -16,8 +16,11 @@ pub use steps::Steps;
 use hpo_recipe::Config;
 
 use crate::causes;
+use crate::confirm::{self, Confirm};
 use crate::divergence::{Finding, Rescued};
-use crate::event::{AttemptEnd, Event, EventKind, FailReason, StopIntent, StopReason, StudyEnd};
+use crate::event::{
+    AttemptEnd, CodeNote, Event, EventKind, FailReason, StopIntent, StopReason, StudyEnd,
+};
 use crate::id::{AttemptNumber, Timestamp, TrialId};
 use crate::memory::{Assignment, MemorySeen, Waiting};
 use crate::spec::StudySpec;
@@ -41,6 +44,10 @@ pub struct History {
     wishes: Wishes,
     failures_alike: u32,
     last_failure: Option<String>,
+    confirmations: Vec<Trial>,
+    confirm: Option<Confirm>,
+    only_confirms: bool,
+    code: Vec<CodeNote>,
 }
 
 /// One trial's record.
@@ -71,6 +78,8 @@ pub struct Trial {
     pub changes: Vec<Change>,
     /// The user wants it not to be started for now.
     pub held: bool,
+    /// The trial whose configuration it runs again, for a run that confirms.
+    pub confirms: Option<TrialId>,
     /// When it was suggested.
     pub suggested: Timestamp,
     /// When its first process started.
@@ -299,6 +308,27 @@ impl Curve {
 }
 
 impl Trial {
+    /// A trial that nothing has happened to yet.
+    fn new(id: TrialId, config: Config, suggested: Timestamp) -> Self {
+        Self {
+            id,
+            config,
+            bracket: 0,
+            target: None,
+            state: TrialState::Queued,
+            attempts: Vec::new(),
+            curve: Curve::default(),
+            findings: Vec::new(),
+            rescues: Vec::new(),
+            waiting: None,
+            changes: Vec::new(),
+            held: false,
+            confirms: None,
+            suggested,
+            started: None,
+            ended: None,
+        }
+    }
     /// The trial's value: the last objective reported. `None` before the first one; may be NaN.
     #[must_use]
     pub fn value(&self) -> Option<f64> {
@@ -378,6 +408,10 @@ impl History {
             wishes: Wishes::default(),
             failures_alike: 0,
             last_failure: None,
+            confirmations: Vec::new(),
+            confirm: None,
+            only_confirms: false,
+            code: Vec::new(),
         })
     }
 
@@ -432,21 +466,37 @@ impl History {
                 }
                 self.take_enqueued(config);
                 self.trials.push(Trial {
-                    id: *trial,
-                    config: config.clone(),
                     bracket: *bracket,
                     target: *target,
-                    state: TrialState::Queued,
-                    attempts: Vec::new(),
-                    curve: Curve::default(),
-                    findings: Vec::new(),
-                    rescues: Vec::new(),
-                    waiting: None,
-                    changes: Vec::new(),
-                    held: false,
-                    suggested: at,
-                    started: None,
-                    ended: None,
+                    ..Trial::new(*trial, config.clone(), at)
+                });
+                Ok(())
+            }
+            EventKind::SnapshotTaken { snapshot } => {
+                self.code.push(snapshot.clone());
+                Ok(())
+            }
+            EventKind::ConfirmRequested { confirm } => {
+                self.confirm = Some(*confirm);
+                self.only_confirms = true;
+                Ok(())
+            }
+            EventKind::ConfirmationSuggested {
+                trial,
+                confirms,
+                config,
+            } => {
+                if trial.confirmation_index() != Some(self.confirmations.len()) {
+                    return Err(misfit(event, "confirming runs are numbered in order"));
+                }
+                let Some(original) = self.trials.get(confirms.index()) else {
+                    return Err(misfit(event, "there is no trial that it could confirm"));
+                };
+                self.confirmations.push(Trial {
+                    bracket: original.bracket,
+                    target: original.target,
+                    confirms: Some(*confirms),
+                    ..Trial::new(*trial, config.clone(), at)
                 });
                 Ok(())
             }
@@ -632,7 +682,8 @@ impl History {
     fn start_session(&mut self, at: Timestamp) {
         // Nobody knows when the processes of a coordinator that died ended; they were last known to
         // run when it last wrote, and the time until somebody took the study up is not theirs.
-        for attempt in self.trials.iter_mut().filter_map(|t| t.attempts.last_mut()) {
+        let runs = self.trials.iter_mut().chain(&mut self.confirmations);
+        for attempt in runs.filter_map(|t| t.attempts.last_mut()) {
             if attempt.end.is_none() {
                 attempt.ended.get_or_insert(self.last_event);
             }
@@ -644,6 +695,7 @@ impl History {
         self.sessions += 1;
         self.session_started = Some(at);
         self.draining = false;
+        self.only_confirms = false;
         // A study that ended goes on when its caps were raised; whether it does is decided anew.
         self.end = None;
         self.forget_failures();
@@ -660,7 +712,8 @@ impl History {
         if let Some(started) = self.session_started.replace(to) {
             self.earlier_sessions += from.since(started);
         }
-        for attempt in self.trials.iter_mut().filter_map(|t| t.attempts.last_mut()) {
+        let runs = self.trials.iter_mut().chain(&mut self.confirmations);
+        for attempt in runs.filter_map(|t| t.attempts.last_mut()) {
             if attempt.end.is_none() {
                 attempt.asleep += to.since(from);
             }
@@ -745,9 +798,11 @@ impl History {
     }
 
     fn trial_mut(&mut self, trial: TrialId, event: &Event) -> Result<&mut Trial, HistoryError> {
-        self.trials
-            .get_mut(trial.index())
-            .ok_or_else(|| misfit(event, "there is no such trial"))
+        let found = match trial.confirmation_index() {
+            Some(index) => self.confirmations.get_mut(index),
+            None => self.trials.get_mut(trial.index()),
+        };
+        found.ok_or_else(|| misfit(event, "there is no such trial"))
     }
 
     /// The trial, if `attempt` is its last and not over; `None` when it is an older one.
@@ -782,15 +837,49 @@ impl History {
     pub fn opened(&self) -> Timestamp {
         self.opened
     }
-    /// All trials; a trial's number is its index.
+    /// All trials of the search; a trial's number is its index.
     #[must_use]
     pub fn trials(&self) -> &[Trial] {
         &self.trials
     }
-    /// One trial.
+    /// The runs that confirm trials, in order. They are no part of the search: nobody learns from
+    /// them, and they count for no cap.
+    #[must_use]
+    pub fn confirmations(&self) -> &[Trial] {
+        &self.confirmations
+    }
+    /// Which code the sessions' trials ran, in order.
+    #[must_use]
+    pub fn code(&self) -> &[CodeNote] {
+        &self.code
+    }
+    /// How often the code was another one than in the session before.
+    #[must_use]
+    pub fn code_changes(&self) -> usize {
+        let pairs = self.code.iter().zip(self.code.iter().skip(1));
+        pairs.filter(|(a, b)| a.code != b.code).count()
+    }
+    /// All that runs or ran: the search's trials, then what confirms them.
+    pub fn runs(&self) -> impl Iterator<Item = &Trial> {
+        self.trials.iter().chain(&self.confirmations)
+    }
+    /// Which trials are to be confirmed: what was asked for last, else what the study file says.
+    #[must_use]
+    pub fn confirm(&self) -> Option<Confirm> {
+        self.confirm.or(self.spec.confirm)
+    }
+    /// Whether this session only confirms, and leaves the search as it is.
+    #[must_use]
+    pub fn only_confirms(&self) -> bool {
+        self.only_confirms
+    }
+    /// One trial, or a run that confirms one.
     #[must_use]
     pub fn trial(&self, id: TrialId) -> Option<&Trial> {
-        self.trials.get(id.index())
+        match id.confirmation_index() {
+            Some(index) => self.confirmations.get(index),
+            None => self.trials.get(id.index()),
+        }
     }
     /// Names of the metrics other than the objective, in order of appearance.
     #[must_use]
@@ -848,9 +937,19 @@ impl History {
             .map_or(Duration::ZERO, |started| now.since(started));
         self.earlier_sessions + this
     }
-    /// The completed trial with the best finite value; the earlier one when two are alike.
+    /// The best trial: the one that was confirmed as such, or, until one is, the one with the best
+    /// single value.
     #[must_use]
     pub fn best(&self) -> Option<&Trial> {
+        match confirm::winner(self) {
+            Some(winner) => Some(winner.trial),
+            None => self.single_best(),
+        }
+    }
+    /// The completed trial with the best finite value; the earlier one when two are alike. That value
+    /// flatters: the best of many is lucky as well as good.
+    #[must_use]
+    pub fn single_best(&self) -> Option<&Trial> {
         let goal = self.spec.metric.goal;
         let completed = self
             .trials

@@ -1,6 +1,7 @@
 //! Typed names of things, so that a trial's number is never taken for an attempt's.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -13,16 +14,51 @@ use serde::{Deserialize, Serialize};
 pub struct TrialId(pub u32);
 
 impl TrialId {
+    /// The number of the first run that confirms another trial. Such runs are counted apart from the
+    /// search's trials, and written `c0`, `c1`, …
+    pub const FIRST_CONFIRMATION: u32 = 2_000_000_000;
+
+    /// The confirming run with this number, from 0.
+    #[must_use]
+    pub fn confirmation(number: usize) -> Self {
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        Self(Self::FIRST_CONFIRMATION.saturating_add(number))
+    }
     /// The trial's place in a list of all trials.
     #[must_use]
     pub fn index(self) -> usize {
         self.0 as usize
     }
+    /// For a run that confirms another trial its place in the list of all such runs.
+    #[must_use]
+    pub fn confirmation_index(self) -> Option<usize> {
+        let index = self.0.checked_sub(Self::FIRST_CONFIRMATION)?;
+        Some(index as usize)
+    }
+}
+
+impl FromStr for TrialId {
+    type Err = String;
+
+    /// Reads what [`TrialId`] displays.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |digits: &str| digits.parse::<u32>().ok();
+        let id = match text.strip_prefix('c') {
+            Some(digits) => number(digits).map(|n| Self::confirmation(n as usize)),
+            None => number(text).map(Self),
+        };
+        id.ok_or_else(|| {
+            "write a trial's number, such as 7, or a confirming run's, such as c2".to_owned()
+        })
+    }
 }
 
 impl fmt::Display for TrialId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match self.confirmation_index() {
+            Some(index) => f.pad(&format!("c{index}")),
+            None => self.0.fmt(f),
+        }
     }
 }
 
@@ -60,5 +96,27 @@ impl Timestamp {
             self.0
                 .saturating_add(u64::try_from(later.as_millis()).unwrap_or(u64::MAX)),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_back_as_they_are_written() {
+        for (id, text) in [
+            (TrialId(0), "0"),
+            (TrialId(41), "41"),
+            (TrialId::confirmation(0), "c0"),
+            (TrialId::confirmation(12), "c12"),
+        ] {
+            assert_eq!(id.to_string(), text);
+            assert_eq!(text.parse(), Ok(id));
+        }
+        for wrong in ["", "c", "-1", "c-1", "7c", "cc1", "4294967296"] {
+            assert!(wrong.parse::<TrialId>().is_err(), "{wrong}");
+        }
+        assert_eq!(TrialId(7).confirmation_index(), None);
     }
 }

@@ -6,6 +6,7 @@
 pub mod causes;
 pub mod changes;
 pub mod command;
+pub mod confirm;
 pub mod control;
 pub mod divergence;
 pub mod event;
@@ -28,8 +29,11 @@ pub mod stay;
 pub mod storage;
 pub mod study_file;
 
+pub use confirm::{Confirm, Confirmed};
 pub use divergence::{Divergence, DivergencePolicy, Finding, NoProgress, Rescue, Rescued, Verdict};
-pub use event::{AttemptEnd, Event, EventKind, FailReason, StopIntent, StopReason, StudyEnd};
+pub use event::{
+    AttemptEnd, CodeNote, Event, EventKind, FailReason, StopIntent, StopReason, StudyEnd,
+};
 pub use gpu_sample::{GpuSample, TrialShare};
 pub use history::{Attempt, Change, Curve, History, HistoryError, Steps, Trial, TrialState};
 pub use hpo_recipe::{Config, Value};

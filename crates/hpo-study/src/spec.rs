@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use hpo_recipe::Value;
 
+use crate::confirm::Confirm;
 use crate::divergence::Divergence;
 use crate::memory::{GpuSpec, OomPolicy};
 use crate::printout::MetricPattern;
@@ -60,6 +61,9 @@ pub struct StudySpec {
     /// Which checkpoints stay on the disk.
     #[serde(default)]
     pub storage: Storage,
+    /// Which trials are run again with fresh seeds at the end; `None`: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<Confirm>,
 }
 
 impl StudySpec {

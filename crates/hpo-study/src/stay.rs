@@ -24,7 +24,7 @@ pub fn what_stays(history: &History, rule: KeepCheckpoints) -> Vec<(TrialId, Sta
         let ranked = best.iter().take(count as usize);
         ranked.into_iter().any(|id| *id == trial.id)
     };
-    let finished = history.trials().iter().filter(|t| t.state.is_final());
+    let finished = history.runs().filter(|t| t.state.is_final());
     let stay = |trial: &Trial| match rule {
         KeepCheckpoints::All => Stay::All,
         KeepCheckpoints::Last(count) => Stay::Newest(count),
@@ -45,7 +45,7 @@ pub fn worst_first(history: &History) -> Vec<TrialId> {
         value.filter(|loss| !loss.is_nan()).unwrap_or(f64::INFINITY)
     };
     let best = history.best().map(|trial| trial.id);
-    let finished = history.trials().iter().filter(|t| t.state.is_final());
+    let finished = history.runs().filter(|t| t.state.is_final());
     let mut trials: Vec<&Trial> = finished.filter(|t| Some(t.id) != best).collect();
     let completed = |trial: &Trial| trial.state == TrialState::Completed;
     trials.sort_by(|a, b| {

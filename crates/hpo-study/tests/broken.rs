@@ -56,7 +56,7 @@ broken! {
     everything_missing: "name: x\n",
     unknown_key: "+parameters: {lr: {value: 0.1}}\nrun_cpa: 10\nfailure: {retries: 3}\n",
     misspelt_required_key: "program: train.py\nmetod: random\nmetric: {nme: val_loss}\nrun_cap: 3\nparameters: {lr: {value: 1}}\n",
-    later_key: "+parameters: {lr: {value: 0.1}}\nconfirm: {seeds: 3}\n",
+    later_key: "+parameters: {lr: {value: 0.1}}\nexecutor: {seeds: 3}\n",
     divergence_misspelt: "+parameters: {lr: {value: 0.1}}\ndivergence: {policy: kill, chanse: 2.3, recover_steps: 0, rescue: {lr_factor: 2}}\n",
     chance_twice: "program: train.py\nmethod: random\nmetric: {name: loss, chance: 2.3, num_classes: 10}\nrun_cap: 3\nparameters: {lr: {value: 1}}\n",
     chance_in_two_places: "program: train.py\nmethod: random\nmetric: {name: loss, chance: 2.3}\nrun_cap: 3\nparameters: {lr: {value: 1}}\ndivergence: {chance: 2.4}\n",

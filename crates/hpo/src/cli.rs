@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use hpo_report::Format;
-use hpo_study::KeepCheckpoints;
+use hpo_study::{KeepCheckpoints, TrialId};
 
 const LONG_ABOUT: &str = "\
 Hyperparameter search that you leave running overnight: optimizer, learning rate, momentum, betas, \
@@ -48,6 +48,8 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(RunArguments),
+    Confirm(ConfirmArguments),
+    Rerun(RerunArguments),
     Check(CheckArguments),
     Status(LookArguments),
     Trials(TrialsArguments),
@@ -103,6 +105,60 @@ pub(crate) struct RunArguments {
     /// Plain lines even on a terminal
     #[arg(long)]
     pub(crate) no_live: bool,
+    /// Also note the packages of the trials' Python (`pip freeze`), which takes a while
+    #[arg(long)]
+    pub(crate) pip_freeze: bool,
+}
+
+/// Run the best trials again with fresh seeds: which one is really best?
+///
+/// The best of many values is lucky as well as good. So the best configurations are run again, to the
+/// full length, and the one with the best mean of these fresh runs wins; what it reached in the search
+/// is not counted. Nothing new is searched. `hpo best` and best.yaml then give the winner.
+///
+/// Works on a study that has ended or was stopped; one that is being run is waited for. Its time cap
+/// does not count here. What was run again before is not run once more. With `confirm` in the study
+/// file, `hpo run` does the same at the end of the search.
+///
+/// Examples:  hpo confirm      hpo confirm digits --top 5 --seeds 3
+///
+/// Exit codes: 0 done; 1 there is no completed trial; 3 stopped early by you; 4 trouble.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct ConfirmArguments {
+    #[command(flatten)]
+    pub(crate) study: StudyArguments,
+    /// How many of the best configurations
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) top: Option<u32>,
+    /// How many fresh runs of each
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) seeds: Option<u32>,
+    /// Plain lines even on a terminal
+    #[arg(long)]
+    pub(crate) no_live: bool,
+}
+
+/// Run one trial again exactly as it was: same command, parameters and seed
+///
+/// In a directory of its own, runs/<name>/reruns/<n>/; the study is not touched. What it prints is shown,
+/// and in the end its value is compared with the recorded one. What differs from then (code, versions)
+/// is said first.
+///
+/// Examples:  hpo rerun 7      hpo rerun c2 -s digits      hpo rerun 7 --print
+///
+/// Exit codes: 0 the same value again; 1 another value, or it failed; 2 wrong usage; 4 trouble.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct RerunArguments {
+    /// The trial's number
+    #[arg(value_name = "TRIAL")]
+    pub(crate) trial: TrialId,
+    #[command(flatten)]
+    pub(crate) study: StudyArguments,
+    /// Only print the command with its environment, for a shell
+    #[arg(long)]
+    pub(crate) print: bool,
 }
 
 /// Check a study file and print the plan
@@ -176,6 +232,9 @@ pub(crate) struct TrialsArguments {
     /// At most this many
     #[arg(short = 'n', long, value_name = "NUMBER")]
     pub(crate) most: Option<usize>,
+    /// Instead, the runs that confirmed the best with fresh seeds
+    #[arg(long, conflicts_with = "map")]
+    pub(crate) confirmations: bool,
     /// Instead, where trials come to nothing: each optimizer's learning rates and their edge
     #[arg(long, conflicts_with_all = ["best", "state", "most"])]
     pub(crate) map: bool,
@@ -189,7 +248,7 @@ pub(crate) struct TrialsArguments {
 pub(crate) struct TrialArguments {
     /// The trial's number
     #[arg(value_name = "TRIAL")]
-    pub(crate) trial: u32,
+    pub(crate) trial: TrialId,
     #[command(flatten)]
     pub(crate) study: StudyArguments,
     /// How to print
@@ -205,7 +264,7 @@ pub(crate) struct TrialArguments {
 pub(crate) struct LogsArguments {
     /// The trial's number
     #[arg(value_name = "TRIAL")]
-    pub(crate) trial: u32,
+    pub(crate) trial: TrialId,
     #[command(flatten)]
     pub(crate) study: StudyArguments,
     /// Only what it printed to stdout
@@ -297,7 +356,10 @@ pub(crate) struct BestArguments {
     pub(crate) output: Option<PathBuf>,
     /// This trial instead of the best one
     #[arg(long, value_name = "TRIAL")]
-    pub(crate) trial: Option<u32>,
+    pub(crate) trial: Option<TrialId>,
+    /// The one with the best single value, although another one was confirmed
+    #[arg(long, conflicts_with = "trial")]
+    pub(crate) single: bool,
 }
 
 /// The report: everything that a study found, as one HTML file with plots

@@ -24,9 +24,9 @@ pub(crate) struct Found {
 
 impl Found {
     /// One of its trials.
-    pub(crate) fn trial(&self, number: u32) -> Result<&Trial, Failure> {
+    pub(crate) fn trial(&self, number: TrialId) -> Result<&Trial, Failure> {
         let count = self.history.trials().len();
-        self.history.trial(TrialId(number)).ok_or_else(|| {
+        self.history.trial(number).ok_or_else(|| {
             let failure = Failure::usage(format!(
                 "there is no trial {number} in {}",
                 self.history.spec().name

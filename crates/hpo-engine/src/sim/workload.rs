@@ -273,6 +273,7 @@ fn study(seed: u64, trials: u32, limit: u64) -> StudySpec {
         on_crash: hpo_study::OnCrash::Adopt,
         notify: hpo_study::Notify::default(),
         storage: hpo_study::Storage::default(),
+        confirm: None,
     }
 }
 

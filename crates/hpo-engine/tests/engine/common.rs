@@ -56,6 +56,7 @@ pub(crate) fn spec() -> StudySpec {
         on_crash: hpo_study::OnCrash::Adopt,
         notify: hpo_study::Notify::default(),
         storage: hpo_study::Storage::default(),
+        confirm: None,
     }
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod common;
+mod confirm;
 mod divergence;
 mod kill;
 mod limits;

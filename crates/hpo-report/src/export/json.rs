@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use hpo_study::{Change, Config, Goal, History, Rescued, Trial, TrialId, Value};
 use serde::Serialize;
 
+use crate::confirmations::{Confirmation, confirmation};
+
 /// What `hpo best -f json` prints. Fields are added in later versions, never changed.
 #[derive(Serialize)]
 struct Best<'a> {
@@ -21,6 +23,8 @@ struct Best<'a> {
     rescued: &'a [Rescued],
     #[serde(skip_serializing_if = "<[Change]>::is_empty")]
     changed: &'a [Change],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirmed: Option<Confirmation>,
 }
 
 pub(super) fn write(history: &History, trial: &Trial) -> String {
@@ -38,6 +42,7 @@ pub(super) fn write(history: &History, trial: &Trial) -> String {
         steps: row.steps,
         rescued: &trial.rescues,
         changed: &trial.changes,
+        confirmed: confirmation(history, trial),
     };
     // Plain data with text keys: this cannot fail.
     serde_json::to_string_pretty(&best).unwrap_or_default() + "\n"

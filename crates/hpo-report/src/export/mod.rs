@@ -153,6 +153,10 @@ fn headline(history: &History, trial: &Trial) -> String {
         history.spec().name,
         metric.name
     );
+    if let Some(words) = crate::confirmations::words(history, trial) {
+        text += "; ";
+        text += &words;
+    }
     // The value was not reached with this configuration from the beginning.
     for rescue in &trial.rescues {
         text += "; ";
@@ -166,7 +170,8 @@ fn headline(history: &History, trial: &Trial) -> String {
 }
 
 /// Quotes a word for a POSIX shell, if it needs that.
-fn shell_quoted(word: &str) -> String {
+#[must_use]
+pub fn shell_quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,+@%^".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();

@@ -227,8 +227,7 @@ fn samples(history: &History, inventory: &Inventory, at: Timestamp) -> Vec<GpuSa
             },
             used: gpu.memory.map(|m| m.used),
             trials: history
-                .trials()
-                .iter()
+                .runs()
                 .filter_map(|trial| share(trial, &gpu.uuid, inventory))
                 .collect(),
         }

@@ -110,7 +110,7 @@ impl Owners {
             .split_once('/')?;
         let (trial, attempt) = id.split_once('/')?;
         Some(AttemptId {
-            trial: TrialId(trial.parse().ok()?),
+            trial: trial.parse().ok()?,
             attempt: AttemptNumber(attempt.parse().ok()?),
         })
     }

@@ -47,6 +47,9 @@ fn coordinate(dir: &Path) -> i32 {
         work_dir: dir.to_owned(),
         trainer_program: dir.join("program"),
         hpo_version: "0.1.0".to_owned(),
+        confirm: None,
+        pip_freeze: false,
+        study_file: None,
     };
     match hpo_run::run(options, &mut Quiet) {
         Ok(Outcome {

@@ -230,5 +230,6 @@ pub(super) fn spec(
         on_crash: hpo_study::OnCrash::Adopt,
         notify: hpo_study::Notify::default(),
         storage: hpo_study::Storage::default(),
+        confirm: None,
     }
 }

@@ -37,6 +37,7 @@ fn spec() -> StudySpec {
         on_crash: hpo_study::OnCrash::Adopt,
         notify: hpo_study::Notify::default(),
         storage: hpo_study::Storage::default(),
+        confirm: None,
     }
 }
 

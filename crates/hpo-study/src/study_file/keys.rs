@@ -15,10 +15,6 @@ pub(crate) static STUDY: Table = Table {
     foreign: &[
         ("gpus", "did you mean `gpu`?"),
         (
-            "confirm",
-            "confirming the best with fresh seeds is not in this version",
-        ),
-        (
             "executor",
             "other executors than this machine are not in this version",
         ),
@@ -172,6 +168,11 @@ const STUDY_KEYS: &[KeyFacts] = &[
     )
     .hint("write `disk_budget: 20GiB`"),
     key(
+        "confirm",
+        Shape::Table(&CONFIRM),
+        "the best are run again with fresh seeds at the end; not if absent",
+    ),
+    key(
         "stop_grace",
         Shape::Duration,
         "time a trial has to end after SIGTERM; 10s if absent",
@@ -294,6 +295,29 @@ const METHODS: &[Word] = &[
         "is not a method: `hpo` chooses the configurations",
     ),
 ];
+
+/// `confirm`
+pub(crate) static CONFIRM: Table = Table {
+    title: "`confirm`",
+    keys: &[
+        key(
+            "top",
+            Shape::Whole(1, 1000),
+            "how many of the best configurations; 3 if absent",
+        ),
+        key(
+            "seeds",
+            Shape::Whole(1, 1000),
+            "how many fresh runs of each, the original not counted; 3 if absent",
+        ),
+    ],
+    foreign: &[
+        ("k", "did you mean `top`?"),
+        ("runs", "did you mean `seeds`?"),
+        ("repeats", "did you mean `seeds`?"),
+    ],
+    hint: Some("write `confirm: {top: 3, seeds: 3}`"),
+};
 
 /// `metric`
 pub(crate) static METRIC: Table = Table {

@@ -5,6 +5,7 @@
 //! modules). A value that is wrong is reported once and then left out, so that all problems of a
 //! file come out of one reading. The dialect is described in `docs/study-file.md`.
 
+mod confirm;
 mod divergence;
 mod domain;
 mod keys;
@@ -258,6 +259,7 @@ fn read_study(
         space,
         failure: settings::failure(root, problems),
         storage: settings::storage(root, problems),
+        confirm: confirm::read(root, problems),
         stop_grace: root
             .get("stop_grace")
             .and_then(|node| shape::duration(node).ok())

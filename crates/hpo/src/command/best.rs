@@ -9,7 +9,11 @@ pub(super) fn perform(arguments: &BestArguments) -> Result<Exit, Failure> {
     let found = study_dir::open(&arguments.study)?;
     let trial = match arguments.trial {
         Some(number) => found.trial(number)?,
-        None => found.history.best().ok_or_else(|| {
+        None => match arguments.single {
+            true => found.history.single_best(),
+            false => found.history.best(),
+        }
+        .ok_or_else(|| {
             Failure::no_result(format!(
                 "no trial of {} has completed yet",
                 found.history.spec().name

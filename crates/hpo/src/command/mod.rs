@@ -2,6 +2,7 @@
 
 mod best;
 mod check;
+mod confirm;
 mod control;
 mod divergence;
 mod gpus;
@@ -11,6 +12,7 @@ mod logs;
 mod notify;
 mod prune_runs;
 mod report;
+mod rerun;
 mod run;
 mod sample;
 mod schema;
@@ -28,6 +30,8 @@ use crate::failure::{Exit, Failure};
 pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Failure> {
     match &arguments.command {
         Command::Run(run) => run::perform(run, arguments.verbose),
+        Command::Confirm(confirm) => confirm::perform(confirm, arguments.verbose),
+        Command::Rerun(rerun) => rerun::perform(rerun),
         Command::Check(check) => check::perform(check),
         Command::Status(status) => status::perform(status),
         Command::Trials(trials) => trials::perform(trials),

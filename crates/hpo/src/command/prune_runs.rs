@@ -147,7 +147,7 @@ fn trials(
             _ => 0,
         },
     };
-    let rows = history.trials().iter().map(row);
+    let rows = history.runs().map(row);
     // An empty directory takes no room on some disks, and a little on others.
     let has_any = |trial: &Trial| {
         let path = directory.join("trials").join(trial.trial.to_string());

@@ -1,9 +1,11 @@
 //! `hpo run`
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use hpo_run::{Outcome, RunError, RunOptions, View};
-use hpo_store::StoreError;
+use hpo_store::{StoreError, private};
 use hpo_study::{Event, EventKind, GpuSample, History, Timestamp};
 
 use crate::cli::RunArguments;
@@ -19,7 +21,7 @@ pub(super) fn perform(arguments: &RunArguments, verbosity: u8) -> Result<Exit, F
     let directory = std::path::absolute(arguments.dir.join(&name))
         .map_err(|e| Failure::trouble(format!("{}: {e}", arguments.dir.display())))?;
     // Nothing in it is looked at before it is known to be ours.
-    hpo_store::private::directory(&directory).map_err(Failure::trouble)?;
+    private::directory(&directory).map_err(Failure::trouble)?;
     let study = match begun_with(&directory) {
         Some(run_cap) => study.begun_with(run_cap),
         None => study,
@@ -33,12 +35,15 @@ pub(super) fn perform(arguments: &RunArguments, verbosity: u8) -> Result<Exit, F
         view: watch.view,
         copy: Some((directory.join("study.yaml"), study.text.clone())),
     };
-    let result = hpo_run::run(options(study, &directory, program), &mut view);
+    let mut options = options(study, &directory, program);
+    options.pip_freeze = arguments.pip_freeze;
+    options.study_file = Some(arguments.file.clone());
+    let result = hpo_run::run(options, &mut view);
     // The live view clears its lines before anything else is said.
     drop(view);
     finish(
         &result.map_err(|e| explain(e, &name, &arguments.dir))?,
-        arguments,
+        &arguments.dir,
     )
 }
 
@@ -57,6 +62,9 @@ fn options(study: Study, directory: &Path, program: PathBuf) -> RunOptions {
         work_dir: study.directory,
         trainer_program: program,
         hpo_version: env!("CARGO_PKG_VERSION").to_owned(),
+        confirm: None,
+        pip_freeze: false,
+        study_file: None,
     }
 }
 
@@ -67,10 +75,24 @@ struct Keeper {
     copy: Option<(PathBuf, String)>,
 }
 
+/// Writes the copy of the study file. One that says something else is kept under the number of the
+/// session that came with this one.
+fn keep_text(path: &Path, text: &str, session: u32) -> io::Result<()> {
+    if let Ok(before) = fs::read(path)
+        && before != text.as_bytes()
+    {
+        let kept = path.with_file_name("snapshot");
+        private::create_dir_all(&kept)?;
+        let name = format!("study-before-session-{session}.yaml");
+        private::write(&kept.join(name), &before)?;
+    }
+    private::write(path, text.as_bytes())
+}
+
 impl View for Keeper {
     fn event(&mut self, history: &History, event: &Event) {
         if let Some((path, text)) = self.copy.take()
-            && let Err(error) = hpo_store::private::write(&path, text.as_bytes())
+            && let Err(error) = keep_text(&path, &text, history.sessions())
         {
             words!(
                 "{}: {} cannot be written: {error}",
@@ -90,12 +112,12 @@ impl View for Keeper {
     }
 }
 
-fn finish(outcome: &Outcome, arguments: &RunArguments) -> Result<Exit, Failure> {
+pub(super) fn finish(outcome: &Outcome, runs: &Path) -> Result<Exit, Failure> {
     let history = &outcome.history;
     let mut text = hpo_report::summary::text(history, history.last_event(), output::width());
-    text += &take_away(history, &arguments.dir);
+    text += &take_away(history, runs);
     output::data(&text)?;
-    leave_report(history, &arguments.dir);
+    leave_report(history, runs);
     if outcome.stopped_by_user {
         match hpo_report::status::held_sentence(history) {
             Some(held) => words!("{held}; the same command then goes on"),
@@ -167,11 +189,11 @@ fn quoted(word: &str) -> String {
     }
 }
 
-fn explain(error: RunError, name: &str, runs: &Path) -> Failure {
+pub(super) fn explain(error: RunError, name: &str, runs: &Path) -> Failure {
     match &error {
         RunError::SpecChanged { .. } => Failure::usage(&error).hint(format!(
             "undo the change, or give the study a new `name:` to begin afresh; {name} stays as it is. \
-             What can change: run_cap, time_cap, cpu, failure, divergence, keep_checkpoints, disk_budget, stop_grace, \
+             What can change: run_cap, time_cap, cpu, failure, divergence, keep_checkpoints, disk_budget, confirm, stop_grace, \
              on_crash, notify, description, python, env, metrics"
         )),
         RunError::Store(StoreError::Locked { .. }) => {

@@ -1,6 +1,6 @@
 //! `hpo trials`
 
-use hpo_report::trials::{Selection, csv, rows, table};
+use hpo_report::trials::{Selection, csv, row, rows, table};
 
 use hpo_study::History;
 
@@ -19,11 +19,25 @@ pub(super) fn perform(arguments: &TrialsArguments) -> Result<Exit, Failure> {
         best_first: arguments.best,
         most: arguments.most,
     };
-    let rows = selection.pick(rows(&found.history, found.now), metric.goal);
+    let rows = match arguments.confirmations {
+        true => {
+            let runs = found.history.confirmations().iter();
+            runs.map(|run| row(&found.history, run, found.now))
+                .collect()
+        }
+        false => rows(&found.history, found.now),
+    };
+    let rows = selection.pick(rows, metric.goal);
     match arguments.format {
         TableFormat::Json => output::json(&rows)?,
         TableFormat::Csv => output::data(&csv(&rows))?,
-        TableFormat::Table => output::data(&table(&rows, &metric.name, output::width()))?,
+        TableFormat::Table => {
+            let mut text = table(&rows, &metric.name, output::width());
+            if let Some(again) = hpo_report::confirmations::table(&found.history, output::width()) {
+                text = text + "\n" + &again;
+            }
+            output::data(&text)?;
+        }
     }
     Ok(Exit::Done)
 }

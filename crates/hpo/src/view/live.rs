@@ -1,6 +1,7 @@
 //! The live view: what happened scrolls by above, what runs stands below.
 
 use console::{Term, style, truncate_str};
+use hpo_report::confirmations;
 use hpo_report::number::{short, time};
 use hpo_report::status::{counts, eta, finished};
 use hpo_report::trials::{configuration, key_configuration};
@@ -113,19 +114,17 @@ fn foot(history: &History, now: Timestamp) -> Vec<String> {
         || "no trial has completed yet".to_owned(),
         |(trial, value)| {
             format!(
-                "best: {metric} = {}, trial {}; {}",
+                "best: {metric} = {}, trial {}{}; {}",
                 short(value),
                 trial.id,
+                confirmations::words(history, trial)
+                    .map_or_else(String::new, |words| format!(" ({words})")),
                 configuration(&trial.config)
             )
         },
     );
     let mut lines = vec![String::new(), head, best];
-    let running: Vec<&Trial> = history
-        .trials()
-        .iter()
-        .filter(|t| t.state.is_active())
-        .collect();
+    let running: Vec<&Trial> = history.runs().filter(|t| t.state.is_active()).collect();
     lines.extend(
         running
             .iter()
@@ -147,7 +146,7 @@ fn running_line(history: &History, trial: &Trial) -> String {
     let value = trial.value().map_or_else(|| "–".to_owned(), short);
     format!(
         "  trial {:>3}  {progress}  {value:>9}  {}",
-        trial.id.0,
+        trial.id,
         key_configuration(&trial.config)
     )
 }

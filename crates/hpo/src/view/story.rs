@@ -72,6 +72,22 @@ impl Story {
             EventKind::SpecChanged { .. } => Some(plain(
                 "the study file was changed since; the change is taken over".to_owned(),
             )),
+            EventKind::ConfirmationSuggested {
+                trial, confirms, ..
+            } => Some(plain(format!(
+                "trial {confirms} is run again with a fresh seed, as {trial}"
+            ))),
+            EventKind::SnapshotTaken { .. } => {
+                let [.., before, now] = history.code() else {
+                    return None;
+                };
+                (before.code != now.code).then(|| Line {
+                    tone: Tone::Bad,
+                    text: "the code has changed since the session before: values before and after \
+                           may not be comparable; snapshot/ has both"
+                        .to_owned(),
+                })
+            }
             EventKind::Found {
                 trial: id, finding, ..
             } => found(history, trial(id)?, finding),
@@ -151,6 +167,14 @@ impl Story {
     fn completed(&mut self, history: &History, trial: &Trial) -> Line {
         let metric = &history.spec().metric.name;
         let value = trial.value().map_or_else(|| "no value".to_owned(), short);
+        if let Some(original) = trial.confirms {
+            let single = history.trial(original).and_then(Trial::value);
+            let single = single.map_or_else(String::new, |v| format!("; {} when found", short(v)));
+            return plain(format!(
+                "{} (trial {original} again) completed: {metric} = {value}{single}",
+                trial.id
+            ));
+        }
         let is_best = history.best().is_some_and(|best| best.id == trial.id);
         let text = format!(
             "trial {} completed in {}: {metric} = {value}{}",
@@ -340,6 +364,7 @@ pub(crate) mod tests {
             on_crash: hpo_study::OnCrash::Adopt,
             notify: hpo_study::Notify::default(),
             storage: hpo_study::Storage::default(),
+            confirm: None,
         }
     }
 

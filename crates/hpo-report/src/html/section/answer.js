@@ -9,6 +9,9 @@ section("answer", (data, place) => {
   const facts = el("div", {},
     el("p", { class: "big" }, report.study.metric + " = " + fmt(data.value)),
     el("p", { class: "dim" }, "trial " + data.trial + ", at step " + fmt(data.step) + " (" + goal + ") ", link),
+    data.confirmed ? el("p", {}, data.confirmed) : null,
+    data.confirming ? el("p", { class: "dim" }, data.confirming) : null,
+    data.table ? el("pre", { tabindex: "0" }, data.table) : null,
     data.rescues.map(words => el("p", { class: "warn" }, "The trial was " + words + ": its value was not reached with this configuration from the beginning.")),
     // The other half of the answer: whether another optimizer would have done as well.
     (report.sections.choices ?? []).slice(0, 1).map(comparison => el("p", {}, comparison.sentence)),

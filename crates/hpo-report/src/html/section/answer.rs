@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::super::Source;
 use super::super::data::{self, Json};
+use crate::confirmations;
 use crate::export::{Format, export};
 use crate::number::{short, short_value};
 use crate::summary::furthest;
@@ -31,6 +32,9 @@ pub(super) fn data(source: &Source<'_>) -> Option<Json> {
     Some(json!({
         "trial": best.id.0,
         "value": data::maybe(best.value()),
+        "confirmed": confirmations::words(history, best),
+        "confirming": confirmations::sentence(history),
+        "table": confirmations::table(history, None),
         "step": best.curve.last_step(),
         "params": params(best),
         "rescues": best.rescues.iter().map(rescue_words).collect::<Vec<_>>(),
