@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hpo_engine::gpu::HostMemory;
-use hpo_study::{AttemptNumber, TrialId};
+use hpo_study::AttemptNumber;
 use nix::unistd::Pid;
 
 use crate::executor::orphans;
@@ -283,7 +283,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let session = Session::new(directory.path(), Timestamp(1), 1).unwrap();
         let id = AttemptId {
-            trial: TrialId(3),
+            trial: hpo_study::TrialId(3),
             attempt: AttemptNumber(1),
         };
         // A shell whose child has a group of its own.
