@@ -260,6 +260,7 @@ fn killed_at_any_event_it_makes_the_same_runs() {
                     commands_performed,
                     children_live,
                     downtime: Duration::from_secs(1),
+                    power_cut: false,
                 };
                 let killed = Sim::new(1, training)
                     .killed(kill)
