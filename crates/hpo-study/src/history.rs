@@ -927,7 +927,6 @@ impl History {
     pub fn lost_gpus(&self) -> &BTreeMap<String, String> {
         &self.lost_gpus
     }
-    /// How long the study has run at `now`, all sessions together, pauses between them left out.
     /// How long the study has run at `now`, all sessions together; pauses between them and by the
     /// user's wish are left out, and so is time for which the machine slept.
     #[must_use]

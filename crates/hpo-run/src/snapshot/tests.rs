@@ -8,6 +8,12 @@ fn job(program: &str) -> Job {
     Job::Command(CommandJob {
         program: Some(program.to_owned()),
         command: vec!["${interpreter}".into(), "${program}".into()],
+        shell: false,
+        python: None,
+        cwd: None,
+        env: BTreeMap::new(),
+        groups: Vec::new(),
+        metrics: Vec::new(),
     })
 }
 
