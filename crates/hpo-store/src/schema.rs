@@ -218,6 +218,22 @@ pub(crate) fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
+/// Whether what people read is all there, as this program makes it. A program that adds views, or reads events
+/// otherwise, needs no other format for that: the log is the same.
+pub(crate) fn is_current(connection: &Connection) -> rusqlite::Result<bool> {
+    let mut found =
+        connection.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'view' AND sql = ?1")?;
+    let wanted = [VIEWS, samples::VIEWS]
+        .into_iter()
+        .flat_map(|views| views.split(";\n"));
+    for view in wanted.map(str::trim).filter(|view| !view.is_empty()) {
+        if !found.exists([view])? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Checks that the file is a study database of a format this program knows; gives back which.
 pub(crate) fn check(connection: &Connection, path: &Path) -> Result<u32, StoreError> {
     let sqlite = |e| StoreError::sqlite(path, e);

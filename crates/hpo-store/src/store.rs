@@ -110,7 +110,7 @@ impl Store {
         let mut connection = open().map_err(sqlite)?;
         let format = schema::check(&connection, &path)?;
         check_length(&connection, &path)?;
-        if format < schema::FORMAT {
+        if format < schema::FORMAT || !schema::is_current(&connection).map_err(sqlite)? {
             schema::bring_up(&mut connection).map_err(sqlite)?;
         }
         let last = (|| {

@@ -490,6 +490,25 @@ fn an_older_database_gets_the_views_of_today() {
 }
 
 #[test]
+fn views_that_are_missing_or_others_are_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = small_study(dir.path());
+    assert!(schema::is_current(&store.connection).unwrap());
+    for change in [
+        "DROP VIEW confirmations",
+        "DROP VIEW best; CREATE VIEW best AS SELECT 1",
+    ] {
+        store.connection.execute_batch(change).unwrap();
+        assert!(!schema::is_current(&store.connection).unwrap(), "{change}");
+    }
+    let log = store.load().unwrap();
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert!(schema::is_current(&store.connection).unwrap());
+    assert!(same(&store.load().unwrap(), &log));
+}
+
+#[test]
 fn damage_is_reported_wherever_it_sits() {
     let events = log(&(0..200).collect::<Vec<u8>>());
     let whole = tempfile::tempdir().unwrap();
