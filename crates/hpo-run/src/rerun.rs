@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use hpo_store::private;
 use hpo_study::protocol::{self, Report};
 use hpo_study::seed::{self, Purpose};
 use hpo_study::{AttemptNumber, History, Trial, TrialState};
@@ -136,7 +138,12 @@ impl Rerun {
             };
         }
         let mut child = command.spawn().map_err(RunError::io(Path::new(program)))?;
-        let mut log = File::create(&files.stdout).map_err(RunError::io(&files.stdout))?;
+        let mut log = private::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&files.stdout)
+            .map_err(RunError::io(&files.stdout))?;
         let mut heard = Heard::new(&self.metric);
         let mut ended = false;
         if let Some(stdout) = child.stdout.take() {
@@ -229,10 +236,10 @@ impl<'m> Heard<'m> {
 
 /// Makes the next free numbered directory.
 fn fresh(reruns: &Path) -> io::Result<PathBuf> {
-    fs::create_dir_all(reruns)?;
+    private::create_dir_all(reruns)?;
     for number in 1_u32.. {
         let path = reruns.join(number.to_string());
-        match fs::create_dir(&path) {
+        match fs::DirBuilder::new().mode(0o700).create(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             made => return made.map(|()| path),
         }

@@ -210,7 +210,7 @@ fn a_search_that_was_stopped_is_confirmed_and_goes_on_later() {
 fn training(start: &Start) -> Script {
     let x = start.config.number("x").unwrap_or(0.0);
     let luck = f64::from(start.seed % 1000) / 2e3;
-    let broken = start.seed % 11 == 0;
+    let broken = start.seed.is_multiple_of(11);
     Script::training(start, METRIC, 3, |step| match step {
         3 if broken => f64::NAN,
         _ => x + luck + 1.0 / step as f64,

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hpo_store::private;
 use hpo_study::Job;
 use serde::Serialize;
 
@@ -207,14 +208,14 @@ impl Code {
         }
         let draft = snapshots.join(".code-new");
         let _ = fs::remove_dir_all(&draft);
-        fs::create_dir_all(&draft)?;
+        private::create_dir_all(&draft)?;
         if !self.diff.is_empty() {
-            fs::write(draft.join("changes.diff"), &self.diff)?;
+            private::write(&draft.join("changes.diff"), &self.diff)?;
         }
         for (name, content) in &self.contents {
             let path = draft.join(name);
-            fs::create_dir_all(path.parent().unwrap_or(&draft))?;
-            fs::write(path, content)?;
+            private::create_dir_all(path.parent().unwrap_or(&draft))?;
+            private::write(&path, content)?;
         }
         fs::rename(draft, directory)
     }

@@ -15,6 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hpo_store::private;
 use hpo_study::{CodeNote, History, Job};
 use serde::Serialize;
 
@@ -134,7 +135,7 @@ impl Snapshot {
 
     fn write(&self, study_dir: &Path, file: &str) -> io::Result<()> {
         let directory = study_dir.join(DIRECTORY);
-        fs::create_dir_all(&directory)?;
+        private::create_dir_all(&directory)?;
         self.code.keep(&directory)?;
         let json = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
         write_atomically(&study_dir.join(file), &json, false)
