@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use hpo_study::divergence::trainer_tells;
 use hpo_study::plan::{GridSize, Plan, ScheduleCurve};
-use hpo_study::{DivergencePolicy, EarlyTerminate, Job, StudySpec};
+use hpo_study::{Confirm, DivergencePolicy, EarlyTerminate, Job, StudySpec};
 
 use crate::number::{short, time};
 use crate::picture;
@@ -65,6 +65,9 @@ fn heading(spec: &StudySpec, plan: &Plan) -> String {
         let _ = write!(trials, ", for at most {}", time(cap));
     }
     let _ = writeln!(text, "trials          {trials}");
+    if let Some(confirm) = spec.confirm {
+        let _ = writeln!(text, "confirming      {}", confirming(spec, plan, confirm));
+    }
     if let (Some(expected), Some(most), Some(full)) =
         (plan.expected_steps, plan.most_steps, plan.full_length)
     {
@@ -81,6 +84,36 @@ fn heading(spec: &StudySpec, plan: &Plan) -> String {
     }
     let _ = writeln!(text, "hopeless runs   {}", hopeless(spec));
     text
+}
+
+/// What is run again when the search is over.
+fn confirming(spec: &StudySpec, plan: &Plan, confirm: Confirm) -> String {
+    let Confirm { top, seeds } = confirm;
+    let top = plan
+        .trials
+        .map_or(top.into(), |trials| trials.min(top.into()));
+    let runs = top.saturating_mul(seeds.into());
+    let steps = plan
+        .full_length
+        .map(|steps| format!(", {} steps", steps.saturating_mul(runs)));
+    let time = if spec.time_cap.is_some() {
+        ", as far as the time allows"
+    } else {
+        ""
+    };
+    let times = |n: u64| match n {
+        1 => "once".to_owned(),
+        n => format!("{n} times"),
+    };
+    let best = match top {
+        1 => "the best configuration is".to_owned(),
+        top => format!("the {top} best configurations are each"),
+    };
+    format!(
+        "{best} run {} more with fresh seeds: {runs} runs at most{}{time}",
+        times(seeds.into()),
+        steps.unwrap_or_default()
+    )
 }
 
 /// When trials are stopped.

@@ -10,7 +10,7 @@ use crate::files::TrialFiles;
 /// The trials whose processes run although no coordinator is at work, in order.
 #[must_use]
 pub fn running_alone(study_dir: &Path, history: &History) -> Vec<TrialId> {
-    let active = history.trials().iter().filter(|t| t.state.is_active());
+    let active = history.runs().filter(|t| t.state.is_active());
     let lives = |trial: &&Trial| {
         let attempt = Trial::attempt(trial).filter(|a| a.end.is_none());
         let record = attempt

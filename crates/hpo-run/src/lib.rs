@@ -37,5 +37,5 @@ pub use executor::warden::{WARDEN_COMMAND, warden};
 pub use files::{BEST, LOG};
 pub use logging::init_logging;
 pub use notify::{Told, notify_test};
-pub use rerun::{Again, Rerun, RerunOptions};
+pub use rerun::{Again, Rerun, RerunOptions, Said};
 pub use snapshot::{About, Snapshot};

@@ -92,7 +92,7 @@ impl ProgramJob {
 }
 
 /// What `${interpreter}` is: a virtual environment is a directory with a Python in it.
-fn interpreter(python: Option<&str>, base: &Path) -> String {
+pub(crate) fn interpreter(python: Option<&str>, base: &Path) -> String {
     let Some(python) = python else {
         return "python".to_owned();
     };

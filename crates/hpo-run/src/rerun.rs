@@ -2,24 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader, Read as _, Write};
+use std::fs;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use hpo_store::private;
-use hpo_study::protocol::{self, Report};
+use hpo_study::protocol::Report;
 use hpo_study::seed::{self, Purpose};
 use hpo_study::{AttemptNumber, History, Trial, TrialState};
 
 use crate::error::RunError;
+use crate::executor::local::program_path;
+use crate::executor::reader::{Listening, Reader};
+use crate::files::Offsets;
 use crate::job::{Job, Order, Workshop};
 use crate::session::{AttemptId, Session};
 use crate::spares::Spares;
 
-/// Longer lines are no reports; they are shown, in pieces.
-const LONGEST_LINE: u64 = 1 << 20;
+/// How often its files are looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How much of what it prints is shown at once.
+const PIECE: u64 = 64 << 10;
 
 /// Where and with what a trial is run again.
 #[derive(Debug, Clone)]
@@ -39,6 +45,7 @@ pub struct Rerun {
     pub directory: PathBuf,
     job: Job,
     metric: String,
+    listening: Listening,
     /// The step at which the trial was ended from outside; there it is ended again.
     ends_at: Option<u64>,
 }
@@ -92,6 +99,7 @@ impl Rerun {
             directory: job.files.dir.clone(),
             job,
             metric: spec.metric.name.clone(),
+            listening: Listening::of(spec),
             ends_at: trial.curve.last_step().filter(|_| cut),
         })
     }
@@ -115,68 +123,115 @@ impl Rerun {
         format!("cd {directory} && {}\n", words.join(" "))
     }
 
-    /// Runs it to its end, and hands on what it prints; its stderr is ours.
+    /// Runs it to its end, and hands on what it prints.
     ///
     /// # Errors
     /// When it cannot be started, or its files cannot be read or written.
-    pub fn run(&self, show: &mut dyn FnMut(&[u8])) -> Result<Again, RunError> {
+    pub fn run(&self, show: &mut dyn FnMut(Said<'_>)) -> Result<Again, RunError> {
+        let mut child = self.start()?;
         let files = &self.job.files;
-        let (program, arguments) = self.job.argv.split_first().ok_or(RunError::System {
-            what: "the command has no program",
-            source: io::Error::from(io::ErrorKind::InvalidInput),
-        })?;
-        let mut command = Command::new(program);
+        let mut reader = Reader::new(self.job.id, files, Offsets::default(), &self.listening);
+        let (mut stdout, mut stderr) = (Tail::of(&files.stdout), Tail::of(&files.stderr));
+        let mut heard = Heard::new(&self.metric);
+        let mut cut_off = false;
+        let status = loop {
+            let status = child.try_wait().map_err(RunError::io(&files.dir))?;
+            while stdout.show(&mut |text| show(Said::Out(text)))? {}
+            while stderr.show(&mut |text| show(Said::Err(text)))? {}
+            loop {
+                heard.take(reader.read(status.is_some()));
+                if reader.is_drained() {
+                    break;
+                }
+            }
+            if let Some(status) = status {
+                break status;
+            }
+            if !cut_off && self.ends_at.is_some_and(|step| heard.has(step)) {
+                cut_off = true;
+                let _ = child.kill();
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        };
+        let trouble = (!status.success() && !cut_off).then(|| status.to_string());
+        Ok(Again {
+            curve: heard.curve,
+            trouble,
+        })
+    }
+
+    fn start(&self) -> Result<Child, RunError> {
+        let files = &self.job.files;
+        let invalid = |why: &str| RunError::System {
+            what: "the command cannot be started",
+            source: io::Error::new(io::ErrorKind::InvalidInput, why.to_owned()),
+        };
+        if let Some(why) = &self.job.refused {
+            return Err(invalid(why));
+        }
+        let (program, arguments) = self
+            .job
+            .argv
+            .split_first()
+            .ok_or_else(|| invalid("it is empty"))?;
+        let program = program_path(program, &self.job.base);
+        let output = |path: &Path| {
+            let mut options = private::options();
+            options.append(true).create(true);
+            options.open(path).map_err(RunError::io(path))
+        };
+        let mut command = Command::new(&program);
         command
             .args(arguments)
             .current_dir(&self.job.directory)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped());
+            .stdout(output(&files.stdout)?)
+            .stderr(output(&files.stderr)?);
         for (name, value) in &self.job.environment {
             match value {
                 Some(value) => command.env(name, value),
                 None => command.env_remove(name),
             };
         }
-        let mut child = command.spawn().map_err(RunError::io(Path::new(program)))?;
-        let mut log = private::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&files.stdout)
-            .map_err(RunError::io(&files.stdout))?;
-        let mut heard = Heard::new(&self.metric);
-        let mut ended = false;
-        if let Some(stdout) = child.stdout.take() {
-            let mut stdout = BufReader::new(stdout);
-            let mut line = Vec::new();
-            loop {
-                line.clear();
-                let read = (&mut stdout)
-                    .take(LONGEST_LINE)
-                    .read_until(b'\n', &mut line);
-                if read.map_err(RunError::io(&files.stdout))? == 0 {
-                    break;
-                }
-                show(&line);
-                log.write_all(&line).map_err(RunError::io(&files.stdout))?;
-                if let Some(report) = line.strip_prefix(protocol::STDOUT_PREFIX.as_bytes()) {
-                    heard.take(report);
-                }
-                if self.ends_at.is_some_and(|step| heard.has(step)) && !ended {
-                    ended = true;
-                    let _ = child.kill();
-                }
-            }
+        command.spawn().map_err(RunError::io(&program))
+    }
+}
+
+/// What a process printed, in pieces.
+#[derive(Debug, Clone, Copy)]
+pub enum Said<'t> {
+    /// To its standard output.
+    Out(&'t [u8]),
+    /// To its standard error.
+    Err(&'t [u8]),
+}
+
+/// What is new in a file that grows.
+struct Tail<'f> {
+    path: &'f Path,
+    position: u64,
+}
+
+impl<'f> Tail<'f> {
+    fn of(path: &'f Path) -> Self {
+        Self { path, position: 0 }
+    }
+
+    /// Shows the next piece; whether there was one.
+    fn show(&mut self, show: &mut dyn FnMut(&[u8])) -> Result<bool, RunError> {
+        let piece = (|| {
+            let mut file = private::open_plain(self.path)?;
+            file.seek(SeekFrom::Start(self.position))?;
+            let mut piece = Vec::new();
+            file.take(PIECE).read_to_end(&mut piece)?;
+            Ok(piece)
+        })()
+        .map_err(RunError::io(self.path))?;
+        self.position += piece.len() as u64;
+        if !piece.is_empty() {
+            show(&piece);
         }
-        let status = child.wait().map_err(RunError::io(Path::new(program)))?;
-        heard
-            .read(&files.metrics)
-            .map_err(RunError::io(&files.metrics))?;
-        let trouble = (!status.success() && !ended).then(|| status.to_string());
-        Ok(Again {
-            curve: heard.curve,
-            trouble,
-        })
+        Ok(!piece.is_empty())
     }
 }
 
@@ -200,36 +255,12 @@ impl<'m> Heard<'m> {
         self.curve.contains_key(&step)
     }
 
-    fn take(&mut self, line: &[u8]) {
-        let text = String::from_utf8_lossy(line);
-        let Ok(Report { step, metrics }) = protocol::parse_report(text.trim()) else {
-            return;
-        };
-        self.last = step.unwrap_or(self.last.saturating_add(1));
-        if let Some(value) = metrics.get(self.metric) {
-            self.curve.insert(self.last, *value);
-        }
-    }
-
-    /// Takes in what was written to the file of metrics.
-    fn read(&mut self, path: &Path) -> io::Result<()> {
-        let file = match File::open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            file => file?,
-        };
-        self.last = 0;
-        let mut lines = BufReader::new(file);
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            if (&mut lines)
-                .take(LONGEST_LINE)
-                .read_until(b'\n', &mut line)?
-                == 0
-            {
-                return Ok(());
+    fn take(&mut self, reports: Vec<Report>) {
+        for Report { step, metrics } in reports {
+            self.last = step.unwrap_or(self.last.saturating_add(1));
+            if let Some(value) = metrics.get(self.metric) {
+                self.curve.insert(self.last, *value);
             }
-            self.take(&line);
         }
     }
 }

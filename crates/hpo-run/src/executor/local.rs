@@ -525,7 +525,7 @@ impl Drop for Local {
 }
 
 /// A program given as a relative path is looked for where the trial runs, not where `hpo` does.
-fn program_path(program: &OsStr, directory: &Path) -> PathBuf {
+pub(crate) fn program_path(program: &OsStr, directory: &Path) -> PathBuf {
     let path = Path::new(program);
     if path.is_relative() && path.components().count() > 1 || path.starts_with(".") {
         directory.join(path)

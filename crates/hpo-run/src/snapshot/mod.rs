@@ -90,7 +90,7 @@ impl Snapshot {
             runs: about.study_dir.parent().unwrap_or(about.study_dir),
             study_file: about.study_file,
         };
-        let python = python(&spec.job);
+        let python = python(&spec.job, about.work_dir);
         let ask_python = |rest: &[&str], patience| {
             let argv: Vec<&str> = python
                 .iter()
@@ -174,14 +174,13 @@ pub struct About<'a> {
 }
 
 /// The Python that a study's command starts, if it is one.
-fn python(job: &Job) -> Option<String> {
+fn python(job: &Job, base: &Path) -> Option<String> {
     let Job::Command(job) = job else { return None };
-    let word = job.command.iter().find_map(|word| match word.as_str() {
-        "${interpreter}" => Some("python"),
-        word if is_python(word) => Some(word),
+    job.command.iter().find_map(|word| match word.as_str() {
+        "${interpreter}" => Some(crate::program::interpreter(job.python.as_deref(), base)),
+        word if is_python(word) => Some(word.to_owned()),
         _ => None,
-    });
-    word.map(str::to_owned)
+    })
 }
 
 fn is_python(word: &str) -> bool {

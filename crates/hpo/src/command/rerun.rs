@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use hpo_report::export::shell_quoted;
 use hpo_report::number::short;
-use hpo_run::{About, Again, Rerun, RerunOptions, Snapshot};
+use hpo_run::{About, Again, Rerun, RerunOptions, Said, Snapshot};
 use hpo_study::{CodeNote, History, Trial};
 
 use super::confirm::{program, work_dir};
@@ -31,9 +31,12 @@ pub(super) fn perform(arguments: &RerunArguments) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     words!("trial {} again, in {}", trial.id, rerun.directory.display());
-    let mut show = |line: &[u8]| {
-        // Nobody may be reading; the trial is run to its end all the same.
-        let _ = std::io::stdout().write_all(line);
+    // Nobody may be reading; the trial is run to its end all the same.
+    let mut show = |said: Said<'_>| {
+        let _ = match said {
+            Said::Out(text) => std::io::stdout().write_all(text),
+            Said::Err(text) => std::io::stderr().write_all(text),
+        };
     };
     let again = rerun.run(&mut show).map_err(Failure::trouble)?;
     Ok(compare(&found.history.spec().metric.name, trial, &again))

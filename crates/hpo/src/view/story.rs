@@ -291,11 +291,7 @@ fn again(trial: &Trial) -> Option<Line> {
 }
 
 fn draining(history: &History) -> String {
-    let running = history
-        .trials()
-        .iter()
-        .filter(|t| t.state.is_active())
-        .count();
+    let running = history.runs().filter(|t| t.state.is_active()).count();
     let running = match running {
         0 => return "no new trials are started, and none runs".to_owned(),
         1 => "the running one goes".to_owned(),

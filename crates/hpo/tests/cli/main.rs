@@ -9,6 +9,7 @@
 mod bench;
 mod broken;
 mod checkpoints;
+mod confirm;
 mod control;
 mod divergence;
 mod failures;
@@ -16,6 +17,7 @@ mod gpu;
 mod kill;
 mod look;
 mod report;
+mod reproduce;
 mod scripts;
 mod stdio;
 mod steering;
