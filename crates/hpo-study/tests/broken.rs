@@ -87,7 +87,6 @@ broken! {
     tags: "+parameters:\n  lr: {value: !!float 0.1}\n  wd: !choice {values: [1]}   # not !this\n  b:\n    !x\n    value: 1\n  c: \"no !tag\"\ndescription: |\n  nor !here\n",
     log_uniform_exponents: "+parameters:\n  lr: {min: 1, max: 1000, distribution: log_uniform}\n",
     method_of_another_version: "program: train.py\nmethod: cmaes\nmetric: {name: val_loss}\nrun_cap: 20\nparameters: {lr: {value: 0.1}}\nearly_terminate: {type: bohb}\n",
-    endless_study: "program: train.py\nmethod: random\nmetric: {name: val_loss}\nparameters: {lr: {min: 0.1, max: 0.2}}\n",
     grid_over_a_range: "program: train.py\nmethod: grid\nmetric: {name: val_loss}\nparameters:\n  lr: {min: 0.1, max: 0.2}\n  a: {values: [1, 2]}\n",
     enormous_grid: "program: train.py\nmethod: grid\nmetric: {name: val_loss}\nparameters:\n  a: {min: 1, max: 100000}\n  b: {min: 1, max: 100000}\n",
     grid_of_tiny_steps: "program: train.py\nmethod: grid\nmetric: {name: val_loss}\nparameters:\n  a: {min: 0.0, max: 1.0, q: 1e-9, distribution: q_uniform}\n",

@@ -45,3 +45,20 @@ fn quantiles_are_those_of_wandb() {
         }
     }
 }
+
+#[test]
+fn a_sweep_without_an_end_of_its_own_is_read_with_a_warning() {
+    let text = "program: t.py\nmethod: random\nmetric: {name: loss, goal: minimize}\nparameters: {x: {min: 0.1, max: 0.2}}\n";
+    let source = Source {
+        file: "s.yaml".into(),
+        directory: "/".into(),
+    };
+    let checked = study_file::read(text, &source);
+    let spec = checked.spec.unwrap();
+    assert!(spec.run_cap.is_none() && spec.time_cap.is_none());
+    let said: Vec<String> = checked.problems.iter().map(|p| format!("{p:?}")).collect();
+    assert!(
+        said.len() == 1 && said[0].contains("goes on until it is stopped"),
+        "{said:?}"
+    );
+}

@@ -130,7 +130,7 @@ pub fn export(history: &History, trial: &Trial, format: Format) -> Result<String
     match format {
         Format::Yaml => Ok(yaml::write(history, trial)),
         Format::Json => Ok(json::write(history, trial)),
-        Format::Args => Ok(args::write(trial)),
+        Format::Args => Ok(args::write(history.spec(), trial)),
         Format::Env => env::write(trial),
         Format::Pytorch => pytorch::write(history, trial),
         Format::Keras => keras::write(history, trial),
@@ -230,6 +230,49 @@ mod tests {
         for format in [Format::Yaml, Format::Args, Format::Env, Format::Json] {
             let name = format!("awkward_{format}");
             insta::assert_snapshot!(name, export(&history, &trial, format).unwrap());
+        }
+    }
+
+    #[test]
+    fn arguments_are_those_of_the_study() {
+        let text = |command: &str| {
+            format!(
+                "program: t.py\ncommand: {command}\nmethod: random\nrun_cap: 1\nmetric: {{name: loss}}\n\
+                 parameters: {{lr: {{values: [0.1]}}, model: {{parameters: {{width: {{values: [8]}}}}}}}}\n"
+            )
+        };
+        let written = |command: &str| {
+            let source = hpo_study::study_file::Source {
+                file: "s.yaml".into(),
+                directory: "/".into(),
+            };
+            let checked = hpo_study::study_file::read(&text(command), &source);
+            let mut trial = sample::study().trials()[0].clone();
+            trial.config = Config::new();
+            trial.config.set("lr", 0.1);
+            trial.config.set("model.width", 8_i64);
+            args::write(&checked.spec.unwrap(), &trial)
+        };
+        for (command, expected) in [
+            (
+                "[python, t.py, '${args}']",
+                "--lr=0.1 '--model={'\\''width'\\'': 8}'\n",
+            ),
+            (
+                "[python, t.py, '${args_append_hydra}']",
+                "+lr=0.1 +model.width=8\n",
+            ),
+            (
+                "[python, t.py, '--rate=${param:lr}', '${args_no_equals}']",
+                "--rate=0.1 --model '{'\\''width'\\'': 8}'\n",
+            ),
+            (
+                "[t.sh, '${trial_dir}/${param:lr}', '${args_json_file}']",
+                "'{\"lr\":0.1,\"model\":{\"width\":8}}'\n",
+            ),
+            ("[t.sh]", "--lr=0.1 '--model={'\\''width'\\'': 8}'\n"),
+        ] {
+            assert_eq!(written(command), expected, "{command}");
         }
     }
 

@@ -60,14 +60,14 @@ pub(super) fn job(
     }
 }
 
-/// Checks that the study comes to an end.
+/// Says so when the study comes to no end of its own: a sweep file of W&B need not say when its agents stop.
 pub(super) fn check_end(root: &Node, method: Option<Method>, problems: &mut Problems) {
     let capped = root.get("run_cap").is_some() || root.get("time_cap").is_some();
     if !capped && method.is_some_and(|method| method != Method::Grid) {
-        problems.error_with_hint(
+        problems.warning(
             root.key_span("method"),
-            "the study would never end: it has neither `run_cap` nor `time_cap`",
-            "add `run_cap: 50` (trials) or `time_cap: 8h`",
+            "the study goes on until it is stopped: it has neither `run_cap` nor `time_cap`",
+            "stop it with Ctrl-C or `hpo stop`, or add `run_cap: 50` (trials) or `time_cap: 8h`",
         );
     }
     if let Some(node) = root.get("time_cap")
