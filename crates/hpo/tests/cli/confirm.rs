@@ -197,10 +197,13 @@ fn a_coordinator_that_is_killed_while_confirming_loses_and_doubles_nothing() {
     assert_eq!(last.code, 0, "{last:?}");
     assert_eq!(told(&bench), told(&calm));
     bench.wait_until_alone();
-    // A launch that was decided when the coordinator died may never have become a process; none did twice.
-    for run in 0..20 {
+    // An attempt that was being started when the coordinator died may be lost; none has had two processes.
+    let runs = bench.json(&["trials", "--confirmations", "-f", "json"]);
+    for (run, record) in runs.as_array().unwrap().iter().enumerate() {
         let said = bench.read(&format!("runs/shell/trials/c{run}/stdout.log"));
-        assert_eq!(said.lines().count(), 1, "c{run}: {said}");
+        let attempts = record["attempts"].as_u64().unwrap();
+        let processes = said.lines().count() as u64;
+        assert!((1..=attempts).contains(&processes), "{record}: {said}");
     }
 }
 
