@@ -13,12 +13,14 @@ use crate::simulate::{
 };
 use crate::{Next, Verdict};
 
-const METHODS: [Method; 6] = [
+const METHODS: [Method; 8] = [
     Method::Grid,
     Method::Random,
     Method::Sobol,
     Method::Tpe,
     Method::Gp,
+    Method::Bohb,
+    Method::Dehb,
     Method::Bayes,
 ];
 
@@ -87,7 +89,24 @@ fn pairs() -> Vec<(Method, EarlyTerminate)> {
     {
         pairs.extend(rules.iter().map(|rule| (method, rule.clone())));
     }
+    // What runs how far is its own decision, along the brackets of Hyperband.
+    pairs.retain(|(method, _)| *method != Method::Dehb);
+    let brackets = |rule: &EarlyTerminate| matches!(rule, EarlyTerminate::Hyperband(_));
+    let rules = schedulers().into_iter().filter(brackets);
+    pairs.extend(rules.map(|rule| (Method::Dehb, rule)));
     pairs
+}
+
+/// The rule that does least under a method.
+fn least(method: Method) -> EarlyTerminate {
+    match method {
+        Method::Dehb => EarlyTerminate::Hyperband(Rungs {
+            min_iter: 1,
+            max_iter: 27,
+            eta: 3,
+        }),
+        _ => EarlyTerminate::None,
+    }
 }
 
 fn patient(rule: EarlyTerminate) -> EarlyTerminate {
@@ -196,7 +215,7 @@ fn every_sampler_stays_in_every_space_with_every_scheduler() {
 fn all_choices_and_branches_come_up() {
     for method in METHODS.into_iter().filter(|m| *m != Method::Grid) {
         let log = Simulation::new(
-            study(rich(), method, EarlyTerminate::None, 150),
+            study(rich(), method, least(method), 150),
             Worker::default(),
             3,
         )
@@ -297,7 +316,7 @@ fn losses_that_are_not_finite_harm_nobody() {
         }
     }
     let with_rules = schedulers().into_iter().map(|rule| (Method::Random, rule));
-    let with_methods = METHODS.map(|method| (method, EarlyTerminate::None));
+    let with_methods = METHODS.map(|method| (method, least(method)));
     for (method, rule) in with_rules.chain(with_methods) {
         for goal in [Goal::Minimize, Goal::Maximize] {
             for objective in [all_nan, mixed] {
@@ -371,7 +390,7 @@ fn ten_thousand_trials_leave_nobody_waiting() {
         .into_iter()
         .chain([EarlyTerminate::SuccessiveHalving(long)]);
     let with_rules = rules.map(|rule| (Method::Sobol, rule));
-    let with_methods = METHODS.map(|method| (method, EarlyTerminate::None));
+    let with_methods = METHODS.map(|method| (method, least(method)));
     for (method, rule) in with_rules.chain(with_methods) {
         let mut log = Log::new(study(rich(), method, rule, 10_000));
         // A Gaussian process is asked now and then only: the others come from somewhere else.

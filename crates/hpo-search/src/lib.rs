@@ -5,6 +5,7 @@
 //! I/O, read a clock, or know of processes and GPUs.
 
 mod complete;
+mod dehb;
 mod sampler;
 mod scheduler;
 pub mod stdio;

@@ -218,8 +218,35 @@ pub enum Method {
     Tpe,
     /// A Gaussian process.
     Gp,
+    /// BOHB: a density model for each rung of Hyperband (arXiv 1807.01774).
+    Bohb,
+    /// DEHB: differential evolution for each rung of Hyperband (arXiv 2105.09821).
+    Dehb,
     /// The default: what was best over many kinds of spaces, early and late.
     Bayes,
+}
+
+impl Method {
+    /// Its name in study files.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Grid => "grid",
+            Self::Random => "random",
+            Self::Sobol => "sobol",
+            Self::Tpe => "tpe",
+            Self::Gp => "gp",
+            Self::Bohb => "bohb",
+            Self::Dehb => "dehb",
+            Self::Bayes => "bayes",
+        }
+    }
+
+    /// Whether it cannot do without rungs.
+    #[must_use]
+    pub fn needs_rungs(self) -> bool {
+        matches!(self, Self::Bohb | Self::Dehb)
+    }
 }
 
 /// What is optimized.

@@ -425,6 +425,29 @@ fn rules_that_compare_at_every_step_have_keys_of_their_own() {
 }
 
 #[test]
+fn methods_that_need_rungs_have_hyperbands_over_the_trainers_epochs() {
+    let read = |method: &str, more: &str| {
+        spec(&format!(
+            "trainer: {{model: mlp, dataset: digits, epochs: 9}}\nmethod: {method}\nrun_cap: 5
+metric: {{name: val_loss}}\nrecipe: {{optimizers: [sgd]}}\n{more}"
+        ))
+    };
+    let rungs = |min_iter| Rungs {
+        min_iter,
+        max_iter: 9,
+        eta: 3,
+    };
+    for method in ["bohb", "dehb"] {
+        let rule = read(method, "").early_terminate;
+        assert_eq!(rule, EarlyTerminate::Hyperband(rungs(1)), "{method}");
+        let rule = read(method, "early_terminate: {type: hyperband, min_iter: 3}").early_terminate;
+        assert_eq!(rule, EarlyTerminate::Hyperband(rungs(3)), "{method}");
+    }
+    let rule = read("bohb", "early_terminate: {type: asha}").early_terminate;
+    assert_eq!(rule, EarlyTerminate::Asha(rungs(1)));
+}
+
+#[test]
 fn hyperbands_brackets_are_those_of_its_paper() {
     let plan = plan(&with_parameters(
         "parameters: {lr: {value: 1}}\nearly_terminate: {type: hyperband, min_iter: 1, max_iter: 81, eta: 3}",

@@ -2,7 +2,8 @@
 //! [`build_sampler`].
 
 mod bayes;
-mod encoding;
+mod bohb;
+pub(crate) mod encoding;
 mod gp;
 mod grid;
 mod minimize;
@@ -31,6 +32,8 @@ pub fn build_sampler(spec: &StudySpec) -> Box<dyn Sampler> {
         Method::Sobol => Box::new(sobol::Sobol::new(spec)),
         Method::Tpe => Box::new(tpe::Tpe::new(spec)),
         Method::Gp => Box::new(gp::Gp::new(spec)),
+        Method::Bohb => Box::new(bohb::Bohb::new(spec)),
+        Method::Dehb => Box::new(crate::dehb::Dehb::new(spec)),
         Method::Bayes => Box::new(bayes::Bayes::new(spec)),
     }
 }

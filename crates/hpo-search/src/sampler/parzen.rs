@@ -7,8 +7,14 @@
 //!
 //! Bandwidths follow Scott's rule with the floor of arXiv 2304.11127, section 3.3.
 
-use super::encoding::{Encoding, Kind, Point};
+use rand::Rng as _;
+use rand_distr::StandardNormal;
+
+use hpo_study::Space;
+
+use super::encoding::{Candidate, Cell, Encoding, Kind, Point};
 use super::normal;
+use crate::Rng;
 
 /// A branch number that no branch has.
 const INACTIVE: u16 = u16::MAX;
@@ -18,6 +24,8 @@ const WIDEST: f64 = 0.12;
 const SMALLEST: f64 = 0.03;
 /// With more values a whole number is taken for a continuous one.
 const FEW_CELLS: usize = 32;
+/// Draws from a kernel until one is in the interval.
+const DRAWS: usize = 64;
 /// Points of the table of a kernel's mass inside the unit interval.
 const TABLE: usize = 128;
 
@@ -102,7 +110,7 @@ impl<'a> Mixture<'a> {
     }
 
     /// The trial (its index) whose kernel holds the share `u` of the weight; `None`: the prior.
-    pub(crate) fn component(&self, u: f64) -> Option<usize> {
+    fn component(&self, u: f64) -> Option<usize> {
         let mut sum = 0.0;
         let is_it = |w: &f32| {
             sum += f64::from(*w);
@@ -111,14 +119,45 @@ impl<'a> Mixture<'a> {
         self.weights[..self.columns.len].iter().position(is_it)
     }
 
+    /// A configuration from the density, drawn down the tree. `trials` are those whose kernels these are, by
+    /// their indices into `points`; `widening` times as wide as the kernels of numbers are.
+    pub(crate) fn draw(
+        &self,
+        space: &Space,
+        points: &[Point],
+        trials: &[usize],
+        widening: f64,
+        rng: &mut Rng,
+    ) -> Candidate {
+        let center = self.component(rng.random()).map(|i| &points[trials[i]]);
+        self.encoding
+            .build(space, rng, |rng, parameter, branch, _| {
+                let cell = center?[parameter].filter(|cell| cell.branch == branch)?;
+                let kind = &self.encoding.branches(parameter)[usize::from(branch)];
+                Some(match kind {
+                    Kind::Fixed => return None,
+                    Kind::Number { .. } => {
+                        near(cell, widening * self.bandwidth(parameter, branch), rng)
+                    }
+                    Kind::Choice { shares } => {
+                        if rng.random_bool(self.chance_to_stay(parameter, branch, shares.len())) {
+                            cell.place
+                        } else {
+                            rng.random_range(0..shares.len()) as f64
+                        }
+                    }
+                })
+            })
+    }
+
     /// The bandwidth of a number's kernels.
-    pub(crate) fn bandwidth(&self, parameter: usize, branch: u16) -> f64 {
+    fn bandwidth(&self, parameter: usize, branch: u16) -> f64 {
         self.widths[parameter][usize::from(branch)]
     }
 
     /// How likely a draw from a choice's kernel is the kernel's own choice without another draw among
     /// all `choices`.
-    pub(crate) fn chance_to_stay(&self, parameter: usize, branch: u16, choices: usize) -> f64 {
+    fn chance_to_stay(&self, parameter: usize, branch: u16, choices: usize) -> f64 {
         let stay = self.widths[parameter][usize::from(branch)];
         // stay = chance + (1 - chance) / choices
         let even = 1.0 / choices as f64;
@@ -215,6 +254,17 @@ impl<'a> Mixture<'a> {
         let sum = sums.iter().map(|s| f64::from(*s)).sum::<f64>();
         f64::from(highest) + (sum + f64::from(prior * exp(-highest))).ln()
     }
+}
+
+/// A draw from the normal distribution around a cell's place, cut off at the ends of the interval.
+fn near(cell: Cell, bandwidth: f64, rng: &mut Rng) -> f64 {
+    for _ in 0..DRAWS {
+        let place = cell.place + bandwidth * rng.sample::<f64, _>(StandardNormal);
+        if (0.0..=1.0).contains(&place) {
+            return place;
+        }
+    }
+    cell.place
 }
 
 /// Scott's rule: `n^(-1/(d+4))`, with the width of a single trial and a floor.
@@ -339,7 +389,6 @@ fn exp(x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::encoding::Cell;
     use super::*;
     use crate::simulate::{always, categorical, float, space, when};
     use hpo_study::Domain;

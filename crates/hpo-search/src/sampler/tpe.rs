@@ -22,12 +22,9 @@
 //! Infeasible trials and those that have told nothing yet (the constant liar: Ginsbourger, Le Riche &
 //! Carraro, 2010) are among the others.
 
-use rand::Rng as _;
-use rand_distr::StandardNormal;
-
 use hpo_study::{Config, Event, EventKind, History, Space, StudySpec};
 
-use super::encoding::{Candidate, Cell, Kind, Point};
+use super::encoding::{Candidate, Point};
 use super::observations::{Observations, Outcome, Told};
 use super::parzen::{Columns, Mixture};
 use super::sobol::Sobol;
@@ -107,7 +104,7 @@ impl Tpe {
         let g = Mixture::new(encoding, self.columns.select(&others), even);
         let mut candidates: Vec<Candidate> = Vec::with_capacity(CANDIDATES);
         for _ in 0..CANDIDATES {
-            let candidate = self.draw(space, &l, &good, rng);
+            let candidate = l.draw(space, self.observations.points(), &good, 1.0, rng);
             if !self.observations.is_seen(&candidate.point) {
                 candidates.push(candidate);
             }
@@ -149,40 +146,6 @@ impl Tpe {
         let chance = |(bad, good): (&f64, &f64)| -(bad - good + odds).exp().ln_1p();
         bad.iter().zip(&good).map(chance).collect()
     }
-
-    /// A configuration from the density of the good ones.
-    fn draw(&self, space: &Space, l: &Mixture, good: &[usize], rng: &mut Rng) -> Candidate {
-        let center = l
-            .component(rng.random())
-            .map(|i| &self.observations.points()[good[i]]);
-        let encoding = &self.observations.encoding;
-        encoding.build(space, rng, |rng, parameter, branch, _| {
-            let cell = center?[parameter].filter(|cell| cell.branch == branch)?;
-            let kind = &encoding.branches(parameter)[branch as usize];
-            Some(match kind {
-                Kind::Fixed => return None,
-                Kind::Number { .. } => near(cell, l.bandwidth(parameter, branch), rng),
-                Kind::Choice { shares } => {
-                    if rng.random_bool(l.chance_to_stay(parameter, branch, shares.len())) {
-                        cell.place
-                    } else {
-                        rng.random_range(0..shares.len()) as f64
-                    }
-                }
-            })
-        })
-    }
-}
-
-/// A draw from the normal distribution around a cell's place, cut off at the ends of the interval.
-fn near(cell: Cell, bandwidth: f64, rng: &mut Rng) -> f64 {
-    for _ in 0..DRAWS {
-        let place = cell.place + bandwidth * rng.sample::<f64, _>(StandardNormal);
-        if (0.0..=1.0).contains(&place) {
-            return place;
-        }
-    }
-    cell.place
 }
 
 /// How many of the trials that told a loss are good (the linear rule of arXiv 2304.11127).

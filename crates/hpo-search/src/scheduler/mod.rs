@@ -19,8 +19,8 @@ mod successive_halving;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hpo_study::{
-    AttemptNumber, Curve, EarlyTerminate, Event, EventKind, Goal, History, StudySpec, Trial,
-    TrialId, TrialState,
+    AttemptNumber, Curve, EarlyTerminate, Event, EventKind, Goal, History, Method, StudySpec,
+    Trial, TrialId, TrialState,
 };
 
 use crate::{Next, Scheduler, Verdict};
@@ -32,6 +32,9 @@ use crate::{Next, Scheduler, Verdict};
 /// lost by that.
 #[must_use]
 pub fn build_scheduler(spec: &StudySpec) -> Box<dyn Scheduler> {
+    if spec.method == Method::Dehb {
+        return Box::new(crate::dehb::Dehb::new(spec));
+    }
     build(&spec.early_terminate)
 }
 
@@ -69,7 +72,7 @@ fn build(rule: &EarlyTerminate) -> Box<dyn Scheduler> {
 }
 
 /// The loss to compare by: worst when it is not finite.
-fn comparable(goal: Goal, value: f64) -> f64 {
+pub(crate) fn comparable(goal: Goal, value: f64) -> f64 {
     let loss = goal.as_loss(value);
     if loss.is_finite() {
         loss
@@ -80,14 +83,14 @@ fn comparable(goal: Goal, value: f64) -> f64 {
 
 /// The objective with which a trial stands at a rung: the last one not after it, or else (when the
 /// objective is measured more seldom than rungs come) the first one after it.
-fn objective_at(curve: &Curve, level: u64) -> Option<f64> {
+pub(crate) fn objective_at(curve: &Curve, level: u64) -> Option<f64> {
     curve
         .at(level)
         .or_else(|| curve.objectives().next().map(|(_, value)| value))
 }
 
 /// Of a trial that runs from rung to rung: it pauses once it has come to its target, unless that is the top.
-fn wait_at_target(trial: &Trial, top: Option<u64>) -> Verdict {
+pub(crate) fn wait_at_target(trial: &Trial, top: Option<u64>) -> Verdict {
     let Some(target) = trial.target else {
         return Verdict::Continue;
     };
@@ -121,7 +124,7 @@ fn speaker(history: &History, trial: TrialId, attempt: AttemptNumber) -> Option<
 }
 
 /// A number for people: four digits.
-fn short(x: f64) -> String {
+pub(crate) fn short(x: f64) -> String {
     let magnitude = x.abs();
     if x == 0.0 || !x.is_finite() {
         format!("{x}")

@@ -49,7 +49,19 @@ impl Session {
     ) -> Result<Self, Refusal> {
         let file = space::read(space)?;
         let method = word::<Method>("method", method)?;
-        let rule = rule(early_terminate, file.max_steps, file.eta)?;
+        let word = match early_terminate {
+            "none" if method.needs_rungs() => "hyperband",
+            word => word,
+        };
+        let rule = rule(word, file.max_steps, file.eta)?;
+        if method.needs_rungs() && rule.rungs().is_none()
+            || method == Method::Dehb && !matches!(rule, EarlyTerminate::Hyperband(_))
+        {
+            return Err(format!(
+                "`--method {}` needs rungs: `--early-terminate hyperband`",
+                method.word()
+            ));
+        }
         Self::of(space::spec(file, seed, method, rule))
     }
 

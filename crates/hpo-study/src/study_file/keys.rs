@@ -289,7 +289,11 @@ const METHODS: &[Word] = &[
         "learns: the best of these for most studies, early and late",
     ),
     refused("cmaes", NOT_YET),
-    refused("bohb", NOT_YET),
+    word("bohb", "learns: a density model for each rung of Hyperband"),
+    word(
+        "dehb",
+        "learns: differential evolution for each rung of Hyperband",
+    ),
     refused(
         "custom",
         "is not a method: `hpo` chooses the configurations",
@@ -755,7 +759,14 @@ const STOPPERS: &[Word] = &[
         "successive halving, all trials of a bracket together",
     ),
     word("hyperband", "several brackets of successive halving"),
-    refused("bohb", NOT_YET),
+    refused(
+        "bohb",
+        "is a method: write `method: bohb`, and `type: hyperband` here",
+    ),
+    refused(
+        "dehb",
+        "is a method: write `method: dehb`, and `type: hyperband` here",
+    ),
     refused("envelope", "is not supported"),
 ];
 

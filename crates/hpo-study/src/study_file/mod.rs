@@ -222,6 +222,8 @@ fn read_study(
             "tpe" => Some(Method::Tpe),
             "gp" => Some(Method::Gp),
             "bayes" => Some(Method::Bayes),
+            "bohb" => Some(Method::Bohb),
+            "dehb" => Some(Method::Dehb),
             _ => None,
         });
     let time_cap = root
@@ -231,7 +233,8 @@ fn read_study(
     if method == Some(Method::Grid) && space_is_sound {
         settings::check_grid(root, &space, &drafts, run_cap, problems);
     }
-    let early_terminate = settings::early_terminate(root, job.as_ref(), problems);
+    let early_terminate = stopping::for_method(root, method, job.as_ref(), problems)
+        .unwrap_or_else(|| settings::early_terminate(root, job.as_ref(), problems));
     let metric = root.get("metric").and_then(metric);
     let divergence = metric
         .as_ref()

@@ -2,7 +2,7 @@
 
 use super::problem::Problems;
 use super::yaml::Node;
-use crate::spec::{EarlyTerminate, Rungs};
+use crate::spec::{EarlyTerminate, Job, Method, Rungs};
 
 /// Keys of `early_terminate` that only rules read here have.
 pub(super) const KEYS: [&str; 6] = [
@@ -91,6 +91,64 @@ pub(super) fn asha(node: &Node, rungs: Rungs, problems: &mut Problems) -> Option
             _ => None,
         },
     }
+}
+
+/// The rungs of a method that cannot do without; `None` for other methods.
+///
+/// Where the study names no rule it is Hyperband, over the trainer's epochs.
+pub(super) fn for_method(
+    root: &Node,
+    method: Option<Method>,
+    job: Option<&Job>,
+    problems: &mut Problems,
+) -> Option<Option<EarlyTerminate>> {
+    let method = method.filter(|method| method.needs_rungs())?;
+    let word = method.word();
+    let Some(node) = root.get("early_terminate") else {
+        let rungs = |max_iter| Rungs {
+            min_iter: 1,
+            max_iter,
+            eta: 3,
+        };
+        return Some(match job {
+            Some(Job::Trainer(trainer)) => Some(EarlyTerminate::Hyperband(rungs(trainer.epochs))),
+            // The job is wrong, which has been reported.
+            None => None,
+            Some(Job::Command(_)) => {
+                problems.error_with_hint(
+                    root.key_span("method"),
+                    format!("`method: {word}` does not know how long a whole trial is"),
+                    "add `early_terminate: {type: hyperband, max_iter: 27}`, with the last step that a whole \
+                     trial reports",
+                );
+                None
+            }
+        });
+    };
+    let kind = node.get("type").and_then(Node::text).unwrap_or_default();
+    let fits = match method {
+        Method::Dehb => kind == "hyperband" && (node.get("max_iter").is_some() || is_trainer(job)),
+        _ => matches!(kind, "hyperband" | "sha" | "asha"),
+    };
+    let known = matches!(
+        kind,
+        "none" | "median" | "percentile" | "patient" | "hyperband" | "sha" | "asha"
+    );
+    if fits || !known {
+        return None;
+    }
+    problems.error_with_hint(
+        root.key_span("early_terminate"),
+        format!(
+            "`method: {word}` learns from what trials have at rungs, and this rule has none for it"
+        ),
+        "write `early_terminate: {type: hyperband, max_iter: 27}`, or another `method`",
+    );
+    Some(None)
+}
+
+fn is_trainer(job: Option<&Job>) -> bool {
+    matches!(job, Some(Job::Trainer(_)))
 }
 
 fn wrapped(node: &Node) -> &str {
