@@ -67,6 +67,10 @@ pub struct Inventory {
     pub host: Option<HostMemory>,
     /// When all that was read; `None`: just now.
     pub read_at: Option<Timestamp>,
+    /// The driver has been asked again and takes long to answer: what is said here of GPUs may no longer be so.
+    pub is_stale: bool,
+    /// There is no GPU that the study may use, and it makes do with the CPU.
+    pub cpu_only: bool,
 }
 
 impl Inventory {

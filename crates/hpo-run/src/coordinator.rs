@@ -155,6 +155,7 @@ async fn run_session(options: RunOptions, view: &mut dyn View) -> Result<Outcome
     let history = engine.history();
     let keep = history.spec().on_crash == OnCrash::Adopt;
     let listening = Listening::of(history.spec());
+    let gpus = Gpus::start(history.spec(), session.clone())?;
     let executor = Local::start(
         &study_dir,
         session.clone(),
@@ -163,7 +164,6 @@ async fn run_session(options: RunOptions, view: &mut dyn View) -> Result<Outcome
         program.as_os_str(),
         keep,
     )?;
-    let gpus = Gpus::start(history.spec(), session.clone());
     let room = Room::of(&study_dir);
     let sweeper = Sweeper::of(&study_dir);
     let workshop = Workshop {

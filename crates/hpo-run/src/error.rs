@@ -40,6 +40,12 @@ pub enum RunError {
         /// The system's words.
         error: String,
     },
+    /// The study is for GPUs, and this machine has none that it may use.
+    #[error("the study is for GPUs (`gpu`), and this machine has none for it: {why}")]
+    NoGpu {
+        /// What is there instead.
+        why: String,
+    },
     /// Whoever runs the study does not answer a request.
     #[error("{0}")]
     NoAnswer(String),

@@ -40,8 +40,8 @@ pub use hpo_recipe::{Config, Value};
 pub use id::{AttemptNumber, Timestamp, TrialId};
 pub use law::Law;
 pub use memory::{
-    Assignment, Device, Devices, GpuShare, GpuSpec, LimitFor, MemoryKind, MemorySeen, Oom,
-    OomPolicy, WaitReason, Waiting,
+    Assignment, Device, Devices, Fallback, GpuShare, GpuSpec, LimitFor, MemoryKind, MemorySeen,
+    Oom, OomPolicy, WaitReason, Waiting,
 };
 pub use printout::{Known, MetricPattern, PatternForm, Stream};
 pub use space::{Branch, Clause, Condition, Domain, Parameter, Scale, Space};

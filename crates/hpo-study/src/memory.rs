@@ -1,6 +1,8 @@
 //! Memory of GPUs and of the machine: what a study may use, what was set aside for an attempt, what it
 //! was seen to use, and what it means when there was not enough. All amounts are bytes.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// One MiB in bytes.
@@ -9,6 +11,8 @@ pub const MIB: u64 = 1 << 20;
 pub const GIB: u64 = 1 << 30;
 /// What is kept free on a GPU unless the study says otherwise.
 pub const HEADROOM: u64 = 512 * MIB;
+/// For how long a trial's use must not have grown before its need is known, unless the study says otherwise.
+pub const SETTLE_AFTER: Duration = Duration::from_secs(30);
 
 /// What a study may use of the machine's GPUs. A study without it runs on the CPU, as far as `hpo` knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +33,16 @@ pub struct GpuSpec {
     /// Parameters on which the need for memory depends, besides the batch size and the optimizer.
     #[serde(default)]
     pub size_parameters: Vec<String>,
+    /// For how long a trial's use must not have grown before its need is known.
+    #[serde(default = "settle_after")]
+    pub settle_after: Duration,
+    /// Where trials run on a machine that has none of these GPUs.
+    #[serde(default)]
+    pub fallback: Fallback,
+}
+
+fn settle_after() -> Duration {
+    SETTLE_AFTER
 }
 
 impl Default for GpuSpec {
@@ -41,6 +55,8 @@ impl Default for GpuSpec {
             headroom: HEADROOM,
             max_per_gpu: None,
             size_parameters: Vec::new(),
+            settle_after: SETTLE_AFTER,
+            fallback: Fallback::default(),
         }
     }
 }
@@ -78,6 +94,17 @@ pub enum Device {
     Index(u32),
     /// Its UUID, or the beginning of it.
     Uuid(String),
+}
+
+/// Where trials run on a machine without any GPU that the study may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fallback {
+    /// Nowhere: the study is not run there.
+    #[default]
+    None,
+    /// On the CPU.
+    Cpu,
 }
 
 /// Whose memory a limit is for.
@@ -143,6 +170,13 @@ pub struct MemorySeen {
     pub host_reserved: Option<u64>,
     /// Its need is known: it has trained for a while and grows no more.
     pub settled: bool,
+    /// The most GPU memory it had used when its need was first known; `None`: it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_settled: Option<u64>,
+    /// The first GPU memory it was seen to use, which is about what its process needs before it holds anything
+    /// of its own; `None`: unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_first: Option<u64>,
 }
 
 /// Why a trial has no process although there is a place for one.

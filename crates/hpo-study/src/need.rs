@@ -145,13 +145,13 @@ pub struct OptimizerForecast {
     pub fits: Option<bool>,
 }
 
-/// What is known of a study's need for memory before anything has run, for each memory that it limits.
+/// What is known of a study's need for memory before anything has run, for each memory that it limits. `card`:
+/// what the largest GPU that it may use has for programs, in bytes, where that is known.
 #[must_use]
-pub fn forecast(spec: &StudySpec) -> Vec<Forecast> {
+pub fn forecast(spec: &StudySpec, card: Option<u64>) -> Vec<Forecast> {
     let gpu = spec.gpu.as_ref().map(|gpu| {
-        let most = gpu
-            .memory_limit
-            .map(|limit| limit.saturating_sub(gpu.headroom));
+        let limit = gpu.memory_limit.into_iter().chain(card).min();
+        let most = limit.map(|limit| limit.saturating_sub(gpu.headroom));
         (MemoryKind::Gpu, gpu.memory_limit, most, gpu.per_trial)
     });
     let host = spec
@@ -309,17 +309,19 @@ mod tests {
     }
 
     fn forecast_of(text: &str) -> Vec<Forecast> {
+        forecast_on(None, text)
+    }
+
+    fn forecast_on(card: Option<u64>, text: &str) -> Vec<Forecast> {
         let source = crate::study_file::Source {
             file: "s.yaml".into(),
             directory: "/".into(),
         };
         let text = format!("method: random\nmetric: {{name: val_loss}}\nrun_cap: 3\n{text}\n");
         let checked = crate::study_file::read(&text, &source);
-        forecast(
-            &checked
-                .spec
-                .unwrap_or_else(|| panic!("{:?}", checked.problems)),
-        )
+        let spec = checked.spec;
+        let spec = spec.unwrap_or_else(|| panic!("{:?}", checked.problems));
+        forecast(&spec, card)
     }
 
     #[test]
@@ -352,5 +354,13 @@ mod tests {
         };
         assert_eq!(gpu.optimizers[0].fits, Some(true));
         assert!(gpu.unknown.is_empty());
+        // The machine's card may be smaller than the limit, or there is none.
+        for limit in ["memory_limit: 80GiB, ", ""] {
+            let text = format!("{command}\ngpu: {{{limit}per_trial: 30GiB}}");
+            let fits = |card| forecast_on(card, &text)[0].optimizers[0].fits;
+            assert_eq!(fits(Some(24 << 30)), Some(false));
+            assert_eq!(fits(Some(40 << 30)), Some(true));
+            assert_eq!(fits(None), (!limit.is_empty()).then_some(true));
+        }
     }
 }

@@ -78,7 +78,8 @@ impl Engine {
                 let known = record.and_then(|t| t.waiting.as_ref());
                 let same =
                     known.is_some_and(|k| (k.reason, &k.gpu) == (waiting.reason, &waiting.gpu));
-                if !same {
+                let other_words = known.is_some_and(|k| k.detail != waiting.detail);
+                if !same || (other_words && self.memory.may_tell_again(turn.now, trial)) {
                     self.emit(turn, EventKind::TrialWaiting { trial, waiting })?;
                 }
                 Ok(false)

@@ -7,17 +7,16 @@ use hpo_study::{Assignment, AttemptNumber, MemorySeen, Timestamp};
 
 use super::model::{OVER_LIKE, OVER_PEAK, round_up, scale};
 
-/// A need is known when it has grown by less than [`GROWTH`] for so long, …
-pub const SETTLED_AFTER: Duration = Duration::from_secs(30);
-/// … as a share, …
+/// A need is known when it has grown by less than this share for the study's `settle_after`, …
 pub const GROWTH: f64 = 0.02;
 /// … and so many reports of training have come (the optimizer's state is there from the first step on, the
 /// validation's memory from the first validation on).
 pub const REPORTS: u32 = 2;
-/// A trial that reports seldom lets others start beside it when it has not grown for so long; all that was
-/// set aside for it stays so.
-pub const QUIET_AFTER: Duration = Duration::from_secs(300);
-/// So does one that has come to this share of what is set aside for it, after [`SETTLED_AFTER`].
+/// A trial that reports seldom lets others start beside it when it has not grown for so many times as long; all
+/// that was set aside for it stays so.
+pub const QUIET_AFTER: u32 = 10;
+/// So does one that has come to this share of what is set aside for it, or to what trials like it take at least,
+/// after once as long.
 const COME: f64 = 0.8;
 /// Readings of so little say nothing: the process is just coming up.
 const NOTHING: u64 = MIB;
@@ -29,6 +28,8 @@ pub(crate) struct Track {
     pub(crate) now: Option<u64>,
     /// The most that was seen.
     pub(crate) peak: Option<u64>,
+    /// The first that was more than nothing.
+    pub(crate) first: Option<u64>,
     /// Since when the most has grown by less than [`GROWTH`], and what it was then.
     flat: Option<(Timestamp, u64)>,
 }
@@ -38,6 +39,7 @@ impl Track {
     pub(crate) fn see(&mut self, at: Timestamp, now: Option<u64>, peak: Option<u64>) {
         self.now = now;
         self.peak = self.peak.max(now).max(peak);
+        self.first = self.first.or(now.filter(|now| *now >= NOTHING));
         let Some(most) = self.peak.filter(|_| now.is_some_and(|now| now >= NOTHING)) else {
             self.flat = None;
             return;
@@ -59,6 +61,8 @@ impl Track {
 pub(crate) struct Account {
     pub(crate) attempt: AttemptNumber,
     pub(crate) launched: Timestamp,
+    /// For how long its use must not have grown before its need is known.
+    settle_after: Duration,
     /// The UUID of its GPU.
     pub(crate) gpu: Option<String>,
     pub(crate) alone: bool,
@@ -79,12 +83,14 @@ impl Account {
     pub(crate) fn open(
         attempt: AttemptNumber,
         launched: Timestamp,
+        settle_after: Duration,
         assignment: Option<&Assignment>,
     ) -> Self {
         let share = assignment.and_then(|a| a.gpu.as_ref());
         Self {
             attempt,
             launched,
+            settle_after,
             gpu: share.map(|share| share.uuid.clone()),
             alone: assignment.is_some_and(|a| a.alone),
             gpu_reserved: share.map_or(0, |share| share.memory),
@@ -113,12 +119,36 @@ impl Account {
         self.host_track.peak = self.host_track.peak.max(seen.host_peak);
     }
 
-    /// Whether others may start beside it.
-    pub(crate) fn lets_others(&self, at: Timestamp) -> bool {
-        let has_come = |peak: u64| peak as f64 >= COME * self.reserved() as f64;
-        let come = !self.alone && self.tracks().all(|t| t.peak.is_some_and(has_come));
-        let long = if come { SETTLED_AFTER } else { QUIET_AFTER };
-        self.settled || self.tracks().all(|t| t.flat_for(at, long))
+    /// Whether others may start beside it. `floor`: what trials like it take at least.
+    pub(crate) fn lets_others(&self, at: Timestamp, floor: Option<u64>) -> bool {
+        let enough = floor.unwrap_or(u64::MAX).min(scale(self.reserved(), COME));
+        let come = !self.alone
+            && self
+                .tracks()
+                .all(|t| t.peak.is_some_and(|peak| peak >= enough));
+        let long = if come {
+            self.settle_after
+        } else {
+            self.quiet_after()
+        };
+        // One that grows for ever must not hold up the others for ever.
+        let old =
+            !self.alone && self.reports >= REPORTS && at.since(self.launched) >= self.quiet_after();
+        self.settled || old || self.tracks().all(|t| t.flat_for(at, long))
+    }
+
+    /// Whether it uses more than was set aside for it: of its GPU, or of the main memory.
+    pub(crate) fn is_beyond(&self, of_gpu: bool) -> bool {
+        let (track, reserved) = if of_gpu {
+            (&self.gpu_track, Some(self.gpu_reserved))
+        } else {
+            (&self.host_track, self.host_reserved)
+        };
+        track.now.is_some_and(|now| Some(now) > reserved)
+    }
+
+    fn quiet_after(&self) -> Duration {
+        self.settle_after.saturating_mul(QUIET_AFTER)
     }
 
     fn reserved(&self) -> u64 {
@@ -140,30 +170,39 @@ impl Account {
     }
 
     /// What has become known since the log was last told, if anything has: the need, or that it was taken for
-    /// known too early. `room` is how much more of the GPU, and of the main memory, may be set aside for it.
-    pub(crate) fn news(&self, at: Timestamp, room: (u64, u64)) -> Option<MemorySeen> {
+    /// known too early. `room` is how much more of the GPU, and of the main memory, may be set aside for it;
+    /// `growth` what trials are known to use in the end, as a multiple of what they used when they were settled.
+    pub(crate) fn news(&self, at: Timestamp, room: (u64, u64), growth: f64) -> Option<MemorySeen> {
         if self.stopping.is_some() {
             return None;
         }
         let known = self.tracks().all(|t| t.peak.is_some());
-        let flat = self.tracks().all(|t| t.flat_for(at, SETTLED_AFTER));
+        let flat = self.tracks().all(|t| t.flat_for(at, self.settle_after));
         if !self.settled && known && flat && self.reports >= REPORTS {
             return Some(MemorySeen {
                 gpu_reserved: self.gpu.as_ref().map(|_| {
-                    settled_need(&self.gpu_track).min(self.gpu_reserved.saturating_add(room.0))
+                    let again = self.told.is_some_and(|told| told.gpu_settled.is_some());
+                    let over = if again {
+                        OVER_PEAK
+                    } else {
+                        growth.max(OVER_PEAK)
+                    };
+                    let most = self.gpu_reserved.saturating_add(room.0);
+                    settled_need(&self.gpu_track, over).min(most)
                 }),
                 host_reserved: self.host_reserved.map(|reserved| {
                     let most = reserved.saturating_add(room.1);
                     match self.host_track.peak {
-                        Some(_) => settled_need(&self.host_track).min(most),
+                        Some(_) => settled_need(&self.host_track, OVER_PEAK).min(most),
                         None => reserved,
                     }
                 }),
                 settled: true,
+                gpu_settled: self.seen().gpu_settled.or(self.seen().gpu_peak),
                 ..self.seen()
             });
         }
-        let quiet = self.tracks().all(|t| t.flat_for(at, QUIET_AFTER));
+        let quiet = self.tracks().all(|t| t.flat_for(at, self.quiet_after()));
         if let Some(news) = (self.alone && !self.settled && quiet)
             .then(|| self.less())
             .flatten()
@@ -235,19 +274,26 @@ impl Account {
         MemorySeen {
             gpu_peak: self.gpu_track.peak.filter(|_| self.gpu.is_some()),
             host_peak: self.host_track.peak,
+            gpu_settled: self.told.and_then(|told| told.gpu_settled),
+            gpu_first: self
+                .told
+                .and_then(|told| told.gpu_first)
+                .or(self.gpu_track.first),
             ..MemorySeen::default()
         }
     }
 }
 
 /// What is set aside for a need that is known.
-fn settled_need(track: &Track) -> u64 {
+fn settled_need(track: &Track, over: f64) -> u64 {
     let peak = track.peak.unwrap_or(0);
-    round_up(scale(peak, OVER_PEAK).max(track.now.unwrap_or(0)))
+    round_up(scale(peak, over).max(track.now.unwrap_or(0)))
 }
 
 #[cfg(test)]
 mod tests {
+    use hpo_study::memory::SETTLE_AFTER;
+
     use super::*;
 
     const GIB: u64 = 1 << 30;
@@ -261,7 +307,12 @@ mod tests {
             host_memory: None,
             alone: false,
         };
-        Account::open(AttemptNumber(1), Timestamp(0), Some(&assignment))
+        Account::open(
+            AttemptNumber(1),
+            Timestamp(0),
+            SETTLE_AFTER,
+            Some(&assignment),
+        )
     }
 
     fn read(account: &mut Account, at: u64, used: u64) {
@@ -277,34 +328,44 @@ mod tests {
             read(&mut a, second, GIB.min(second * GIB / 10));
         }
         assert!(
-            a.news(Timestamp(40_000), (GIB, 0)).is_none(),
+            a.news(Timestamp(40_000), (GIB, 0), 1.0).is_none(),
             "no report came yet"
         );
         a.reported();
         a.reported();
-        assert!(a.news(Timestamp(39_000), (GIB, 0)).is_none(), "29 seconds");
-        let news = a.news(Timestamp(40_000), (GIB, 0)).expect("settled");
+        assert!(
+            a.news(Timestamp(39_000), (GIB, 0), 1.0).is_none(),
+            "29 seconds"
+        );
+        let news = a.news(Timestamp(40_000), (GIB, 0), 1.0).expect("settled");
         assert!(news.settled);
         assert_eq!(news.gpu_peak, Some(GIB));
         assert_eq!(news.gpu_reserved, Some(round_up(scale(GIB, 1.05))));
         a.told(&news);
-        assert!(a.news(Timestamp(41_000), (GIB, 0)).is_none(), "said once");
+        assert!(
+            a.news(Timestamp(41_000), (GIB, 0), 1.0).is_none(),
+            "said once"
+        );
         // A validation that needs more takes it back, as far as there is room.
         read(&mut a, 42, 2 * GIB);
-        let news = a.news(Timestamp(42_000), (8 * GIB, 0)).expect("re-armed");
+        let news = a
+            .news(Timestamp(42_000), (8 * GIB, 0), 1.0)
+            .expect("re-armed");
         assert!(
             !news.settled
                 && !a
                     .clone()
                     .tracks()
-                    .all(|t| t.flat_for(Timestamp(42_000), SETTLED_AFTER))
+                    .all(|t| t.flat_for(Timestamp(42_000), SETTLE_AFTER))
         );
         assert_eq!(news.gpu_reserved, Some(round_up(scale(2 * GIB, 1.05))));
-        let tight = a.news(Timestamp(42_000), (GIB / 4, 0)).expect("re-armed");
+        let tight = a
+            .news(Timestamp(42_000), (GIB / 4, 0), 1.0)
+            .expect("re-armed");
         assert_eq!(tight.gpu_reserved, Some(a.gpu_reserved + GIB / 4));
         a.told(&tight);
         assert!(
-            a.news(Timestamp(43_000), (0, 0)).is_none(),
+            a.news(Timestamp(43_000), (0, 0), 1.0).is_none(),
             "nothing more can be given"
         );
     }
@@ -317,9 +378,9 @@ mod tests {
         for second in 0..100 {
             a.gpu_track.see(Timestamp(second * 1000), None, None);
         }
-        assert!(a.news(Timestamp(100_000), (GIB, 0)).is_none());
+        assert!(a.news(Timestamp(100_000), (GIB, 0), 1.0).is_none());
         assert!(a.last_words().is_none());
-        assert!(!a.lets_others(Timestamp(100_000)));
+        assert!(!a.lets_others(Timestamp(100_000), None));
     }
 
     #[test]
@@ -328,8 +389,8 @@ mod tests {
         for second in 0..=301 {
             read(&mut a, second, GIB);
         }
-        assert!(!a.lets_others(Timestamp(299_000)));
-        assert!(a.lets_others(Timestamp(301_000)));
+        assert!(!a.lets_others(Timestamp(299_000), None));
+        assert!(a.lets_others(Timestamp(301_000), None));
         assert_eq!(a.gpu_reserved, 4 * GIB);
     }
 }

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use hpo_study::need::{self, PARAMETERS};
 use hpo_study::{Config, History, StudySpec, Trial, Value};
 
+/// The usual names of the numbers' precision.
+const PRECISION: [&str; 3] = ["precision", "dtype", "amp"];
+
 /// The features of one trial.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Features {
@@ -17,8 +20,8 @@ pub(crate) struct Features {
 
 impl Features {
     /// The features of a configuration: the batch size under its usual names, the optimizer's state, and
-    /// the parameters that the user marked.
-    pub(crate) fn of(spec: &StudySpec, config: &Config) -> Self {
+    /// the parameters on which sizes depend.
+    pub(crate) fn of(config: &Config, sizes: &[String]) -> Self {
         let mut features = Self {
             numbers: Vec::new(),
             kind: String::new(),
@@ -32,13 +35,12 @@ impl Features {
         {
             features.kind.push_str(&optimizer.to_string());
         }
-        for name in ["precision", "dtype", "amp"] {
+        for name in PRECISION {
             if let Some(value) = config.get(name) {
                 features.kind.push_str(&format!("|{name}={value}"));
             }
         }
-        let marked = spec.gpu.iter().flat_map(|gpu| &gpu.size_parameters);
-        for name in marked {
+        for name in sizes {
             match config.get(name) {
                 Some(value) => match size(value) {
                     Some(size) => features.add(Some(size)),
@@ -50,10 +52,37 @@ impl Features {
         features
     }
 
+    /// Whether each of its numbers is as large as the other's, but for rounding.
+    pub(crate) fn is_at_least(&self, other: &Self) -> bool {
+        let mut pairs = self.numbers.iter().zip(&other.numbers);
+        self.numbers.len() == other.numbers.len()
+            && pairs.all(|(ours, theirs)| *ours >= theirs - 1e-9)
+    }
+
     fn add(&mut self, number: Option<f64>) {
         self.numbers.push(number.unwrap_or(0.0));
         self.kind.push(if number.is_some() { '+' } else { '-' });
     }
+}
+
+/// The parameters that the user has marked as sizes.
+pub(crate) fn marked(spec: &StudySpec) -> &[String] {
+    let gpu = spec.gpu.as_ref();
+    gpu.map_or(&[], |gpu| gpu.size_parameters.as_slice())
+}
+
+/// The parameters that could be sizes, if none is marked: all that vary and do not count anyway.
+pub(crate) fn candidates(spec: &StudySpec) -> Vec<String> {
+    let names = spec.space.parameters.iter().map(|p| p.name.as_str());
+    let counts = |name: &str| {
+        ["optimizer", "optim"].contains(&name)
+            || PRECISION.contains(&name)
+            || need::BATCH_NAMES.contains(&name)
+    };
+    names
+        .filter(|name| !counts(name))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The logarithm of a size. For the widths of layers: of the number of weights between them.

@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use hpo_study::memory::{MIB, bytes};
+use hpo_study::memory::{MIB, SETTLE_AFTER};
 use hpo_study::{
-    AttemptEnd, Event, EventKind, GpuSpec, History, LimitFor, MemoryKind, StopIntent, StudySpec,
-    Timestamp, TrialId, TrialState,
+    AttemptEnd, Event, EventKind, GpuSpec, History, LimitFor, MemoryKind, StudySpec, Timestamp,
+    TrialId,
 };
 
 use super::account::Account;
@@ -20,12 +20,8 @@ use super::pool::Pool;
 use super::{Gpu, Health};
 use crate::Inventory;
 
-/// From this share of the limit on the youngest trial is stopped.
-const TIGHT: f64 = 0.97;
-/// Below this share nothing is tight any more, and trials are placed again.
-const RELAXED: f64 = 0.95;
-/// So long a trial that was told to end blocks the stopping of another.
-const ENDING: Duration = Duration::from_secs(5);
+/// How often it is written down, at most, why a trial waits, while that changes in its numbers only.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// Kept free of the main memory.
 pub(super) const HOST_MARGIN: u64 = 128 * MIB;
 
@@ -39,13 +35,15 @@ pub(crate) struct Ledger {
     host_model: Model,
     /// Something was learned since the models were made.
     stale: bool,
-    /// What others used of a GPU when last none of our trials was on it: for drivers that do not say which
-    /// process uses how much.
+    /// What others used of a GPU when that was last certain: when none of our trials was on it, or it was known
+    /// what each of them used.
     others: BTreeMap<String, u64>,
-    /// GPUs on which memory ran short and nothing is placed until it is not.
-    tight: BTreeSet<String>,
+    /// Where memory ran short and nothing is placed until it is not: GPUs by their UUIDs, `None` is the main memory.
+    pub(super) tight: BTreeSet<Option<String>>,
     /// The last end of a process: readings from before it say nothing of how short memory is.
-    last_end: Timestamp,
+    pub(super) last_end: Timestamp,
+    /// When it was last written down why a trial waits.
+    told_waiting: BTreeMap<TrialId, Timestamp>,
 }
 
 impl Ledger {
@@ -59,16 +57,20 @@ impl Ledger {
                 ..
             } => {
                 self.overtaken.remove(trial);
+                self.told_waiting.remove(trial);
                 if assignment.as_ref().is_some_and(|a| a.gpu.is_some()) {
                     for count in self.overtaken.values_mut() {
                         *count = count.saturating_add(1);
                     }
                 }
-                let account = Account::open(*attempt, event.at, assignment.as_ref());
+                let gpu = history.spec().gpu.as_ref();
+                let settle_after = gpu.map_or(SETTLE_AFTER, |gpu| gpu.settle_after);
+                let account = Account::open(*attempt, event.at, settle_after, assignment.as_ref());
                 self.accounts.insert(*trial, account);
             }
             EventKind::TrialWaiting { trial, .. } => {
                 self.overtaken.entry(*trial).or_insert(0);
+                self.told_waiting.insert(*trial, event.at);
             }
             EventKind::Reported {
                 trial,
@@ -118,6 +120,7 @@ impl Ledger {
             | EventKind::TrialFailed { trial, .. } => {
                 self.accounts.remove(trial);
                 self.overtaken.remove(trial);
+                self.told_waiting.remove(trial);
             }
             EventKind::SpecChanged { .. } => self.stale = true,
             _ => {}
@@ -125,6 +128,12 @@ impl Ledger {
         if self.stale && !counts(history.spec()) {
             self.stale = false;
         }
+    }
+
+    /// Whether the words for why a trial waits are so old that other ones are worth writing down.
+    pub(crate) fn may_tell_again(&self, now: Timestamp, trial: TrialId) -> bool {
+        let told = self.told_waiting.get(&trial);
+        told.is_none_or(|at| now.since(*at) >= TELL_AGAIN)
     }
 
     /// Brings the models up to date.
@@ -183,24 +192,23 @@ impl Ledger {
             let Some(used) = gpu.memory.map(|memory| memory.used) else {
                 continue;
             };
-            if !self.on(&gpu.uuid).any(|_| true) {
-                self.others.insert(gpu.uuid.clone(), used);
-            } else {
-                self.guess(now, &gpu.uuid, used, inventory);
+            let is_read = |trial: &TrialId| {
+                let mut usage = inventory.usage.iter();
+                usage.any(|u| u.trial == *trial && u.gpu_memory.is_some())
+            };
+            if self.on(&gpu.uuid).all(|(trial, _)| is_read(trial)) {
+                let ours = self.on(&gpu.uuid).filter_map(|(_, a)| a.gpu_track.now);
+                let others = used.saturating_sub(ours.sum());
+                self.others.insert(gpu.uuid.clone(), others);
+            } else if !self.on(&gpu.uuid).any(|(trial, _)| is_read(trial)) {
+                self.guess(now, &gpu.uuid, used);
             }
         }
     }
 
     /// Where the driver does not say which process uses how much: what is used beyond the others is the one
     /// trial's whose need is not known yet, less what those use whose is.
-    fn guess(&mut self, now: Timestamp, uuid: &str, used: u64, inventory: &Inventory) {
-        let is_read = |trial: &TrialId| {
-            let mut usage = inventory.usage.iter();
-            usage.any(|u| u.trial == *trial && u.gpu_memory.is_some())
-        };
-        if self.on(uuid).any(|(trial, _)| is_read(trial)) {
-            return;
-        }
+    fn guess(&mut self, now: Timestamp, uuid: &str, used: u64) {
         let others = self.others.get(uuid).copied().unwrap_or(0);
         let known = |a: &Account| a.settled || a.stopping.is_some();
         let settled: u64 = self
@@ -261,7 +269,7 @@ impl Ledger {
                 room.saturating_sub(given.get(&key).copied().unwrap_or(0))
             };
             let room = (left(gpu_room, gpu), left(host_room, None));
-            let Some(memory) = account.news(now, room) else {
+            let Some(memory) = account.news(now, room, self.gpu_model.growth) else {
                 continue;
             };
             let more = |new: Option<u64>, old: u64| new.unwrap_or(old).saturating_sub(old);
@@ -279,88 +287,6 @@ impl Ledger {
             });
         }
         events
-    }
-
-    /// Stops the youngest trial where memory runs short.
-    fn relieve(
-        &mut self,
-        now: Timestamp,
-        inventory: &Inventory,
-        history: &History,
-    ) -> Vec<EventKind> {
-        let Some(wishes) = &history.spec().gpu else {
-            return Vec::new();
-        };
-        let mut events = Vec::new();
-        for gpu in inventory
-            .gpus
-            .iter()
-            .filter(|g| g.health == Health::Present)
-        {
-            let Some(shortage) = self.shortage(gpu, wishes) else {
-                continue;
-            };
-            if shortage.is_over {
-                self.tight.insert(gpu.uuid.clone());
-            } else if shortage.is_past && !self.on(&gpu.uuid).any(|(_, a)| a.stopping.is_some()) {
-                self.tight.remove(&gpu.uuid);
-            }
-            let fresh = inventory.read_at.is_none_or(|at| at > self.last_end);
-            if !shortage.is_over || !fresh {
-                continue;
-            }
-            if let Some(victim) = self.victim(now, &gpu.uuid, history) {
-                events.push(stop(victim, self.accounts.get(&victim), shortage.evidence));
-            }
-        }
-        events
-    }
-
-    /// Who is stopped on a GPU: the youngest whose need is not known, else the youngest. Nobody while
-    /// another one is just ending.
-    fn victim(&self, now: Timestamp, uuid: &str, history: &History) -> Option<TrialId> {
-        let ending = |a: &Account| a.stopping.is_some_and(|since| now.since(since) < ENDING);
-        if self.on(uuid).any(|(_, a)| ending(a)) {
-            return None;
-        }
-        let running = |trial: &TrialId| {
-            let state = history.trial(*trial).map(|t| &t.state);
-            matches!(state, Some(TrialState::Launching | TrialState::Running))
-        };
-        self.on(uuid)
-            .filter(|(trial, a)| a.stopping.is_none() && running(trial))
-            .max_by_key(|(trial, a)| (!a.settled, a.launched, **trial))
-            .map(|(trial, _)| *trial)
-    }
-
-    fn shortage(&self, gpu: &Gpu, wishes: &GpuSpec) -> Option<Shortage> {
-        let memory = gpu.memory?;
-        let card = memory.total.saturating_sub(memory.reserved);
-        let limit = wishes.memory_limit.unwrap_or(card).min(card);
-        let (used, most) = match wishes.limit_for {
-            LimitFor::Card => (memory.used, limit),
-            LimitFor::Study => {
-                let ours = memory.used.saturating_sub(self.foreign(gpu));
-                // Whatever limit is nearer.
-                if memory.used.saturating_sub(ours) + limit > card {
-                    (memory.used, card)
-                } else {
-                    (ours, limit)
-                }
-            }
-        };
-        // On a large card 3 % are more than anybody keeps free: what was admitted must not be stopped.
-        let bound = (most as f64 * TIGHT).max(most.saturating_sub(wishes.headroom / 2) as f64);
-        Some(Shortage {
-            is_over: used as f64 >= bound,
-            is_past: (used as f64) < bound * RELAXED / TIGHT,
-            evidence: format!(
-                "{} of {} are used on GPU {}",
-                bytes(used),
-                bytes(most),
-                gpu.index
-            ),
-        })
     }
 
     /// What should not be blamed on the trial: a process that ended with an error on a GPU that was lost.
@@ -399,8 +325,17 @@ impl Ledger {
             .filter(move |(_, account)| account.gpu.as_deref() == Some(uuid))
     }
 
+    /// Whether trials run on a GPU that an earlier session has started, and of which nothing was read yet: what
+    /// others use there is unknown until then.
+    pub(super) fn is_unread(&self, gpu: &Gpu) -> bool {
+        let unread = |a: &Account| a.gpu_track.now.is_none();
+        gpu.memory.is_some()
+            && !self.others.contains_key(&gpu.uuid)
+            && self.on(&gpu.uuid).any(|(_, a)| unread(a))
+    }
+
     pub(super) fn is_tight(&self, uuid: &str) -> bool {
-        self.tight.contains(uuid)
+        self.tight.contains(&Some(uuid.to_owned()))
     }
 
     /// What others use of a GPU: all that is used, less what our trials use.
@@ -477,24 +412,13 @@ impl Ledger {
     }
 }
 
+/// What a study wishes of GPUs; nothing where it makes do with the CPU.
+pub(super) fn wishes<'h>(history: &'h History, inventory: &Inventory) -> Option<&'h GpuSpec> {
+    let wishes = history.spec().gpu.as_ref();
+    wishes.filter(|_| !inventory.cpu_only)
+}
+
 /// Whether memory is counted in a study.
 pub(crate) fn counts(spec: &StudySpec) -> bool {
     spec.gpu.is_some() || spec.cpu.memory_limit.is_some()
-}
-
-struct Shortage {
-    is_over: bool,
-    is_past: bool,
-    evidence: String,
-}
-
-fn stop(trial: TrialId, account: Option<&Account>, evidence: String) -> EventKind {
-    EventKind::StopRequested {
-        trial,
-        attempt: account.map_or(hpo_study::AttemptNumber(0), |a| a.attempt),
-        intent: StopIntent::MakeRoom {
-            evidence,
-            at_once: true,
-        },
-    }
 }

@@ -12,8 +12,9 @@ pub mod oom;
 mod place;
 mod pool;
 mod regression;
+mod relief;
 
-pub use account::{GROWTH, QUIET_AFTER, REPORTS, SETTLED_AFTER};
+pub use account::{GROWTH, QUIET_AFTER, REPORTS};
 pub(crate) use ledger::Ledger;
 pub(crate) use place::Place;
 

@@ -1,11 +1,11 @@
 //! The memory model: what a trial is taken to need, from what is known by construction and from what
 //! trials were seen to use.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hpo_study::memory::MIB;
 use hpo_study::need::{self, CONTEXT};
-use hpo_study::{Attempt, AttemptEnd, History, MemoryKind, Trial};
+use hpo_study::{Attempt, AttemptEnd, Config, History, MemoryKind, Trial};
 
 use super::features::{self, Features};
 use super::regression::{Ridge, conformal};
@@ -24,6 +24,18 @@ const LEVEL: f64 = 0.95;
 const LAMBDA: f64 = 0.1;
 /// So many of the last observations are looked at.
 const MOST: usize = 400;
+/// With fewer trials it is not looked for the parameters on which sizes depend.
+const ENOUGH_TO_FIND: usize = 10;
+/// So many of the last trials tell them.
+const LOOKED_AT: usize = 100;
+/// So many of them are looked for, …
+const MOST_SIZES: usize = 4;
+/// … each of which takes more of the error away than chance ever does: as much as a coefficient whose t is 3.5, …
+const SURE: f64 = 3.5 * 3.5;
+/// … until the error (of the logarithm) is this small.
+const GOOD_ERROR: f64 = 0.03;
+/// Of trials that grow more than this nobody should be kept waiting for.
+const MOST_GROWTH: f64 = 1.5;
 /// A number may be so much beyond those seen, as a share of their range (and this in the logarithm).
 const BEYOND: f64 = 0.1;
 
@@ -49,8 +61,14 @@ struct Observation {
 }
 
 /// The model for one kind of memory. Follows from the history alone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Model {
+    /// What trials used in the end on average, as a multiple of what they used when they were settled.
+    pub(crate) growth: f64,
+    /// The first that processes were seen to use, by GPU: the least of each.
+    contexts: BTreeMap<String, u64>,
+    /// The parameters on which sizes depend: as marked by the user, or else as they were found out.
+    sizes: Vec<String>,
     seen: Vec<Observation>,
     fit: Option<Fit>,
 }
@@ -63,21 +81,48 @@ struct Fit {
     curved: bool,
     /// What is taken off and added to the expected logarithm; `None` with too few observations.
     margins: Option<(f64, f64)>,
+    /// The most by which a trial was above what the others made expect; `None` with hardly any others.
+    largest_error: Option<f64>,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            growth: 1.0,
+            contexts: BTreeMap::new(),
+            sizes: Vec::new(),
+            seen: Vec::new(),
+            fit: None,
+        }
+    }
 }
 
 impl Model {
     /// The model after what happened so far.
     pub(crate) fn learn(history: &History, of: MemoryKind) -> Self {
-        let mut seen: Vec<Observation> = history
+        let mut latest: Vec<(&Config, f64, bool)> = history
             .trials()
             .iter()
             .rev()
-            .filter_map(|trial| observation(history, trial, of))
+            .filter_map(|trial| Some((&trial.config, used(trial, of)?)))
+            .map(|(config, (peak, complete))| (config, peak, complete))
             .take(MOST)
             .collect();
-        seen.reverse();
+        latest.reverse();
+        let spec = history.spec();
+        let sizes = match features::marked(spec) {
+            [] => sizes(&latest, features::candidates(spec)),
+            marked => marked.to_vec(),
+        };
+        let seen = observations(&latest, &sizes);
         let fit = fit(&seen);
-        Self { seen, fit }
+        Self {
+            growth: growth(history, of),
+            contexts: contexts(history, of),
+            sizes,
+            seen,
+            fit,
+        }
     }
 
     /// What the trial is taken to need.
@@ -91,7 +136,8 @@ impl Model {
         }
     }
 
-    fn predicted(&self, history: &History, trial: &Trial, of: MemoryKind) -> Need {
+    /// What trials like it need.
+    pub(crate) fn predicted(&self, history: &History, trial: &Trial, of: MemoryKind) -> Need {
         let spec = history.spec();
         if let (MemoryKind::Gpu, Some(given)) =
             (of, spec.gpu.as_ref().and_then(|gpu| gpu.per_trial))
@@ -103,7 +149,7 @@ impl Model {
             };
         }
         let prior = self.prior(history, trial, of);
-        let features = Features::of(spec, &trial.config);
+        let features = Features::of(&trial.config, &self.sizes);
         if !self.reaches(&features) {
             // The built-in trainer is known without having been seen.
             let exact = of == MemoryKind::Host && need::of_trainer(spec, &trial.config).is_some();
@@ -115,21 +161,38 @@ impl Model {
         }
         if let Some((surely, upper)) = self.fit.as_ref().and_then(|fit| fit.bound(&features)) {
             return Need {
-                upper,
+                upper: scale(upper, self.growth),
                 surely: Some(surely),
                 known: true,
             };
         }
-        let like = self
-            .seen
-            .iter()
-            .filter(|o| o.features.kind == features.kind);
-        let most = like.map(|o| o.peak).fold(0.0, f64::max);
         Need {
-            upper: prior.max(scale(most as u64, OVER_LIKE)),
+            upper: prior.max(scale(self.bound_by_few(&features), self.growth)),
             surely: None,
             known: true,
         }
+    }
+
+    /// What a trial stays below as far as a few others can tell: with 20 % more, the least that those at least
+    /// as large in everything have used (if there is none, the most that any has used), or what the regression
+    /// expects and its largest error, if that is less.
+    fn bound_by_few(&self, features: &Features) -> u64 {
+        let like = || {
+            let same = |o: &&Observation| o.features.kind == features.kind;
+            self.seen.iter().filter(same)
+        };
+        // Of those that are the same in everything the most counts: what tells them apart is not known.
+        let most =
+            |all: &mut dyn Iterator<Item = &Observation>| all.map(|o| o.peak).fold(0.0, f64::max);
+        let same = |one: &Observation| most(&mut like().filter(|o| o.features == one.features));
+        let larger = like().filter(|o| o.complete && o.features.is_at_least(features));
+        let least = larger.map(same).reduce(f64::min);
+        let seen = least.unwrap_or_else(|| most(&mut like()));
+        let expected = self
+            .fit
+            .as_ref()
+            .and_then(|fit| fit.expected_at_most(features));
+        scale(expected.unwrap_or(seen).min(seen) as u64, OVER_LIKE)
     }
 
     /// What is known by construction: context, learned numbers, gradients and optimizer state.
@@ -144,7 +207,10 @@ impl Model {
             .filter(|o| o.complete)
             .map(|o| o.peak as u64)
             .min();
-        let context = smallest.map_or(CONTEXT, |peak| peak.min(CONTEXT));
+        let measured = self.contexts.values().copied().max();
+        let context = smallest
+            .unwrap_or(u64::MAX)
+            .min(measured.unwrap_or(CONTEXT));
         let parameters = features::parameters(history, trial).unwrap_or(0);
         let copies = need::state_copies(&trial.config).unwrap_or(0);
         context.saturating_add(need::model_bytes(parameters, copies))
@@ -177,6 +243,51 @@ impl Fit {
             (expected + more).exp() as u64,
         ))
     }
+
+    /// What is expected of it, and the largest error so far.
+    fn expected_at_most(&self, features: &Features) -> Option<f64> {
+        let row = row(features, &self.kinds, self.curved);
+        Some((self.ridge.predict(&row) + self.largest_error?).exp())
+    }
+}
+
+/// The parameters that tell best how much a trial needs, found one after the other: each must take more of the
+/// error away than chance would.
+fn sizes(seen: &[(&Config, f64, bool)], mut candidates: Vec<String>) -> Vec<String> {
+    let last = seen.iter().rev().filter(|(_, _, complete)| *complete);
+    let last: Vec<_> = last.take(LOOKED_AT).copied().collect();
+    if last.len() < ENOUGH_TO_FIND {
+        return Vec::new();
+    }
+    let error = |sizes: &[String]| {
+        let seen = observations(&last, sizes);
+        let whole: Vec<_> = seen.iter().map(|o| (&o.features, o.peak.ln())).collect();
+        Some(ridge(&whole, &kinds(&whole), false)?.error())
+    };
+    let mut found = Vec::new();
+    let Some(mut left) = error(&found) else {
+        return found;
+    };
+    while left > GOOD_ERROR && found.len() < MOST_SIZES {
+        let with = |name: &String| {
+            let more: Vec<String> = found.iter().chain([name]).cloned().collect();
+            error(&more)
+        };
+        let errors = candidates
+            .iter()
+            .map(|name| with(name).unwrap_or(f64::INFINITY));
+        let Some((best, less)) = errors.enumerate().min_by(|a, b| a.1.total_cmp(&b.1)) else {
+            break;
+        };
+        let columns = found.len() as f64 + 4.0;
+        let freedom = (last.len() as f64 - columns).max(1.0);
+        if less > left * (freedom / (freedom + SURE)).sqrt() {
+            break;
+        }
+        left = less;
+        found.push(candidates.remove(best));
+    }
+    found
 }
 
 fn fit(seen: &[Observation]) -> Option<Fit> {
@@ -200,27 +311,36 @@ fn fit(seen: &[Observation]) -> Option<Fit> {
 }
 
 fn fit_whole(whole: &[(&Features, f64)]) -> Option<Fit> {
-    let kinds: BTreeSet<&String> = whole.iter().map(|(f, _)| &f.kind).collect();
-    let kinds: Vec<String> = kinds.into_iter().cloned().collect();
-    let y: Vec<f64> = whole.iter().map(|(_, y)| *y).collect();
-    let ridge = |curved| {
-        let rows: Vec<Vec<f64>> = whole.iter().map(|(f, _)| row(f, &kinds, curved)).collect();
-        let columns = rows.first()?.len();
-        (!curved || rows.len() >= 2 * (columns + 1))
-            .then(|| Ridge::fit(&rows, &y, LAMBDA))
-            .flatten()
-    };
-    let (straight, curved) = (ridge(false)?, ridge(true));
+    let kinds = kinds(whole);
+    let (straight, curved) = (ridge(whole, &kinds, false)?, ridge(whole, &kinds, true));
     let (ridge, curved) = match curved {
         Some(curved) if curved.error() < straight.error() => (curved, true),
         _ => (straight, false),
     };
+    let enough = whole.len() >= ridge.columns() + 3;
+    let largest = ridge.left_out.iter().copied().fold(0.0, f64::max);
     Some(Fit {
         margins: margins(&ridge.left_out),
+        largest_error: enough.then_some(largest),
         ridge,
         kinds,
         curved,
     })
+}
+
+fn kinds(whole: &[(&Features, f64)]) -> Vec<String> {
+    let kinds: BTreeSet<&String> = whole.iter().map(|(f, _)| &f.kind).collect();
+    kinds.into_iter().cloned().collect()
+}
+
+/// The regression over the columns of [`row`]; curved only with twice as many rows as columns.
+fn ridge(whole: &[(&Features, f64)], kinds: &[String], curved: bool) -> Option<Ridge> {
+    let rows: Vec<Vec<f64>> = whole.iter().map(|(f, _)| row(f, kinds, curved)).collect();
+    let y: Vec<f64> = whole.iter().map(|(_, y)| *y).collect();
+    let columns = rows.first()?.len();
+    (!curved || rows.len() >= 2 * (columns + 1))
+        .then(|| Ridge::fit(&rows, &y, LAMBDA))
+        .flatten()
 }
 
 /// How far what is expected may be off, downwards and upwards.
@@ -246,24 +366,65 @@ fn row(features: &Features, kinds: &[String], curved: bool) -> Vec<f64> {
     row
 }
 
-/// What a trial was seen to use: by the last of its attempts that showed all, else by the largest part.
-fn observation(history: &History, trial: &Trial, of: MemoryKind) -> Option<Observation> {
+fn observations(seen: &[(&Config, f64, bool)], sizes: &[String]) -> Vec<Observation> {
+    let observation = |&(config, peak, complete): &(&Config, f64, bool)| Observation {
+        features: Features::of(config, sizes),
+        peak,
+        complete,
+    };
+    seen.iter().map(observation).collect()
+}
+
+/// What a trial was seen to use, and whether that was all: by the last of its attempts that showed all, else the
+/// largest part.
+fn used(trial: &Trial, of: MemoryKind) -> Option<(f64, bool)> {
     let peaks = || {
         trial
             .attempts
             .iter()
             .filter_map(|a| Some((a, peak(a, of)?)))
     };
+    // What comes after a trial was settled is not the same for all that are alike: `growth` is for that.
+    let settled = |a: &Attempt| a.memory?.gpu_settled.filter(|_| of == MemoryKind::Gpu);
     let whole = peaks()
         .rfind(|(a, _)| is_complete(a))
-        .map(|(_, peak)| (peak, true));
+        .map(|(a, peak)| (settled(a).unwrap_or(peak), true));
     let part = || peaks().map(|(_, peak)| (peak, false)).max();
     let (peak, complete) = whole.or_else(part)?;
-    Some(Observation {
-        features: Features::of(history.spec(), &trial.config),
-        peak: peak.max(1) as f64,
-        complete,
-    })
+    Some((peak.max(1) as f64, complete))
+}
+
+/// What trials used in the end on average, as a multiple of what they used when they were settled. The mean, and
+/// not what nearly all stay below: several share a GPU, and not all of them grow.
+fn growth(history: &History, of: MemoryKind) -> f64 {
+    if of == MemoryKind::Host {
+        return 1.0;
+    }
+    let last = history.trials().iter().rev().filter_map(|trial| {
+        let memory = trial.attempts.iter().rfind(|a| is_complete(a))?.memory?;
+        let ratio = memory.gpu_peak? as f64 / memory.gpu_settled? as f64;
+        ratio.is_finite().then_some(ratio)
+    });
+    let ratios: Vec<f64> = last.take(LOOKED_AT).collect();
+    if ratios.len() < ENOUGH_TO_FIND {
+        return 1.0;
+    }
+    (ratios.iter().sum::<f64>() / ratios.len() as f64).clamp(1.0, MOST_GROWTH)
+}
+
+/// The least that a process was first seen to use on each GPU.
+fn contexts(history: &History, of: MemoryKind) -> BTreeMap<String, u64> {
+    let mut contexts = BTreeMap::new();
+    let attempts = history.trials().iter().flat_map(|trial| &trial.attempts);
+    for attempt in attempts.filter(|_| of == MemoryKind::Gpu) {
+        let share = attempt.assignment.as_ref().and_then(|a| a.gpu.as_ref());
+        let first = attempt.memory.and_then(|memory| memory.gpu_first);
+        if let Some((share, first)) = share.zip(first) {
+            let least = contexts.entry(share.uuid.clone()).or_insert(first);
+            *least = first.min(*least);
+        }
+    }
+    contexts
 }
 
 /// What the trial itself was seen to need in an earlier attempt.
@@ -326,4 +487,100 @@ pub(crate) fn scale(bytes: u64, factor: f64) -> u64 {
 
 pub(crate) fn round_up(bytes: u64) -> u64 {
     bytes.div_ceil(GRAIN).saturating_mul(GRAIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use hpo_study::Value;
+
+    use super::*;
+
+    const GIB: f64 = (1_u64 << 30) as f64;
+
+    /// Trials with a width, a depth and a learning rate, of which the first two matter.
+    fn seen(n: usize) -> Vec<(Config, f64)> {
+        let one = |i: usize| {
+            let (width, depth) = ([1.0, 2.0, 4.0][i % 3], [2.0, 8.0][i / 3 % 2]);
+            let noise = 1.0 + 0.01 * ((i * 7919 % 13) as f64 - 6.0) / 6.0;
+            let mut config = Config::new();
+            config.set("width", Value::Float(width));
+            config.set("depth", Value::Float(depth));
+            config.set("lr", Value::Float(1e-4 * (1 + i * 31 % 17) as f64));
+            (config, 0.05 * GIB * width * depth * noise)
+        };
+        (0..n).map(one).collect()
+    }
+
+    fn model(seen: &[(Config, f64)], marked: &[&str]) -> Model {
+        let latest: Vec<_> = seen.iter().map(|(c, peak)| (c, *peak, true)).collect();
+        let names = ["lr", "width", "depth"].map(str::to_owned).to_vec();
+        let sizes = match marked {
+            [] => sizes(&latest, names),
+            marked => marked.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let seen = observations(&latest, &sizes);
+        let fit = fit(&seen);
+        Model {
+            sizes,
+            seen,
+            fit,
+            ..Model::default()
+        }
+    }
+
+    fn features(model: &Model, width: f64, depth: f64) -> Features {
+        let mut config = Config::new();
+        config.set("width", Value::Float(width));
+        config.set("depth", Value::Float(depth));
+        config.set("lr", Value::Float(1e-3));
+        Features::of(&config, &model.sizes)
+    }
+
+    #[test]
+    fn parameters_on_which_sizes_depend_are_found_out_and_no_others() {
+        let few = model(&seen(9), &[]);
+        assert!(few.sizes.is_empty(), "too few to tell");
+        let enough = model(&seen(24), &[]);
+        let mut found = enough.sizes.clone();
+        found.sort();
+        assert_eq!(found, ["depth", "width"]);
+        // A small one is no longer held for a large one.
+        let small = enough
+            .fit
+            .as_ref()
+            .unwrap()
+            .bound(&features(&enough, 1.0, 2.0));
+        let (_, upper) = small.unwrap();
+        assert!(upper as f64 / (0.1 * GIB) < 1.1, "{upper}");
+        // Where nothing matters nothing is found.
+        let flat = seen(40).into_iter().enumerate();
+        let flat = flat.map(|(i, (c, _))| (c, GIB * (1.0 + 0.1 * (i * 53 % 19) as f64)));
+        assert!(model(&flat.collect::<Vec<_>>(), &[]).sizes.is_empty());
+    }
+
+    #[test]
+    fn few_observations_bound_what_is_no_larger_than_they_are() {
+        let marked = ["width", "depth"];
+        let two = model(&seen(6)[..5], &marked);
+        // 4 × 2 was seen, and 2 × 2 is within it and was seen itself.
+        let bound = |model: &Model, width, depth| {
+            model.bound_by_few(&features(model, width, depth)) as f64 / GIB
+        };
+        assert!(
+            bound(&two, 2.0, 2.0) < 0.05 * 4.0 * 1.22,
+            "{}",
+            bound(&two, 2.0, 2.0)
+        );
+        assert!(bound(&two, 1.0, 2.0) < 0.05 * 2.0 * 1.22);
+        // Nobody was as large as 4 × 8: the most that was seen, at least.
+        assert!(bound(&two, 4.0, 8.0) >= 0.05 * 16.0 * 1.19);
+        // With some more the regression says less than 1.2 times the next larger one.
+        let some = model(&seen(12), &marked);
+        assert!(
+            bound(&some, 3.0, 2.0) < 0.05 * 6.0 * 1.3,
+            "{}",
+            bound(&some, 3.0, 2.0)
+        );
+        assert!(bound(&some, 3.0, 2.0) > 0.05 * 6.0);
+    }
 }

@@ -6,7 +6,7 @@ use hpo_study::{
     TrialId, WaitReason, Waiting,
 };
 
-use super::ledger::{Ledger, counts};
+use super::ledger::{Ledger, counts, wishes};
 use super::model::{GRAIN, Need, least, peak};
 use super::{Gpu, Health, oom};
 use crate::Inventory;
@@ -47,7 +47,7 @@ impl Ledger {
             return Place::On(None);
         };
         self.learn(history);
-        let placed = match &history.spec().gpu {
+        let placed = match wishes(history, inventory) {
             Some(wishes) => self.place_on_gpu(now, inventory, history, record, wishes),
             None => self.place_on_cpu(inventory, history, record),
         };
@@ -67,12 +67,12 @@ impl Ledger {
                 .is_some_and(|t| t.waiting.is_some() && !t.state.is_active() && !t.state.is_final())
         };
         let waiting = self.overtaken.keys().filter(waits).count();
-        let Some(wishes) = &history.spec().gpu else {
+        let Some(wishes) = wishes(history, inventory) else {
             return waiting == 0
                 && !self
                     .accounts
                     .values()
-                    .any(|a| a.alone && !a.lets_others(now));
+                    .any(|a| a.alone && !a.lets_others(now, None));
         };
         self.learn(history);
         let some = Need {
@@ -81,8 +81,10 @@ impl Ledger {
             known: true,
         };
         waiting < inventory.gpus.len().max(2)
-            && usable(inventory, wishes)
-                .any(|gpu| self.offer(now, history, gpu, wishes, &some, None).is_ok())
+            && usable(inventory, wishes).any(|gpu| {
+                self.offer(now, inventory, history, gpu, &some, None)
+                    .is_ok()
+            })
     }
 
     fn place_on_gpu(
@@ -106,7 +108,7 @@ impl Ledger {
         let mut best: Option<((usize, u64, u32), Assignment)> = None;
         let mut obstacle: Option<Obstacle> = None;
         for gpu in usable(inventory, wishes) {
-            match self.offer(now, history, gpu, wishes, &need, Some(trial)) {
+            match self.offer(now, inventory, history, gpu, &need, Some(trial)) {
                 Err(why) => {
                     obstacle.get_or_insert(why);
                 }
@@ -209,6 +211,13 @@ impl Ledger {
                 .max((pool.room as f64 * ENOUGH_FOR_UNKNOWN) as u64)
         };
         let left = pool.left() / GRAIN * GRAIN;
+        if self.tight.contains(&None) {
+            return Err(Place::Waits(Waiting {
+                reason: WaitReason::HostMemory,
+                gpu: None,
+                detail: "the main memory has just run short".to_owned(),
+            }));
+        }
         if left < enough / GRAIN * GRAIN {
             return Err(Place::Waits(Waiting {
                 reason: WaitReason::HostMemory,
@@ -252,7 +261,9 @@ impl Ledger {
                 Some(AttemptEnd::OutOfMemory { oom, .. }) => oom.of == of,
                 _ => attempt.made_room && peak(attempt, of) > given,
             };
-            ran_out && given.is_some_and(|given| given as f64 >= most as f64 * ALL_THERE_IS)
+            // What is given is rounded down.
+            let is_all = |given: u64| (given + GRAIN) as f64 >= most as f64 * ALL_THERE_IS;
+            ran_out && given.is_some_and(is_all)
         });
         let evidence = if had_all && least(trial, of) > most {
             format!(
@@ -277,15 +288,26 @@ impl Ledger {
     fn offer(
         &self,
         now: Timestamp,
+        inventory: &Inventory,
         history: &History,
         gpu: &Gpu,
-        wishes: &GpuSpec,
         need: &Need,
         trial: Option<&Trial>,
     ) -> Result<(u64, bool), Obstacle> {
         let name = format!("GPU {}", gpu.index);
         let busy = |detail: String| Err((WaitReason::GpuBusy, detail));
-        if let Some((other, _)) = self.on(&gpu.uuid).find(|(_, a)| !a.lets_others(now)) {
+        let Some(wishes) = wishes(history, inventory) else {
+            return busy("the study uses no GPU".to_owned());
+        };
+        if inventory.is_stale {
+            return busy(format!(
+                "the driver is slow to answer, and what it last said of {name} is too old"
+            ));
+        }
+        if self.is_unread(gpu) {
+            return busy(format!("what runs on {name} has not been measured yet"));
+        }
+        if let Some(other) = self.who_starts(now, history, &gpu.uuid) {
             return busy(format!("trial {other} is just starting on {name}"));
         }
         let there = self.on(&gpu.uuid).count();
@@ -349,6 +371,19 @@ impl Ledger {
             return Err((WaitReason::GpuMemory, detail));
         }
         Ok((if alone { left } else { need.upper }, alone))
+    }
+
+    /// The trial on a GPU that lets no other start yet.
+    fn who_starts(&self, now: Timestamp, history: &History, uuid: &str) -> Option<TrialId> {
+        let floor = |trial: TrialId| {
+            let record = history.trial(trial)?;
+            let model = self.model(MemoryKind::Gpu);
+            model.predicted(history, record, MemoryKind::Gpu).surely
+        };
+        let mut all = self.on(uuid);
+        let starts =
+            all.find(|(id, a)| !a.lets_others(now, None) && !a.lets_others(now, floor(**id)));
+        starts.map(|(id, _)| *id)
     }
 
     /// The trial for which a GPU is kept free, if it is one other than this, and the GPU is enough for it.

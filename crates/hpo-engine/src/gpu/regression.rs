@@ -83,6 +83,11 @@ impl Ridge {
         self.intercept + dot(&row, &self.weights)
     }
 
+    /// How many columns there are.
+    pub(crate) fn columns(&self) -> usize {
+        self.weights.len()
+    }
+
     /// Root mean square of the residuals of rows left out.
     pub(crate) fn error(&self) -> f64 {
         let squares = self.left_out.iter().map(|r| r * r).sum::<f64>();

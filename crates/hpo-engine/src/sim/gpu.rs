@@ -41,6 +41,13 @@ impl Trace {
         self.0.iter().map(|(_, amount)| *amount).max().unwrap_or(0)
     }
 
+    /// The most between two times.
+    fn most(&self, from: Duration, to: Duration) -> u64 {
+        let within = self.0.iter().filter(|(at, _)| (from..=to).contains(at));
+        let within = within.map(|(_, amount)| *amount).max().unwrap_or(0);
+        within.max(self.at(from)).max(self.at(to))
+    }
+
     /// Whether it changes after this time, and when: at once (a line that is not level), or at a later point.
     fn next_change(&self, time: Duration) -> Option<Duration> {
         let mut before = (Duration::ZERO, 0);
@@ -181,6 +188,8 @@ const BEGIN: Timestamp = Timestamp(1_700_000_000_000);
 const FINE: Duration = Duration::from_millis(50);
 /// How often the driver is asked while nothing changes: as good as always, and faster to simulate.
 const IDLE: Duration = Duration::from_secs(5);
+/// How often the oracle looks whether others have left.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 struct Process {
     trial: TrialId,
@@ -346,6 +355,8 @@ impl World<'_> {
             usage,
             host: None,
             read_at: None,
+            is_stale: false,
+            cpu_only: false,
         }
     }
 
@@ -636,12 +647,13 @@ fn number(uuid: &str) -> usize {
 
 /// How long somebody takes who knows every peak: the same rules (places, limit, headroom, fewest trials first,
 /// then the tightest fit, and the same number of trials to choose from), but nothing is ever waited for or
-/// reserved beyond need. `trials` are peaks and durations in the order of their numbers; gives the time at
+/// reserved beyond need, and what others will use while a trial runs is known. `trials` are peaks and durations in the order of their numbers; gives the time at
 /// which each one ends.
 #[must_use]
 pub fn oracle(
     trials: &[(u64, Duration)],
     room: &[u64],
+    foreign: &[Trace],
     slots: u32,
     max_per_gpu: Option<u32>,
     choice: usize,
@@ -667,7 +679,8 @@ pub fn oracle(
                     let on = running.iter().filter(|r| r.1 == gpu);
                     let count = on.clone().count();
                     let used: u64 = on.map(|r| r.2).sum();
-                    let left = room.checked_sub(used + peak)?;
+                    let others = foreign.get(gpu).map_or(0, |f| f.most(now, now + long));
+                    let left = room.checked_sub(used + peak + others)?;
                     let full = max_per_gpu.is_some_and(|most| count >= most as usize);
                     (!full && running.len() < slots as usize).then_some((count, left, gpu))
                 });
@@ -682,10 +695,13 @@ pub fn oracle(
                 }
             }
         }
-        let Some(earliest) = running.iter().map(|r| r.0).min() else {
+        let earliest = running.iter().map(|r| r.0).min();
+        // Somebody else may leave before.
+        let others = Some(now + LOOK_AGAIN).filter(|_| !waiting.is_empty());
+        let Some(next) = earliest.into_iter().chain(others).min() else {
             return ends;
         };
-        now = earliest;
+        now = next;
         running.retain(|r| r.0 > now);
     }
 }

@@ -182,22 +182,24 @@ impl Workload {
         limit.saturating_sub(gpu.headroom)
     }
 
-    /// When the trials (those that fit at all) end for somebody who knows every peak.
+    /// When trials end for somebody who knows every peak, and what others will use. Whoever needs more than there is
+    /// gets all of a GPU.
     #[must_use]
     pub fn oracle<'t>(&self, trials: impl Iterator<Item = (TrialId, &'t Config)>) -> Vec<Duration> {
         let known = trials.map(|(trial, config)| {
             let load = self.load(trial, config);
             let steps = u32::try_from(load.steps).unwrap_or(u32::MAX);
             (
-                load.trace.peak(),
+                load.trace.peak().min(self.room()),
                 load.step * steps + Duration::from_secs(5),
             )
         });
-        let known: Vec<(u64, Duration)> = known.filter(|(peak, _)| *peak <= self.room()).collect();
+        let known: Vec<(u64, Duration)> = known.collect();
         let cards = self.machine.cards.len();
         oracle(
             &known,
             &vec![self.room(); cards],
+            &self.machine.foreign,
             self.machine.slots,
             None,
             cards.max(2),

@@ -40,6 +40,10 @@ struct Rig {
     driver: Driver,
     gpus: Vec<Gpu>,
     used: Vec<(u32, u32, usize, u64)>,
+    /// The rest of what the machine says.
+    inventory: Inventory,
+    /// Main memory of (trial, attempt).
+    host_used: Vec<(u32, u32, u64)>,
 }
 
 impl Rig {
@@ -64,6 +68,8 @@ impl Rig {
             driver: Driver::new(spec, 0, Told::starting(None)),
             gpus,
             used: Vec::new(),
+            inventory: Inventory::default(),
+            host_used: Vec::new(),
         };
         rig.driver.slots = 8;
         rig.step([]);
@@ -86,10 +92,25 @@ impl Rig {
                 host_peak: None,
             }
         });
+        let mut usage: Vec<TrialUsage> = usage.collect();
+        usage.extend(
+            self.host_used
+                .iter()
+                .map(|&(trial, attempt, used)| TrialUsage {
+                    trial: TrialId(trial),
+                    attempt: AttemptNumber(attempt),
+                    gpu: None,
+                    gpu_memory: None,
+                    gpu_peak: None,
+                    host_memory: Some(used),
+                    host_peak: Some(used),
+                }),
+        );
         let inventory = Inventory {
-            usage: usage.collect(),
+            usage,
             gpus,
-            ..Inventory::slots(self.driver.slots)
+            cpu_slots: self.driver.slots,
+            ..self.inventory.clone()
         };
         let inputs = inputs.into_iter().collect();
         let driver = &mut self.driver;
@@ -253,6 +274,182 @@ fn a_foreign_process_keeps_trials_out_and_is_named() {
             .iter()
             .any(|t| t.state.is_active())
     );
+}
+
+#[test]
+fn what_others_take_while_nobody_looks_counts_before_anything_is_placed() {
+    // Trial 0 is known, with 2 GiB; then the coordinator is gone, and somebody takes 5 GiB.
+    let mut rig = Rig::settled(8 * GIB, 1);
+    rig.driver.slots = 1;
+    rig.step([ended(1, 1, exit(1))]);
+    rig.driver.engine = Engine::new(&rig.driver.log).unwrap();
+    let now = rig.driver.now;
+    let begun = rig.driver.engine.begin_session(now, 2, "test").unwrap();
+    rig.driver.log.extend(begun);
+    rig.driver.slots = 8;
+    rig.gpus[0].memory.as_mut().unwrap().used = 5 * GIB;
+    // The first reading knows the GPU, and not yet what is whose.
+    let used = std::mem::take(&mut rig.used);
+    rig.gpus[0].memory.as_mut().unwrap().used += 2 * GIB;
+    let events = rig.step([started(0, 1)]);
+    assert!(
+        events.iter().all(|e| !e.starts_with("attempt_launching")),
+        "{events:?}"
+    );
+    rig.gpus[0].memory.as_mut().unwrap().used -= 2 * GIB;
+    rig.used = used;
+    let events = rig.wait(1);
+    assert!(
+        events.iter().all(|e| !e.starts_with("attempt_launching")),
+        "{events:?}"
+    );
+    rig.gpus[0].memory.as_mut().unwrap().used = 0;
+    let events = rig.wait(1);
+    assert!(
+        events.iter().any(|e| e.starts_with("attempt_launching")),
+        "{events:?}"
+    );
+}
+
+#[test]
+fn nothing_is_placed_by_a_reading_that_may_be_old() {
+    let mut rig = Rig::settled(8 * GIB, 1);
+    rig.used.push((1, 1, 0, 2 * GIB));
+    rig.step([started(1, 1), report(1, 1, 1, 0.5), report(1, 1, 2, 0.5)]);
+    rig.inventory.is_stale = true;
+    rig.wait(31);
+    assert_eq!(rig.driver.engine.history().trials().len(), 2);
+    rig.inventory.is_stale = false;
+    rig.wait(1);
+    assert_eq!(rig.driver.engine.history().trials().len(), 3);
+}
+
+#[test]
+fn without_a_gpu_trials_of_a_study_that_makes_do_run_on_the_cpu() {
+    let mut rig = Rig::settled(8 * GIB, 1);
+    rig.driver.slots = 0;
+    rig.step([ended(0, 1, exit(1)), ended(1, 1, exit(1))]);
+    rig.driver.slots = 8;
+    rig.used.clear();
+    rig.gpus.clear();
+    rig.inventory.cpu_only = true;
+    rig.step([]);
+    let trials = rig.driver.engine.history().trials();
+    let running = trials.iter().filter(|t| t.state.is_active());
+    assert_eq!(
+        running.clone().count(),
+        4,
+        "as many as there are places for"
+    );
+    for trial in running.filter(|t| t.attempts.len() > 1 || t.id.0 > 1) {
+        let assignment = trial.attempt().unwrap().assignment.clone();
+        assert!(assignment.is_none_or(|a| a.gpu.is_none()));
+    }
+}
+
+#[test]
+fn why_a_trial_waits_is_said_again_when_it_has_changed_for_a_minute() {
+    let mut rig = Rig::settled(8 * GIB, 1);
+    rig.used.push((1, 1, 0, 5 * GIB + 900 * MIB));
+    rig.step([started(1, 1)]);
+    rig.used.pop();
+    rig.step([ended(1, 1, signal(9))]);
+    rig.wait(1);
+    let detail = |rig: &Rig| {
+        let trial = &rig.driver.engine.history().trials()[1];
+        trial.waiting.clone().unwrap().detail
+    };
+    let before = detail(&rig);
+    rig.gpus[0].memory.as_mut().unwrap().used = GIB;
+    assert!(rig.wait(30).is_empty(), "not every number is worth a word");
+    assert_eq!(detail(&rig), before);
+    rig.wait(31);
+    assert!(
+        detail(&rig).contains("other processes use 1 GiB"),
+        "{}",
+        detail(&rig)
+    );
+    assert!(rig.wait(300).is_empty(), "nothing has changed since");
+}
+
+#[test]
+fn a_trial_that_takes_more_of_the_main_memory_than_it_was_given_is_put_back() {
+    let spec = StudySpec {
+        cpu: Cpu {
+            max_parallel: None,
+            memory_limit: Some(8 * GIB),
+        },
+        ..spec()
+    };
+    let mut rig = Rig::new(spec, 0);
+    rig.inventory.host = Some(hpo_engine::gpu::HostMemory {
+        total: 64 * GIB,
+        available: 60 * GIB,
+    });
+    // The first is alone until it is known.
+    rig.host_used.push((0, 1, GIB));
+    rig.step([started(0, 1), report(0, 1, 1, 0.5), report(0, 1, 2, 0.4)]);
+    rig.wait(31);
+    let running = |rig: &Rig| -> Vec<u32> {
+        let trials = rig.driver.engine.history().trials().iter();
+        trials
+            .filter(|t| t.state.is_active())
+            .map(|t| t.id.0)
+            .collect()
+    };
+    assert_eq!(running(&rig), [0, 1, 2, 3], "1.2 GiB each");
+    // Trial 1 takes far more than that; 3, the youngest, does not.
+    rig.host_used.extend([(1, 1, 6 * GIB), (3, 1, GIB)]);
+    let events = rig.step([started(1, 1), started(2, 1), started(3, 1)]);
+    assert!(
+        events.contains(&"stop_requested 1/1".to_owned()),
+        "{events:?}"
+    );
+    assert!(
+        !events.contains(&"stop_requested 3/1".to_owned()),
+        "{events:?}"
+    );
+    rig.host_used.remove(1);
+    rig.step([ended(1, 1, signal(9))]);
+    rig.wait(1);
+    assert_eq!(
+        rig.waiting(1),
+        Some(WaitReason::HostMemory),
+        "it needs 7.2 GiB now"
+    );
+    // It is the machine's turn to be short of memory.
+    rig.inventory.host.as_mut().unwrap().available = 50 * MIB;
+    let events = rig.wait(1);
+    assert!(
+        events.contains(&"stop_requested 3/1".to_owned()),
+        "{events:?}"
+    );
+}
+
+#[test]
+fn a_trial_that_takes_more_than_all_of_the_main_memory_is_infeasible() {
+    let spec = StudySpec {
+        cpu: Cpu {
+            max_parallel: None,
+            memory_limit: Some(300 * MIB),
+        },
+        ..spec()
+    };
+    let mut rig = Rig::new(spec, 0);
+    for attempt in 1..4 {
+        rig.host_used = vec![(0, attempt, 400 * MIB)];
+        rig.step([started(0, attempt)]);
+        rig.host_used.clear();
+        rig.step([ended(0, attempt, signal(9))]);
+        rig.wait(1);
+        let state = &rig.driver.engine.history().trials()[0].state;
+        if state.is_final() {
+            assert_eq!((state.word(), state.reason()), ("infeasible", Some("oom")));
+            assert_eq!(attempt, 1, "it had all there is");
+            return;
+        }
+    }
+    panic!("it is tried again and again");
 }
 
 #[test]

@@ -13,6 +13,9 @@ pub struct Machine {
     pub driver: Option<String>,
     /// Why there is no GPU to be seen, in words for people; `None`: the driver answers.
     pub trouble: Option<String>,
+    /// There is no driver at all: waiting for GPUs is of no use.
+    #[serde(skip)]
+    pub is_without_driver: bool,
     /// The GPUs, in the driver's order; the MIG instances of a GPU stand in its place.
     pub gpus: Vec<Device>,
 }

@@ -219,6 +219,40 @@ mod tests {
     }
 
     #[test]
+    fn caps_of_every_framework_stay_as_the_user_has_set_them() {
+        // The multi-process service runs: its pipe is there.
+        let pipes = tempfile::tempdir().unwrap();
+        fs::write(pipes.path().join("control"), "").unwrap();
+        let pipes = ("CUDA_MPS_PIPE_DIRECTORY", pipes.path().to_str().unwrap());
+        let limit = "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT";
+        assert_eq!(told("2.15.0", &[pipes])[limit], "0=2560M");
+        for own in [
+            (limit, "0=1G"),
+            ("XLA_PYTHON_CLIENT_PREALLOCATE", "true"),
+            ("XLA_PYTHON_CLIENT_MEM_FRACTION", ".9"),
+            ("TF_FORCE_GPU_ALLOW_GROWTH", "false"),
+            ("PYTORCH_ALLOC_CONF", "backend:cudaMallocAsync"),
+            (
+                "PYTORCH_CUDA_ALLOC_CONF",
+                "per_process_memory_fraction:0.5,max_split_size_mb:64",
+            ),
+        ] {
+            let told = told("2.15.0", &[pipes, own]);
+            assert!(
+                !told.contains_key(own.0),
+                "{own:?} is overwritten: {told:?}"
+            );
+        }
+        // What can be added to is, beside all that the user wants of it.
+        let newer = ("PYTORCH_ALLOC_CONF", "garbage_collection_threshold:0.8");
+        let told = told("2.15.0", &[newer]);
+        assert_eq!(
+            told[newer.0],
+            "garbage_collection_threshold:0.8,per_process_memory_fraction:0.2500"
+        );
+    }
+
+    #[test]
     fn an_older_pytorch_is_not_told_what_it_would_choke_on() {
         assert!(!told("2.9.1", &[]).contains_key("PYTORCH_ALLOC_CONF"));
         assert!(told("2.10.0", &[]).contains_key("PYTORCH_ALLOC_CONF"));

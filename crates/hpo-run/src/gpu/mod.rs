@@ -23,11 +23,14 @@ use std::time::Duration;
 
 use hpo_engine::{Input, Inventory};
 use hpo_study::{
-    Assignment, GpuSample, GpuShare, History, StudySpec, Timestamp, Trial, TrialShare,
+    Assignment, Fallback, GpuSample, GpuShare, GpuSpec, History, StudySpec, Timestamp, Trial,
+    TrialShare,
 };
 
+use crate::error::RunError;
 use crate::session::{AttemptId, Session};
 use ends::Ends;
+use environment::visible_to_us;
 use timeline::Timeline;
 use watch::Watch;
 
@@ -53,6 +56,7 @@ impl GpuProbe for NoGpu {
     fn read(&mut self) -> Machine {
         Machine {
             trouble: Some(self.why.clone()),
+            is_without_driver: true,
             ..Machine::default()
         }
     }
@@ -99,6 +103,28 @@ pub fn look() -> Machine {
     })
 }
 
+/// The GPUs of a machine that a study may use: those it names, of those that are visible to `hpo`.
+pub fn usable<'m>(machine: &'m Machine, wishes: &'m GpuSpec) -> impl Iterator<Item = &'m Device> {
+    let gpus = machine.gpus.iter();
+    gpus.filter(|gpu| wishes.devices.have(gpu.index, &gpu.uuid) && visible_to_us(gpu))
+}
+
+/// Why a study can have no GPU of a machine however long it waits; `None`: it has one, or may have one when
+/// the driver is well again.
+#[must_use]
+pub fn missing(machine: &Machine, wishes: &GpuSpec) -> Option<String> {
+    let has_none = usable(machine, wishes).next().is_none();
+    match &machine.trouble {
+        Some(why) => machine.is_without_driver.then(|| why.clone()),
+        None if machine.gpus.is_empty() => Some("the NVIDIA driver sees no GPU".to_owned()),
+        None => has_none.then(|| {
+            "none of its GPUs is among those that the study may use (`gpu.devices`, and CUDA_VISIBLE_DEVICES \
+             of hpo itself)"
+                .to_owned()
+        }),
+    }
+}
+
 /// All that a session's coordinator needs of GPUs and main memory; idle in a study that counts neither.
 #[derive(Debug, Default)]
 pub(crate) struct Gpus {
@@ -106,15 +132,31 @@ pub(crate) struct Gpus {
     ends: Ends,
     timeline: Timeline,
     now: Vec<GpuSample>,
+    /// There is no GPU for the study, and it makes do with the CPU.
+    cpu_only: bool,
 }
 
 impl Gpus {
     /// Begins to look, if the study counts memory.
-    pub(crate) fn start(spec: &StudySpec, session: Session) -> Self {
-        Self {
-            watch: Watch::start(spec, session),
+    ///
+    /// # Errors
+    /// When the study is for GPUs and there is none for it, or no thread for looking.
+    pub(crate) fn start(spec: &StudySpec, session: Session) -> Result<Self, RunError> {
+        let mut gpus = Self {
+            watch: Watch::start(spec, session)?,
             ..Self::default()
+        };
+        if let (Some(wishes), Some(watch)) = (&spec.gpu, &mut gpus.watch)
+            && let Some(why) = watch.missing()
+        {
+            if wishes.fallback == Fallback::None {
+                return Err(RunError::NoGpu { why });
+            }
+            tracing::warn!("{why}; trials run on the CPU (`gpu.fallback`)");
+            watch.leave_gpus();
+            gpus.cpu_only = true;
         }
+        Ok(gpus)
     }
 
     /// Whether there is a reading that the engine has not seen.
@@ -163,6 +205,7 @@ impl Gpus {
 
     /// Adds the last readings to an inventory.
     pub(crate) fn fill(&mut self, inventory: &mut Inventory) {
+        inventory.cpu_only = self.cpu_only;
         if let Some(watch) = &mut self.watch {
             watch.fill(inventory);
             if let Some(trouble) = watch.trouble() {

@@ -88,8 +88,8 @@ impl GpuProbe for Nvml {
         match self.read_all() {
             Ok(gpus) => Machine {
                 driver: self.driver.clone(),
-                trouble: None,
                 gpus,
+                ..Machine::default()
             },
             Err(error) => {
                 self.unload();
@@ -141,6 +141,7 @@ impl Nvml {
             driver: self.driver.clone(),
             gpus: gone.collect(),
             trouble: Some(why),
+            ..Machine::default()
         }
     }
 

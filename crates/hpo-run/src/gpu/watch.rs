@@ -15,7 +15,7 @@ use super::accounts::{Accounts, Placed, Roster, leaders};
 use super::processes::{Owners, machine_memory};
 use super::{Device, GpuProbe, Machine, NoGpu};
 use crate::clock;
-use crate::gpu::environment::visible_to_us;
+use crate::error::RunError;
 use crate::session::{AttemptId, Session};
 
 /// Between two looks while something may be about to happen: an attempt is young, or a limit near, …
@@ -32,7 +32,9 @@ const NEAR: f64 = 0.85;
 const HOST: Duration = Duration::from_secs(1);
 /// … and the part of one core that this may take: reading page tables of large processes is slow.
 const HOST_SHARE: u32 = 50;
-/// How long the driver may take for one reading before the GPUs are taken to be out of reach.
+/// How long the driver may take for one reading before the one before it is too old to place trials by, …
+const STALE: Duration = Duration::from_secs(2);
+/// … and before the GPUs are taken to be out of reach.
 const HANGS: Duration = Duration::from_secs(5);
 
 /// The watch over this machine's GPUs and memory, for one session of a study.
@@ -83,9 +85,12 @@ impl Shared {
 impl Watch {
     /// Begins to look, if the study counts memory at all: it uses GPUs, or limits main memory. Waits for
     /// the first reading, unless the driver hangs.
-    pub(crate) fn start(spec: &StudySpec, session: Session) -> Option<Self> {
+    ///
+    /// # Errors
+    /// When there is no thread to be had: without readings no trial would ever be placed.
+    pub(crate) fn start(spec: &StudySpec, session: Session) -> Result<Option<Self>, RunError> {
         if spec.gpu.is_none() && spec.cpu.memory_limit.is_none() {
-            return None;
+            return Ok(None);
         }
         let shared = Arc::new(Shared {
             state: Mutex::new(State::default()),
@@ -106,21 +111,36 @@ impl Watch {
             };
             look_on(probe, &theirs, session, limit);
         });
-        if let Err(error) = thread {
-            tracing::warn!(%error, "memory is not watched");
-            return None;
-        }
+        thread.map_err(|source| RunError::System {
+            what: "cannot watch the memory",
+            source,
+        })?;
         let state = shared.state();
         let first = |state: &mut State| state.readings == 0;
         let waited = shared.hurry.wait_timeout_while(state, HANGS, first);
         drop(waited);
-        Some(Self {
+        Ok(Some(Self {
             shared,
             gpus: spec.gpu.clone(),
             placed: 0,
             given: AtomicU64::new(0),
             told: None,
-        })
+        }))
+    }
+
+    /// Why the study can have no GPU here however long it waits.
+    pub(crate) fn missing(&self) -> Option<String> {
+        let state = self.shared.state();
+        // A driver that hangs has said nothing yet.
+        let has_read = state.readings > 0;
+        has_read
+            .then(|| super::missing(&state.machine, self.gpus.as_ref()?))
+            .flatten()
+    }
+
+    /// From now on only the main memory counts.
+    pub(crate) fn leave_gpus(&mut self) {
+        self.gpus = None;
     }
 
     /// An attempt has been started (or was found running): its first process, and the GPU it was given.
@@ -165,49 +185,40 @@ impl Watch {
         self.given.store(state.readings, Ordering::Relaxed);
         let hangs = state.hangs();
         inventory.read_at = state.read_at;
+        inventory.is_stale = state.takes(STALE);
+        inventory.usage.clone_from(&state.usage);
+        inventory.host = state.host;
         let Some(wanted) = &self.gpus else {
-            inventory.usage.clone_from(&state.usage);
-            inventory.host = state.host;
             return;
         };
-        let ours = |gpu: &&Device| {
-            !gpu.uuid.is_empty() && wanted.devices.have(gpu.index, &gpu.uuid) && visible_to_us(gpu)
-        };
-        let gpus = state.machine.gpus.iter().filter(ours);
+        let gpus = super::usable(&state.machine, wanted).filter(|gpu| !gpu.uuid.is_empty());
         inventory.gpus = gpus
             .map(|gpu| for_the_engine(gpu, hangs.as_deref()))
             .collect();
-        inventory.usage.clone_from(&state.usage);
         if hangs.is_some() {
             for usage in &mut inventory.usage {
                 (usage.gpu_memory, usage.host_memory) = (None, None);
             }
         }
-        inventory.host = state.host;
     }
 
-    /// What people have to be told of the GPUs, once: why none is to be seen, or that it is well again.
+    /// What people have to be told of the GPUs, once: why none can be used, or that it is well again.
     pub(crate) fn trouble(&mut self) -> Option<String> {
-        let gpus = self.gpus.as_ref()?;
+        let wishes = self.gpus.as_ref()?;
         let state = self.shared.state();
-        let trouble = state.hangs().or_else(|| {
-            let machine = &state.machine;
-            let none = || match machine.gpus.iter().any(|gpu| gpus.devices.have(gpu.index, &gpu.uuid) && visible_to_us(gpu)) {
-                false if !machine.gpus.is_empty() => Some(
-                    "none of this machine's GPUs is among those that the study may use (gpu.devices, and \
-                     CUDA_VISIBLE_DEVICES of hpo itself)"
-                        .to_owned(),
-                ),
-                false => Some("this machine has no NVIDIA GPU".to_owned()),
-                true => None,
-            };
-            machine.trouble.clone().or_else(none)
-        });
+        let machine = &state.machine;
+        let trouble = state
+            .hangs()
+            .or_else(|| machine.trouble.clone())
+            .or_else(|| super::missing(machine, wishes))
+            .or_else(|| nameless(machine, wishes));
         if trouble == self.told {
             return None;
         }
-        let well = "the GPUs can be used again".to_owned();
-        let news = trouble.clone().unwrap_or(well);
+        let news = match &trouble {
+            Some(why) => format!("{why}; nothing is started on a GPU until that is over"),
+            None => "the GPUs can be used again".to_owned(),
+        };
         self.told = trouble;
         Some(news)
     }
@@ -221,11 +232,16 @@ impl Drop for Watch {
 }
 
 impl State {
+    /// Whether the present reading takes longer than this already.
+    fn takes(&self, long: Duration) -> bool {
+        let since = self.reading_since;
+        since.is_some_and(|since| since.elapsed() > long)
+    }
+
     fn hangs(&self) -> Option<String> {
-        let since = self.reading_since?.elapsed();
-        let seconds = since.as_secs();
+        let seconds = self.reading_since?.elapsed().as_secs();
         // The number would be other words every second.
-        (since > HANGS).then(|| {
+        self.takes(HANGS).then(|| {
             let more = if seconds > 60 {
                 "more than a minute"
             } else {
@@ -298,6 +314,17 @@ fn look_on(mut probe: Box<dyn GpuProbe>, shared: &Shared, session: Session, limi
         let waited = shared.hurry.wait_timeout_while(state, pace, same);
         drop(waited);
     }
+}
+
+/// What is wrong when none of the study's GPUs says who it is: such a one cannot be given to a trial.
+fn nameless(machine: &Machine, wishes: &GpuSpec) -> Option<String> {
+    let mut gpus = super::usable(machine, wishes);
+    if gpus.any(|gpu| !gpu.uuid.is_empty()) {
+        return None;
+    }
+    let first = super::usable(machine, wishes).next()?;
+    let why = first.lost.as_deref().unwrap_or("it has no UUID");
+    Some(format!("GPU {} cannot be used: {why}", first.index))
 }
 
 fn for_the_engine(gpu: &Device, hangs: Option<&str>) -> Gpu {

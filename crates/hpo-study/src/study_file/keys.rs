@@ -928,8 +928,18 @@ pub(crate) static GPU: Table = Table {
         key(
             "size_parameters",
             Shape::List(&PARAMETER_NAME, 1),
-            "parameters on which the need for memory depends, such as `hidden`; the batch size and \
-             the optimizer count anyway",
+            "parameters on which the need for memory depends, such as `hidden`; found out if absent; the \
+             batch size and the optimizer count anyway",
+        ),
+        key(
+            "settle_after",
+            Shape::Duration,
+            "a trial whose use has not grown for so long lets others start beside it; 30s if absent",
+        ),
+        key(
+            "fallback",
+            Shape::Word(FALLBACK),
+            "where trials run on a machine without such a GPU; none if absent",
         ),
     ],
     foreign: &[
@@ -938,6 +948,8 @@ pub(crate) static GPU: Table = Table {
         ("max_parallel", "did you mean `max_per_gpu`?"),
         ("count", "write `devices: [0, 1]`"),
         ("ids", "did you mean `devices`?"),
+        ("cpu_fallback", "did you mean `fallback: cpu`?"),
+        ("allow_cpu", "did you mean `fallback: cpu`?"),
     ],
     hint: Some("write `gpu: {devices: all, memory_limit: 8GiB}`"),
 };
@@ -947,6 +959,10 @@ static DEVICE: Shape = Shape::Either(
 );
 static PARAMETER_NAME: Shape = Shape::Text;
 const ALL_GPUS: &[Word] = &[word("all", "every GPU of the machine")];
+const FALLBACK: &[Word] = &[
+    word("none", "nowhere: the study is not run there"),
+    word("cpu", "on the CPU"),
+];
 const LIMIT_FOR: &[Word] = &[
     word(
         "card",

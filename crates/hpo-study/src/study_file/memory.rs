@@ -3,7 +3,7 @@
 use super::problem::Problems;
 use super::shape;
 use super::yaml::{Kind, Node};
-use crate::memory::{Device, Devices, GpuSpec, HEADROOM, LimitFor};
+use crate::memory::{Device, Devices, Fallback, GpuSpec, HEADROOM, LimitFor, SETTLE_AFTER};
 use crate::space::Space;
 use crate::spec::Job;
 
@@ -25,6 +25,12 @@ pub(super) fn gpu(
         Some(Some("study")) => LimitFor::Study,
         Some(_) => return None,
     };
+    let fallback = match node.get("fallback").map(Node::text) {
+        None | Some(Some("none")) => Fallback::None,
+        Some(Some("cpu")) => Fallback::Cpu,
+        Some(_) => return None,
+    };
+    let settle_after = node.get("settle_after");
     let spec = GpuSpec {
         devices: devices(node, problems)?,
         memory_limit: amount("memory_limit"),
@@ -41,6 +47,10 @@ pub(super) fn gpu(
             .iter()
             .filter_map(|item| item.text().map(str::to_owned))
             .collect(),
+        settle_after: settle_after
+            .and_then(|node| shape::duration(node).ok())
+            .unwrap_or(SETTLE_AFTER),
+        fallback,
     };
     if space_is_sound {
         check_size_parameters(node, space, problems);
@@ -188,7 +198,7 @@ mod tests {
         assert_eq!(spec("gpu: {}"), GpuSpec::default());
         let read = spec(
             "gpu: {devices: [0, GPU-ab], memory_limit: 8GiB, limit_for: study, per_trial: 3GiB, \
-             headroom: 1GiB, max_per_gpu: 4, size_parameters: [hidden]}",
+             headroom: 1GiB, max_per_gpu: 4, size_parameters: [hidden], settle_after: 5s, fallback: cpu}",
         );
         let expected = GpuSpec {
             devices: Devices::Only(vec![Device::Index(0), Device::Uuid("GPU-ab".into())]),
@@ -198,6 +208,8 @@ mod tests {
             headroom: GIB,
             max_per_gpu: Some(4),
             size_parameters: vec!["hidden".into()],
+            settle_after: std::time::Duration::from_secs(5),
+            fallback: Fallback::Cpu,
         };
         assert_eq!(read, expected);
         assert_eq!(spec("gpu: {devices: all, per_trial: auto}").per_trial, None);
@@ -227,6 +239,8 @@ mod tests {
                 "gpu: {memory_limit: 2GiB, per_trial: 1.9GiB}",
                 "no trial fits",
             ),
+            ("gpu: {fallback: gpu}", "`fallback` cannot be `gpu`"),
+            ("gpu: {cpu_fallback: true}", "did you mean `fallback: cpu`?"),
             ("failure: {oom: ignore}", "`oom` cannot be `ignore`"),
             ("cpu: {memory_limit: lots}", "is no amount of memory"),
         ] {

@@ -1,8 +1,11 @@
 //! `hpo check`
 
+use hpo_run::gpu::{self, Device};
+use hpo_study::memory::bytes;
 use hpo_study::need::{Forecast, forecast};
 use hpo_study::plan::{Plan, plan};
 use hpo_study::study_file::Severity;
+use hpo_study::{Fallback, GpuSpec};
 use serde::Serialize;
 
 use super::sample::Sample;
@@ -18,11 +21,65 @@ struct Report<'a> {
     study: &'a str,
     plan: Plan,
     memory: Vec<Forecast>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gpus: Option<Here>,
     warnings: Vec<Warning<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parameters: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sample: Option<Sample>,
+}
+
+/// What a study for GPUs finds on this machine.
+#[derive(Serialize)]
+struct Here {
+    /// Why it finds none.
+    missing: Option<String>,
+    /// The UUIDs of those that it may use.
+    usable: Vec<String>,
+    /// What the largest of them has for programs, in bytes; null: unknown.
+    #[serde(skip)]
+    card: Option<u64>,
+    #[serde(skip)]
+    words: String,
+}
+
+impl Here {
+    fn look(spec: &GpuSpec) -> Self {
+        let machine = gpu::look();
+        let usable: Vec<&Device> = gpu::usable(&machine, spec).collect();
+        let of = |gpu: &Device| {
+            let memory = gpu.memory?;
+            Some(memory.total.saturating_sub(memory.reserved.unwrap_or(0)))
+        };
+        let name = |gpu: &&Device| {
+            let memory = of(gpu).map_or_else(String::new, |all| format!(", {}", bytes(all)));
+            format!("{} ({}{memory})", gpu.index, gpu.name)
+        };
+        let names: Vec<String> = usable.iter().map(name).collect();
+        let missing = gpu::missing(&machine, spec).or_else(|| machine.trouble.clone());
+        Self {
+            words: format!("GPUs of this machine for it: {}\n", names.join(", ")),
+            card: usable.iter().filter_map(|gpu| of(gpu)).max(),
+            usable: usable.iter().map(|gpu| gpu.uuid.clone()).collect(),
+            missing,
+        }
+    }
+}
+
+/// Says what becomes of the study on a machine without GPUs for it.
+fn warn_of_missing(here: &Here, spec: &GpuSpec) {
+    let Some(why) = &here.missing else { return };
+    let then = match spec.fallback {
+        Fallback::Cpu => "trials would run on the CPU (`gpu.fallback`)",
+        Fallback::None => {
+            "it cannot be run here; `gpu: {fallback: cpu}` would let trials run on the CPU"
+        }
+    };
+    words!(
+        "{}: the study is for GPUs, and this machine has none for it: {why}\n  {then}",
+        output::yellow("warning")
+    );
 }
 
 /// A warning and its place in the file.
@@ -44,6 +101,8 @@ pub(super) fn perform(arguments: &CheckArguments) -> Result<Exit, Failure> {
         .transpose()?;
     let found = sample.as_ref().is_none_or(Sample::has_objective);
     let plan = plan(&study.spec);
+    let here = study.spec.gpu.as_ref().map(Here::look);
+    let memory = forecast(&study.spec, here.as_ref().and_then(|here| here.card));
     let expanded = arguments
         .expand
         .then(|| hpo_report::expand::parameters(&study.spec.space));
@@ -63,7 +122,8 @@ pub(super) fn perform(arguments: &CheckArguments) -> Result<Exit, Failure> {
                 version: 1,
                 study: &study.spec.name,
                 plan,
-                memory: forecast(&study.spec),
+                memory,
+                gpus: here,
                 warnings: warnings.collect(),
                 parameters: expanded,
                 sample,
@@ -71,8 +131,13 @@ pub(super) fn perform(arguments: &CheckArguments) -> Result<Exit, Failure> {
         }
         TextFormat::Text => {
             output::data(&hpo_report::plan::text(&study.spec, &plan, output::width()))?;
-            let memory = forecast(&study.spec);
             output::data(&hpo_report::forecast::text(&memory, output::width()))?;
+            if let (Some(here), Some(gpu)) = (&here, &study.spec.gpu) {
+                if here.missing.is_none() {
+                    output::data(&here.words)?;
+                }
+                warn_of_missing(here, gpu);
+            }
             if let Some(parameters) = expanded {
                 output::data(&format!("\n{parameters}"))?;
             }

@@ -193,13 +193,17 @@ pub(super) fn explain(error: RunError, name: &str, runs: &Path) -> Failure {
     match &error {
         RunError::SpecChanged { .. } => Failure::usage(&error).hint(format!(
             "undo the change, or give the study a new `name:` to begin afresh; {name} stays as it is. \
-             What can change: run_cap, time_cap, cpu, failure, divergence, keep_checkpoints, disk_budget, confirm, stop_grace, \
-             on_crash, notify, description, python, env, metrics"
+             What can change: run_cap, time_cap, cpu, gpu, failure, divergence, keep_checkpoints, disk_budget, confirm, \
+             stop_grace, on_crash, notify, description, python, env, metrics"
         )),
         RunError::Store(StoreError::Locked { .. }) => {
             let (name, dir) = (quoted(name), elsewhere(runs));
             Failure::trouble(&error).hint(format!("`hpo status {name}{dir}` shows where it is"))
         }
+        RunError::NoGpu { .. } => Failure::trouble(&error).hint(
+            "`hpo gpus` shows what the driver sees; `gpu: {fallback: cpu}` in the study file lets trials run on \
+             the CPU here",
+        ),
         _ => Failure::trouble(&error),
     }
 }

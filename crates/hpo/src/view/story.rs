@@ -1,6 +1,6 @@
 //! What is worth a line of its own, and in which words.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hpo_report::number::short;
 use hpo_report::status::{counts, eta, finished};
@@ -8,7 +8,7 @@ use hpo_report::trials::{detail, duration, key_configuration};
 use hpo_study::control::Request;
 use hpo_study::{
     AttemptEnd, Event, EventKind, FailReason, Finding, History, StopIntent, StopReason, Timestamp,
-    Trial, TrialId, TrialState, Verdict, causes,
+    Trial, TrialId, TrialState, Verdict, WaitReason, causes,
 };
 
 /// How a line is meant.
@@ -57,6 +57,8 @@ pub(crate) struct Story {
     /// The kinds of failures that were told in full.
     failures: BTreeSet<String>,
     best: Option<TrialId>,
+    /// Why trials wait, as it was told.
+    waits: BTreeMap<TrialId, WaitReason>,
     ending: bool,
 }
 
@@ -126,7 +128,14 @@ impl Story {
             }),
             EventKind::TrialRequeued { trial: id } => again(trial(id)?),
             EventKind::TrialWaiting { trial, waiting } => {
-                Some(plain(format!("trial {trial} waits: {}", waiting.detail)))
+                // Fresh numbers for the same reason are for those who ask.
+                let told = self.waits.insert(*trial, waiting.reason);
+                (told != Some(waiting.reason))
+                    .then(|| plain(format!("trial {trial} waits: {}", waiting.detail)))
+            }
+            EventKind::AttemptLaunching { trial, .. } => {
+                self.waits.remove(trial);
+                None
             }
             EventKind::GpuChanged { gpu, lost } => Some(match lost {
                 Some(why) => Line {
