@@ -245,6 +245,7 @@ pub unsafe extern "C" fn nvmlDeviceGetMemoryInfo(handle: Handle, to: *mut Memory
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetMemoryInfo_v2(handle: Handle, to: *mut MemoryV2) -> Answer {
+    State::note_read();
     about("nvmlDeviceGetMemoryInfo_v2", handle, |gpu| {
         let version = (size_of::<MemoryV2>() | (2 << 24)) as c_uint;
         // SAFETY: the caller hands over the structure with its version filled in.

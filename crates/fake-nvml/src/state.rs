@@ -230,6 +230,35 @@ impl State {
         fs::rename(&draft, path)
     }
 
+    /// From now on readings of memory are counted.
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub fn count_reads(path: &Path) -> io::Result<()> {
+        fs::write(Self::counter(path), "")
+    }
+
+    /// How many GPUs' memory was read since then.
+    #[must_use]
+    pub fn reads(path: &Path) -> u64 {
+        fs::metadata(Self::counter(path)).map_or(0, |file| file.len())
+    }
+
+    /// Memory of a GPU is being read.
+    pub(crate) fn note_read() {
+        let file = Self::file().map(|path| Self::counter(&path));
+        let file = file.and_then(|path| File::options().append(true).open(path).ok());
+        if let Some(mut file) = file {
+            let _ = io::Write::write_all(&mut file, b".");
+        }
+    }
+
+    fn counter(path: &Path) -> PathBuf {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".reads");
+        name.into()
+    }
+
     /// Changes the state while nobody else does.
     ///
     /// # Errors

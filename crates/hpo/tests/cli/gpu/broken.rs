@@ -8,14 +8,18 @@ use serde_json::Value as Json;
 use super::{MIB, Machine};
 
 /// Something that can be wrong, and what `hpo gpus` must make of it.
-struct Case {
-    what: String,
-    spoil: Box<dyn Fn(&mut State)>,
-    without: Vec<&'static str>,
+pub(super) struct Case {
+    pub(super) what: String,
+    pub(super) spoil: Box<dyn Fn(&mut State) + Send + Sync>,
+    pub(super) without: Vec<&'static str>,
     holds: fn(&Json) -> bool,
 }
 
-fn case(what: &str, spoil: impl Fn(&mut State) + 'static, holds: fn(&Json) -> bool) -> Case {
+fn case(
+    what: &str,
+    spoil: impl Fn(&mut State) + Send + Sync + 'static,
+    holds: fn(&Json) -> bool,
+) -> Case {
     Case {
         what: what.to_owned(),
         spoil: Box::new(spoil),
@@ -33,7 +37,7 @@ fn lacking(functions: &[&'static str], holds: fn(&Json) -> bool) -> Case {
     }
 }
 
-fn machine() -> State {
+pub(super) fn machine() -> State {
     let mut first = Device::new(0, 8192);
     first.processes.push(Process {
         pid: 4_000_000,
@@ -69,7 +73,7 @@ fn lost(page: &Json) -> bool {
 const GONE: [i32; 3] = [15, 16, 17];
 const REFUSALS: [i32; 7] = [2, 3, 4, 6, 21, 25, 999];
 
-fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let mut cases = vec![
         case(
             "nothing",
