@@ -126,6 +126,7 @@ fn rule(early: &EarlyTerminate) -> String {
         } => {
             format!("when worse than the median, from step {min_iter} and {min_trials} trials on")
         }
+        EarlyTerminate::Auto { min_iter, .. } => auto(*min_iter),
         EarlyTerminate::Percentile {
             percentile,
             min_iter,
@@ -175,6 +176,18 @@ fn rule(early: &EarlyTerminate) -> String {
     }
 }
 
+/// What `early_terminate: auto` is going to do.
+fn auto(min_iter: u64) -> String {
+    let from = match min_iter {
+        1 => "their first report".to_owned(),
+        step => format!("step {step}"),
+    };
+    format!(
+        "auto: from {from} on, trials further back than those that became good had been at that step; every \
+         second one goes on at first, and the study learns where the line is"
+    )
+}
+
 /// How a trial goes on that is promoted to the next rung; `None` where no trial ever waits at one.
 fn promotion(spec: &StudySpec) -> Option<&'static str> {
     match (&spec.early_terminate, &spec.job) {
@@ -182,7 +195,8 @@ fn promotion(spec: &StudySpec) -> Option<&'static str> {
             EarlyTerminate::None
             | EarlyTerminate::Median { .. }
             | EarlyTerminate::Percentile { .. }
-            | EarlyTerminate::Patient { .. },
+            | EarlyTerminate::Patient { .. }
+            | EarlyTerminate::Auto { .. },
             _,
         ) => None,
         (EarlyTerminate::Asha(_), _) => {

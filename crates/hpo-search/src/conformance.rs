@@ -56,6 +56,14 @@ fn schedulers() -> Vec<EarlyTerminate> {
             min_trials: 2,
         }),
         patient(EarlyTerminate::Asha(rungs)),
+        EarlyTerminate::Auto {
+            min_iter: 1,
+            max_iter: Some(27),
+        },
+        EarlyTerminate::Auto {
+            min_iter: 3,
+            max_iter: None,
+        },
         EarlyTerminate::Asha(rungs),
         EarlyTerminate::AshaPromotion(rungs),
         EarlyTerminate::AshaPromotion(uneven),

@@ -287,7 +287,8 @@ fn brackets(rule: &EarlyTerminate, trials: Option<u64>) -> Vec<Bracket> {
         EarlyTerminate::None
         | EarlyTerminate::Median { .. }
         | EarlyTerminate::Percentile { .. }
-        | EarlyTerminate::Patient { .. } => Vec::new(),
+        | EarlyTerminate::Patient { .. }
+        | EarlyTerminate::Auto { .. } => Vec::new(),
         // Rungs without end: nobody knows how many a trial will come to.
         EarlyTerminate::Asha(rungs) if rungs.is_open() => Vec::new(),
         EarlyTerminate::Asha(rungs)
@@ -348,7 +349,8 @@ fn expected_steps(rule: &EarlyTerminate, brackets: &[Bracket], trials: Option<u6
         EarlyTerminate::None
         | EarlyTerminate::Median { .. }
         | EarlyTerminate::Percentile { .. }
-        | EarlyTerminate::Patient { .. } => None,
+        | EarlyTerminate::Patient { .. }
+        | EarlyTerminate::Auto { .. } => None,
         EarlyTerminate::Asha(_)
         | EarlyTerminate::AshaPromotion(_)
         | EarlyTerminate::SuccessiveHalving(_) => Some(steps),

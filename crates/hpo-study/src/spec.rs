@@ -70,11 +70,14 @@ impl StudySpec {
     /// The full length of a trial in steps, where the study says it: the largest fidelity.
     #[must_use]
     pub fn max_steps(&self) -> Option<u64> {
-        match (self.early_terminate.rungs(), &self.job) {
-            (Some(rungs), _) => Some(rungs.max_iter).filter(|_| !rungs.is_open()),
-            (None, Job::Trainer(trainer)) => Some(trainer.epochs),
-            (None, Job::Command(_)) => None,
-        }
+        let of_rule = match &self.early_terminate {
+            EarlyTerminate::Auto { max_iter, .. } => *max_iter,
+            rule => (rule.rungs().map(|rungs| rungs.max_iter)).filter(|steps| *steps != Rungs::OPEN),
+        };
+        of_rule.or(match &self.job {
+            Job::Trainer(trainer) => Some(trainer.epochs),
+            Job::Command(_) => None,
+        })
     }
 }
 
@@ -319,6 +322,13 @@ pub enum EarlyTerminate {
         /// An improvement is by more than this. Not negative.
         min_delta: f64,
     },
+    /// When further back at a step than trials that became good had been, learned from the study itself.
+    Auto {
+        /// No trial is judged before this step. At least 1.
+        min_iter: u64,
+        /// The full length of a trial in steps, where the rule says it. At least `min_iter`.
+        max_iter: Option<u64>,
+    },
     /// Asynchronous successive halving, stopping variant (Li et al., 2018; arXiv 1810.05934).
     Asha(Rungs),
     /// Asynchronous successive halving, promotion variant: trials pause at each rung (algorithm 2 of the same
@@ -340,7 +350,7 @@ impl EarlyTerminate {
             | Self::SuccessiveHalving(rungs)
             | Self::Hyperband(rungs) => Some(*rungs),
             Self::Patient { rule, .. } => rule.rungs(),
-            Self::None | Self::Median { .. } | Self::Percentile { .. } => None,
+            Self::None | Self::Median { .. } | Self::Percentile { .. } | Self::Auto { .. } => None,
         }
     }
 

@@ -5,6 +5,7 @@
 //! not finite is worse than any that is.
 
 mod asha;
+mod auto;
 mod columns;
 mod hyperband;
 mod median;
@@ -58,6 +59,9 @@ fn build(rule: &EarlyTerminate) -> Box<dyn Scheduler> {
             patience,
             min_delta,
         } => Box::new(patient::Patient::new(rule, patience, min_delta)),
+        EarlyTerminate::Auto { min_iter, max_iter } => {
+            Box::new(auto::Auto::new(min_iter, max_iter))
+        }
         EarlyTerminate::Asha(rungs) => Box::new(asha::Asha::new(rungs)),
         EarlyTerminate::AshaPromotion(rungs) => Box::new(promotion::Promotion::new(rungs)),
         EarlyTerminate::SuccessiveHalving(rungs) => Box::new(successive_halving::Halving::new(

@@ -389,6 +389,10 @@ fn rule(word: &str, max_steps: Option<u64>, eta: u32) -> Result<EarlyTerminate, 
     };
     Ok(match word {
         "none" => EarlyTerminate::None,
+        "auto" => EarlyTerminate::Auto {
+            min_iter: 1,
+            max_iter: max_steps,
+        },
         "median" => EarlyTerminate::Median {
             min_iter: 1,
             min_trials: 5,
@@ -410,7 +414,7 @@ fn rule(word: &str, max_steps: Option<u64>, eta: u32) -> Result<EarlyTerminate, 
         "hyperband" => EarlyTerminate::Hyperband(rungs()?),
         other => {
             return Err(format!(
-                "`--early-terminate` is `none`, `median`, `percentile`, `patient`, `asha`, `asha-promotion`, \
+                "`--early-terminate` is `none`, `auto`, `median`, `percentile`, `patient`, `asha`, `asha-promotion`, \
                  `sha` or `hyperband`, not `{other}`"
             ));
         }

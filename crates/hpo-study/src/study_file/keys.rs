@@ -130,9 +130,10 @@ const STUDY_KEYS: &[KeyFacts] = &[
     ),
     key(
         "early_terminate",
-        Shape::Table(&EARLY_TERMINATE),
-        "when hopeless trials are stopped",
-    ),
+        STOPPER,
+        "when hopeless trials are stopped; never if absent",
+    )
+    .hint("write `early_terminate: auto`"),
     key(
         "divergence",
         Shape::Table(&DIVERGENCE),
@@ -667,6 +668,10 @@ const DISTRIBUTIONS: &[Word] = &[
     word("q_beta", "multiples of `q`, beta"),
 ];
 
+const STOPPER: Shape = Shape::Either(
+    "a rule such as `auto`, or a map with its `type`",
+    &[Shape::Word(STOPPERS), Shape::Table(&EARLY_TERMINATE)],
+);
 /// `early_terminate`
 pub(crate) static EARLY_TERMINATE: Table = Table {
     title: "`early_terminate`",
@@ -738,6 +743,10 @@ pub(crate) static EARLY_TERMINATE: Table = Table {
 };
 const STOPPERS: &[Word] = &[
     word("none", "never"),
+    word(
+        "auto",
+        "further back at a step than trials that became good had been; learned from the study itself",
+    ),
     word(
         "median",
         "worse than the median of the others at the same step",

@@ -141,8 +141,9 @@ pub(super) fn early_terminate(
     let Some(node) = root.get("early_terminate") else {
         return Some(EarlyTerminate::None);
     };
-    let kind = node.get("type")?.text()?;
+    let kind = node.text().or_else(|| node.get("type")?.text())?;
     let belongs: &[&str] = match kind {
+        "auto" => &["min_iter", "max_iter"],
         "none" => &[],
         "median" => &["min_iter", "min_trials"],
         "percentile" | "patient" | "asha" => stopping::belongs(node, kind),
@@ -165,6 +166,7 @@ pub(super) fn early_terminate(
     };
     match kind {
         "none" => Some(EarlyTerminate::None),
+        "auto" => stopping::auto(node, job, problems),
         "percentile" => stopping::percentile(node),
         "patient" => stopping::patient(node, || {
             rungs(root, node, job, problems).map(EarlyTerminate::Asha)
@@ -277,7 +279,7 @@ fn is_open(node: &Node) -> bool {
 }
 
 /// Checks the stopping rule's length of a trial against the trainer's.
-fn check_length(node: &Node, max_iter: u64, epochs: u64, problems: &mut Problems) {
+pub(super) fn check_length(node: &Node, max_iter: u64, epochs: u64, problems: &mut Problems) {
     let Some(value) = node.get("max_iter") else {
         return;
     };

@@ -1,6 +1,7 @@
 //! `early_terminate`: the rules that compare a trial with others at the same step, or with itself.
 
 use super::problem::Problems;
+use super::settings;
 use super::yaml::Node;
 use crate::spec::{EarlyTerminate, Job, Method, Rungs};
 
@@ -40,6 +41,33 @@ pub(super) fn belongs(node: &Node, kind: &str) -> &'static [&'static str] {
         ],
         _ => &["rule", "patience", "min_delta"],
     }
+}
+
+/// `auto`, or `{type: auto}`; `None` when a value is wrong, which has been reported then.
+pub(super) fn auto(node: &Node, job: Option<&Job>, problems: &mut Problems) -> Option<EarlyTerminate> {
+    let whole = |key: &str| match node.get(key) {
+        None => Some(None),
+        Some(value) => Some(Some(u64::try_from(value.whole()?).ok()?)),
+    };
+    let (min_iter, max_iter) = (whole("min_iter")?.unwrap_or(1), whole("max_iter")?);
+    let epochs = match job {
+        Some(Job::Trainer(trainer)) => Some(trainer.epochs),
+        _ => None,
+    };
+    if let (Some(max_iter), Some(epochs)) = (max_iter, epochs) {
+        settings::check_length(node, max_iter, epochs, problems);
+    }
+    if max_iter.or(epochs).is_some_and(|full| min_iter >= full) {
+        problems.warning(
+            node.key_span("min_iter"),
+            format!("nothing is ever stopped: step {min_iter} is not before the end of a trial"),
+            "make `min_iter` smaller, or trials longer",
+        );
+    }
+    Some(EarlyTerminate::Auto {
+        min_iter,
+        max_iter: max_iter.or(epochs),
+    })
 }
 
 /// `{type: percentile}`; `None` when a value is wrong, which has been reported then.
