@@ -72,7 +72,9 @@ impl StudySpec {
     pub fn max_steps(&self) -> Option<u64> {
         let of_rule = match &self.early_terminate {
             EarlyTerminate::Auto { max_iter, .. } => *max_iter,
-            rule => (rule.rungs().map(|rungs| rungs.max_iter)).filter(|steps| *steps != Rungs::OPEN),
+            rule => {
+                (rule.rungs().map(|rungs| rungs.max_iter)).filter(|steps| *steps != Rungs::OPEN)
+            }
         };
         of_rule.or(match &self.job {
             Job::Trainer(trainer) => Some(trainer.epochs),

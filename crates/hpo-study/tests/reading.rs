@@ -740,3 +740,49 @@ fn a_carriage_return_alone_is_refused_at_its_place() {
     assert_eq!((problem.line(), problem.column()), (2, 6));
     assert!(problem.message.contains("carriage return"));
 }
+
+#[test]
+fn a_stopping_rule_may_be_a_word() {
+    let with = |rule: &str| {
+        check(&format!(
+            "program: t.py\nmethod: random\nrun_cap: 3\nmetric: {{name: loss}}\nparameters: {{lr: {{value: 1}}}}\nearly_terminate: {rule}\n"
+        ))
+    };
+    let rule = |text: &str| with(text).spec.expect(text).early_terminate;
+    let auto = |min_iter, max_iter| EarlyTerminate::Auto { min_iter, max_iter };
+    assert_eq!(rule("auto"), auto(1, None));
+    assert_eq!(rule("{type: auto}"), auto(1, None));
+    assert_eq!(
+        rule("{type: auto, min_iter: 4, max_iter: 90}"),
+        auto(4, Some(90))
+    );
+    assert_eq!(rule("none"), EarlyTerminate::None);
+    assert_eq!(rule("median"), rule("{type: median}"));
+    let warned = with("{type: auto, min_iter: 9, max_iter: 9}").problems;
+    assert!(
+        warned
+            .iter()
+            .any(|p| p.message.contains("nothing is ever stopped")),
+        "{warned:?}"
+    );
+    for (wrong, word) in [
+        ("asha", "does not know how long"),
+        ("soon", "soon"),
+        ("[auto]", "list"),
+        ("{type: auto, eta: 3}", "`eta` is of no use"),
+        ("{type: auto, min_iter: 0}", "1"),
+    ] {
+        let checked = with(wrong);
+        assert!(checked.spec.is_none(), "{wrong}");
+        assert!(
+            checked.problems.iter().any(|p| p.message.contains(word)),
+            "{wrong}: {:?}",
+            checked.problems
+        );
+    }
+    let trainer = spec(
+        "trainer: {model: mlp, dataset: digits, epochs: 27}\nmethod: random\nrun_cap: 3\nmetric: {name: val_loss}\nrecipe: {optimizers: [adam]}\nearly_terminate: auto\nname: t\n",
+    );
+    assert_eq!(trainer.early_terminate, auto(1, Some(27)));
+    assert_eq!(trainer.max_steps(), Some(27));
+}

@@ -19,6 +19,10 @@ fn searches() -> Vec<(Method, EarlyTerminate)> {
     let mut all = Vec::new();
     for rule in [
         EarlyTerminate::None,
+        EarlyTerminate::Auto {
+            min_iter: 1,
+            max_iter: None,
+        },
         EarlyTerminate::Median {
             min_iter: 2,
             min_trials: 2,

@@ -57,6 +57,8 @@ fn rules() -> impl Strategy<Value = EarlyTerminate> {
     });
     prop_oneof![
         Just(EarlyTerminate::None),
+        (1..4u64, prop::option::of(4..12u64))
+            .prop_map(|(min_iter, max_iter)| EarlyTerminate::Auto { min_iter, max_iter }),
         (0..4u64, 0..4u32).prop_map(|(min_iter, min_trials)| EarlyTerminate::Median {
             min_iter,
             min_trials

@@ -167,7 +167,10 @@ impl Auto {
         }
         *self.progress(trial.id) = progress;
         if let Some(rung) = judged
-            && self.full.or(self.shortest_end).is_none_or(|full| step < full)
+            && self
+                .full
+                .or(self.shortest_end)
+                .is_none_or(|full| step < full)
         {
             self.judge_at(history, trial, rung);
         }
@@ -203,7 +206,10 @@ impl Auto {
     fn judge_at(&mut self, history: &History, trial: &Trial, rung: usize) {
         let count = self.count(rung);
         let learned = self.learned(rung, count);
-        let (loss, level) = (self.trials[trial.id.index()].losses[rung], self.rungs[rung].level);
+        let (loss, level) = (
+            self.trials[trial.id.index()].losses[rung],
+            self.rungs[rung].level,
+        );
         let better = place(&self.rungs[rung].losses, loss);
         let most = learned.share * (count - 1) as f64;
         if better as f64 <= most {
@@ -485,7 +491,11 @@ mod tests {
         let mut misleading = Log::new(study(1, Some(20)));
         // Up to step 4 the order is another one.
         run(&mut misleading, 120, |i, step| {
-            if step < 5 { 2.0 + shuffled(7 * i) } else { shuffled(i) }
+            if step < 5 {
+                2.0 + shuffled(7 * i)
+            } else {
+                shuffled(i)
+            }
         });
         let share = |log: &Log| auto(log).learn(0, 120).share;
         assert!(share(&honest) < 0.25, "{}", share(&honest));

@@ -135,9 +135,8 @@ pub fn propose(wish: &Wish<'_>) -> Option<Proposal> {
     }
     if let Some(epochs) = epochs.filter(|n| *n >= 3) {
         file += &format!(
-            "\n# At 1/9 and 1/3 of the length only the best third of the trials goes on. It needs a report per epoch.\n\
-             early_terminate: {{type: asha, min_iter: {}, max_iter: {epochs}, eta: 3}}\n",
-            (epochs / 9).max(1)
+            "\n# Trials far behind those that became good are stopped. It needs a report per epoch.\n\
+             early_terminate: {{type: auto, max_iter: {epochs}}}\n"
         );
     }
     if !left.is_empty() {

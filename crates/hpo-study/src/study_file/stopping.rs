@@ -44,7 +44,11 @@ pub(super) fn belongs(node: &Node, kind: &str) -> &'static [&'static str] {
 }
 
 /// `auto`, or `{type: auto}`; `None` when a value is wrong, which has been reported then.
-pub(super) fn auto(node: &Node, job: Option<&Job>, problems: &mut Problems) -> Option<EarlyTerminate> {
+pub(super) fn auto(
+    node: &Node,
+    job: Option<&Job>,
+    problems: &mut Problems,
+) -> Option<EarlyTerminate> {
     let whole = |key: &str| match node.get(key) {
         None => Some(None),
         Some(value) => Some(Some(u64::try_from(value.whole()?).ok()?)),

@@ -82,8 +82,8 @@ fn starter(program: Option<&str>) -> String {
          parameters:\n  \
            batch_size: {{values: [32, 64, 128]}}\n\
          \n\
-         # Only the best third goes on from 1 step to 3, and from 3 to 9.\n\
-         early_terminate: {{type: asha, min_iter: 1, max_iter: 9, eta: 3}}\n"
+         # Trials far behind those that became good are stopped; the study learns where the line is.\n\
+         early_terminate: auto\n"
     )
 }
 
