@@ -206,14 +206,7 @@ impl<'w> Sim<'w> {
     /// # Errors
     /// When the engine breaks a promise.
     pub fn run(&self, spec: StudySpec) -> Result<Outcome, SimError> {
-        let kind = EventKind::StudyOpened {
-            spec: Box::new(spec),
-            hpo_version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        self.resume(vec![Event {
-            at: Timestamp(1_700_000_000_000),
-            kind,
-        }])
+        self.resume(vec![opened(spec)])
     }
 
     /// Takes up a study whose processes are all gone, and runs it until its session is over.
@@ -255,6 +248,18 @@ impl<'w> Sim<'w> {
             sessions,
         })
     }
+}
+
+/// When simulated studies begin.
+const BEGIN: Timestamp = Timestamp(1_700_000_000_000);
+
+/// The first event of a study.
+fn opened(spec: StudySpec) -> Event {
+    let kind = EventKind::StudyOpened {
+        spec: Box::new(spec),
+        hpo_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    Event { at: BEGIN, kind }
 }
 
 fn broken(what: impl Into<String>) -> SimError {

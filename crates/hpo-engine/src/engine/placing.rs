@@ -79,6 +79,8 @@ impl Engine {
                 let same =
                     known.is_some_and(|k| (k.reason, &k.gpu) == (waiting.reason, &waiting.gpu));
                 let other_words = known.is_some_and(|k| k.detail != waiting.detail);
+                // A slow answer is no news for whoever waits anyway.
+                let same = same || (inventory.is_stale && known.is_some());
                 if !same || (other_words && self.memory.may_tell_again(turn.now, trial)) {
                     self.emit(turn, EventKind::TrialWaiting { trial, waiting })?;
                 }

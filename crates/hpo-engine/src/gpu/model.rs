@@ -20,6 +20,8 @@ pub(crate) const OVER_LIKE: f64 = 1.2;
 const AT_LEAST_MORE: u64 = 100 * MIB;
 /// With this probability a trial stays below what is predicted for it.
 const LEVEL: f64 = 0.95;
+/// What a trial surely takes is so much less (of the logarithm) than any was seen to be below what is expected.
+const SURELY_LESS: f64 = 0.05;
 /// The regression's penalty; columns are standardized.
 const LAMBDA: f64 = 0.1;
 /// So many of the last observations are looked at.
@@ -233,7 +235,7 @@ impl Model {
 }
 
 impl Fit {
-    /// What it will take at least, and at most, each with the probability [`LEVEL`].
+    /// What it will surely take, and what it stays below with the probability [`LEVEL`].
     fn bound(&self, features: &Features) -> Option<(u64, u64)> {
         let row = row(features, &self.kinds, self.curved);
         let expected = self.ridge.predict(&row);
@@ -343,11 +345,12 @@ fn ridge(whole: &[(&Features, f64)], kinds: &[String], curved: bool) -> Option<R
         .flatten()
 }
 
-/// How far what is expected may be off, downwards and upwards.
+/// How far what is expected may be off, downwards and upwards. Downwards it is more than it ever was: a trial that
+/// is called too large without being tried is lost, one that is tried in vain only costs time.
 fn margins(left_out: &[f64]) -> Option<(f64, f64)> {
-    let negative: Vec<f64> = left_out.iter().map(|r| -r).collect();
-    let (less, more) = (conformal(&negative, LEVEL)?, conformal(left_out, LEVEL)?);
-    Some((less.max(0.0), more.max(0.0)))
+    let more = conformal(left_out, LEVEL)?;
+    let less = left_out.iter().copied().fold(0.0, f64::min).abs();
+    Some((less + SURELY_LESS, more.max(0.0)))
 }
 
 /// The columns of the regression: the numbers, with their squares and products if it is curved, and one

@@ -11,7 +11,7 @@ use hpo_study::{
     Timestamp, TrialId,
 };
 
-use super::{SimError, broken};
+use super::{BEGIN, SimError, broken, opened};
 use crate::gpu::{Gpu, GpuMemory, Health, TrialUsage};
 use crate::{Command, Engine, Input, Inventory};
 
@@ -146,13 +146,7 @@ pub fn run(
     machine: &Machine,
     load: &dyn Fn(TrialId, &Config) -> Load,
 ) -> Result<GpuOutcome, SimError> {
-    let opened = Event {
-        at: BEGIN,
-        kind: EventKind::StudyOpened {
-            spec: Box::new(spec),
-            hpo_version: env!("CARGO_PKG_VERSION").to_owned(),
-        },
-    };
+    let opened = opened(spec);
     let engine = Engine::new(std::slice::from_ref(&opened))?;
     let limit = engine
         .history()
@@ -183,7 +177,6 @@ pub fn run(
     world.run()
 }
 
-const BEGIN: Timestamp = Timestamp(1_700_000_000_000);
 /// How finely what truly happens is looked at while anything changes.
 const FINE: Duration = Duration::from_millis(50);
 /// How often the driver is asked while nothing changes: as good as always, and faster to simulate.

@@ -325,6 +325,64 @@ fn nothing_is_placed_by_a_reading_that_may_be_old() {
 }
 
 #[test]
+fn what_trials_grow_by_after_they_are_settled_is_learned_and_given() {
+    let spec = StudySpec {
+        run_cap: Some(20),
+        cpu: Cpu {
+            max_parallel: Some(1),
+            ..Cpu::default()
+        },
+        ..on_gpus(20 * GIB)
+    };
+    let mut rig = Rig::new(spec, 1);
+    rig.driver.slots = 1;
+    // Ten trials, which use 2 GiB for a while and 2.6 GiB in the end; the context comes first.
+    for trial in 0..10 {
+        for (used, step) in [(300 * MIB, None), (2 * GIB, Some(1)), (2 * GIB, Some(2))] {
+            rig.used = vec![(trial, 1, 0, used)];
+            let inputs = step.map(|step| report(trial, 1, step, 0.5));
+            rig.step(std::iter::once(started(trial, 1)).chain(inputs));
+        }
+        rig.wait(31);
+        let memory = |rig: &Rig| {
+            let trial = &rig.driver.engine.history().trials()[trial as usize];
+            trial.attempts[0].memory.unwrap()
+        };
+        assert!(memory(&rig).settled);
+        rig.used = vec![(trial, 1, 0, 26 * GIB / 10)];
+        rig.wait(1);
+        let seen = memory(&rig);
+        assert_eq!(seen.gpu_first, Some(300 * MIB), "{seen:?}");
+        assert_eq!(
+            (seen.gpu_settled, seen.gpu_peak),
+            (Some(2 * GIB), Some(26 * GIB / 10))
+        );
+        rig.used.clear();
+        rig.step([report(trial, 1, 3, 0.5), ended(trial, 1, exit(0))]);
+    }
+    // 1.2 times the settled need, 1.3 times for growth; and settled at 2 GiB it keeps the 1.3.
+    let most = 2 * GIB * 12 * 13 / 100;
+    let given = rig.share(10).unwrap().memory;
+    assert!(
+        (most - 64 * MIB..most + 64 * MIB).contains(&given),
+        "{}",
+        given / MIB
+    );
+    rig.used = vec![(10, 1, 0, 2 * GIB)];
+    rig.step([started(10, 1), report(10, 1, 1, 0.5), report(10, 1, 2, 0.5)]);
+    rig.wait(31);
+    let memory = rig.driver.engine.history().trials()[10].attempts[0]
+        .memory
+        .unwrap();
+    let kept = memory.gpu_reserved.unwrap();
+    assert!(
+        (26 * GIB / 10..27 * GIB / 10).contains(&kept),
+        "{}",
+        kept / MIB
+    );
+}
+
+#[test]
 fn without_a_gpu_trials_of_a_study_that_makes_do_run_on_the_cpu() {
     let mut rig = Rig::settled(8 * GIB, 1);
     rig.driver.slots = 0;
