@@ -98,7 +98,17 @@ fn main() -> std::result::Result<(), String> {
         };
         let mut results = Vec::new();
         for i in 0..share.max(1) {
-            results.push(study(first + i * 9 + kind as u64, trouble, trials)?);
+            let seed = first + i * 9 + kind as u64;
+            let result = study(seed, trouble, trials)?;
+            for over in result
+                .outcome
+                .overshoots
+                .iter()
+                .filter(|_| !trouble.is_adversarial())
+            {
+                println!("{trouble:?} {seed}: {over:?}");
+            }
+            results.push(result);
         }
         print(trouble, &results, trials);
     }

@@ -30,6 +30,8 @@ pub(crate) struct Track {
     pub(crate) peak: Option<u64>,
     /// The first that was more than nothing.
     pub(crate) first: Option<u64>,
+    /// By how much the last reading was above the one before.
+    pub(crate) rise: u64,
     /// Since when the most has grown by less than [`GROWTH`], and what it was then.
     flat: Option<(Timestamp, u64)>,
 }
@@ -37,6 +39,8 @@ pub(crate) struct Track {
 impl Track {
     /// Takes a reading: what is used now, and the most so far where others have looked more often.
     pub(crate) fn see(&mut self, at: Timestamp, now: Option<u64>, peak: Option<u64>) {
+        let before = self.now.zip(now);
+        self.rise = before.map_or(0, |(before, now)| now.saturating_sub(before));
         self.now = now;
         self.peak = self.peak.max(now).max(peak);
         self.first = self.first.or(now.filter(|now| *now >= NOTHING));

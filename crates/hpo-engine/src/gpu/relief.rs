@@ -131,8 +131,12 @@ impl Ledger {
         };
         // On a large card 3 % are more than anybody keeps free: what was admitted must not be stopped.
         let bound = (most as f64 * TIGHT).max(most.saturating_sub(wishes.headroom / 2) as f64);
+        // Whoever is beyond what was set aside for it, and still grows, would be over the limit at the next look.
+        let beyond = self.on(&gpu.uuid).filter(|(_, a)| a.is_beyond(true));
+        let rise: u64 = beyond.map(|(_, a)| a.gpu_track.rise).sum();
+        let will_be_over = rise > 0 && used.saturating_add(rise) > most;
         Some(Shortage {
-            is_over: used as f64 >= bound,
+            is_over: used as f64 >= bound || will_be_over,
             is_past: (used as f64) < bound * RELAXED / TIGHT,
             evidence: format!(
                 "{} of {} are used on GPU {}",
