@@ -31,6 +31,14 @@ pub(crate) enum Place {
     Never(FailReason),
 }
 
+/// What a placement on GPUs goes by.
+struct Scene<'s> {
+    now: Timestamp,
+    inventory: &'s Inventory,
+    history: &'s History,
+    wishes: &'s GpuSpec,
+}
+
 /// What stands in the way of a trial, and in which words.
 type Obstacle = (WaitReason, String);
 
@@ -48,7 +56,15 @@ impl Ledger {
         };
         self.learn(history);
         let placed = match wishes(history, inventory) {
-            Some(wishes) => self.place_on_gpu(now, inventory, history, record, wishes),
+            Some(wishes) => {
+                let scene = Scene {
+                    now,
+                    inventory,
+                    history,
+                    wishes,
+                };
+                self.place_on_gpu(&scene, record)
+            }
             None => self.place_on_cpu(inventory, history, record),
         };
         placed.unwrap_or_else(|place| place)
@@ -80,21 +96,23 @@ impl Ledger {
             surely: None,
             known: true,
         };
-        waiting < inventory.gpus.len().max(2)
-            && usable(inventory, wishes).any(|gpu| {
-                self.offer(now, inventory, history, gpu, &some, None)
-                    .is_ok()
-            })
+        let scene = Scene {
+            now,
+            inventory,
+            history,
+            wishes,
+        };
+        let offers = |gpu| self.offer(&scene, gpu, &some, None).is_ok();
+        waiting < inventory.gpus.len().max(2) && usable(inventory, wishes).any(offers)
     }
 
-    fn place_on_gpu(
-        &self,
-        now: Timestamp,
-        inventory: &Inventory,
-        history: &History,
-        trial: &Trial,
-        wishes: &GpuSpec,
-    ) -> Result<Place, Place> {
+    fn place_on_gpu(&self, scene: &Scene<'_>, trial: &Trial) -> Result<Place, Place> {
+        let Scene {
+            inventory,
+            history,
+            wishes,
+            ..
+        } = *scene;
         let need = self
             .model(MemoryKind::Gpu)
             .need(history, trial, MemoryKind::Gpu);
@@ -108,7 +126,7 @@ impl Ledger {
         let mut best: Option<((usize, u64, u32), Assignment)> = None;
         let mut obstacle: Option<Obstacle> = None;
         for gpu in usable(inventory, wishes) {
-            match self.offer(now, inventory, history, gpu, &need, Some(trial)) {
+            match self.offer(scene, gpu, &need, Some(trial)) {
                 Err(why) => {
                     obstacle.get_or_insert(why);
                 }
@@ -134,7 +152,7 @@ impl Ledger {
             let (reason, detail) = obstacle.unwrap_or_else(|| no_gpu(inventory, wishes));
             Place::Waits(Waiting {
                 reason,
-                gpu: self.keep(inventory, history, trial, wishes, &need),
+                gpu: self.keep(scene, trial, &need),
                 detail,
             })
         })?;
@@ -284,22 +302,11 @@ impl Ledger {
         Err(Place::Never(FailReason::Oom { evidence, tried }))
     }
 
-    /// What a GPU has for a trial of this need, and whether the trial has it to itself then.
-    fn offer(
-        &self,
-        now: Timestamp,
-        inventory: &Inventory,
-        history: &History,
-        gpu: &Gpu,
-        need: &Need,
-        trial: Option<&Trial>,
-    ) -> Result<(u64, bool), Obstacle> {
+    /// Whether a GPU takes another trial at present, whatever it needs.
+    fn is_open(&self, scene: &Scene<'_>, gpu: &Gpu, trial: Option<&Trial>) -> Result<(), Obstacle> {
         let name = format!("GPU {}", gpu.index);
         let busy = |detail: String| Err((WaitReason::GpuBusy, detail));
-        let Some(wishes) = wishes(history, inventory) else {
-            return busy("the study uses no GPU".to_owned());
-        };
-        if inventory.is_stale {
+        if scene.inventory.is_stale {
             return busy(format!(
                 "the driver is slow to answer, and what it last said of {name} is too old"
             ));
@@ -307,25 +314,38 @@ impl Ledger {
         if self.is_unread(gpu) {
             return busy(format!("what runs on {name} has not been measured yet"));
         }
-        if let Some(other) = self.who_starts(now, history, &gpu.uuid) {
+        if let Some(other) = self.who_starts(scene, &gpu.uuid) {
             return busy(format!("trial {other} is just starting on {name}"));
         }
         let there = self.on(&gpu.uuid).count();
-        if wishes
-            .max_per_gpu
-            .is_some_and(|most| there >= most as usize)
-        {
+        let most = scene.wishes.max_per_gpu;
+        if most.is_some_and(|most| there >= most as usize) {
             return busy(format!("{name} has {there} trials, as many as it may"));
         }
         if self.is_tight(&gpu.uuid) {
             let detail = format!("memory on {name} has just run short");
             return Err((WaitReason::GpuMemory, detail));
         }
-        if let Some(other) = self.kept_for(history, gpu, wishes, trial.map(|t| t.id)) {
-            return busy(format!(
+        match self.kept_for(scene, gpu, trial.map(|t| t.id)) {
+            Some(other) => busy(format!(
                 "{name} is kept for trial {other}, which has waited longest"
-            ));
+            )),
+            None => Ok(()),
         }
+    }
+
+    /// What a GPU has for a trial of this need, and whether the trial has it to itself then.
+    fn offer(
+        &self,
+        scene: &Scene<'_>,
+        gpu: &Gpu,
+        need: &Need,
+        trial: Option<&Trial>,
+    ) -> Result<(u64, bool), Obstacle> {
+        self.is_open(scene, gpu, trial)?;
+        let wishes = scene.wishes;
+        let name = format!("GPU {}", gpu.index);
+        let there = self.on(&gpu.uuid).count();
         let capacity = capacity(gpu, wishes);
         let whole = capacity.is_none_or(|capacity| need.upper > capacity);
         let alone = whole || !need.known || trial.is_some_and(wants_alone);
@@ -374,7 +394,8 @@ impl Ledger {
     }
 
     /// The trial on a GPU that lets no other start yet.
-    fn who_starts(&self, now: Timestamp, history: &History, uuid: &str) -> Option<TrialId> {
+    fn who_starts(&self, scene: &Scene<'_>, uuid: &str) -> Option<TrialId> {
+        let (now, history) = (scene.now, scene.history);
         let floor = |trial: TrialId| {
             let record = history.trial(trial)?;
             let model = self.model(MemoryKind::Gpu);
@@ -387,13 +408,8 @@ impl Ledger {
     }
 
     /// The trial for which a GPU is kept free, if it is one other than this, and the GPU is enough for it.
-    fn kept_for(
-        &self,
-        history: &History,
-        gpu: &Gpu,
-        wishes: &GpuSpec,
-        trial: Option<TrialId>,
-    ) -> Option<TrialId> {
+    fn kept_for(&self, scene: &Scene<'_>, gpu: &Gpu, trial: Option<TrialId>) -> Option<TrialId> {
+        let (history, wishes) = (scene.history, scene.wishes);
         let others = self.overtaken.keys().filter(|id| Some(**id) != trial);
         others.copied().find(|id| {
             let record = history.trial(*id).filter(|t| !t.state.is_active());
@@ -414,14 +430,8 @@ impl Ledger {
 
     /// The GPU that is kept free for a trial from now on, if it was overtaken too often: the one that it was
     /// kept before, or the one on which least is set aside.
-    fn keep(
-        &self,
-        inventory: &Inventory,
-        history: &History,
-        trial: &Trial,
-        wishes: &GpuSpec,
-        need: &Need,
-    ) -> Option<String> {
+    fn keep(&self, scene: &Scene<'_>, trial: &Trial, need: &Need) -> Option<String> {
+        let (inventory, wishes) = (scene.inventory, scene.wishes);
         let before = trial.waiting.as_ref().and_then(|w| w.gpu.as_ref());
         let overtaken = self.overtaken.get(&trial.id).copied().unwrap_or(0);
         if overtaken < PATIENCE && before.is_none() {
@@ -439,10 +449,7 @@ impl Ledger {
             return Some(before.clone());
         }
         fitting()
-            .filter(|gpu| {
-                self.kept_for(history, gpu, wishes, Some(trial.id))
-                    .is_none()
-            })
+            .filter(|gpu| self.kept_for(scene, gpu, Some(trial.id)).is_none())
             .min_by_key(|gpu| (self.pool(gpu, wishes).reserved, gpu.index))
             .map(|gpu| gpu.uuid.clone())
     }
