@@ -78,7 +78,11 @@ fn heading(spec: &StudySpec, plan: &Plan) -> String {
         };
         let _ = writeln!(text, "steps           {steps}");
     }
-    let _ = writeln!(text, "early stopping  {}", rule(&spec.early_terminate));
+    let _ = writeln!(
+        text,
+        "early stopping  {}",
+        rule(spec, &spec.early_terminate)
+    );
     if let Some(how) = promotion(spec) {
         let _ = writeln!(text, "going on        {how}");
     }
@@ -117,7 +121,7 @@ fn confirming(spec: &StudySpec, plan: &Plan, confirm: Confirm) -> String {
 }
 
 /// When trials are stopped.
-fn rule(early: &EarlyTerminate) -> String {
+fn rule(spec: &StudySpec, early: &EarlyTerminate) -> String {
     match early {
         EarlyTerminate::None => "never".to_owned(),
         EarlyTerminate::Median {
@@ -141,6 +145,17 @@ fn rule(early: &EarlyTerminate) -> String {
                 "when not among the best {percentile} %, from step {min_iter} and {min_trials} trials on{often}"
             )
         }
+        EarlyTerminate::Wilcoxon {
+            p_threshold,
+            n_startup_steps,
+            metric,
+        } => {
+            let metric = metric.as_ref().unwrap_or(&spec.metric.name);
+            format!(
+                "when {metric} is significantly worse than the best trial's (p < {p_threshold}), from {n_startup_steps} \
+                 steps in common on"
+            )
+        }
         EarlyTerminate::Patient {
             rule: other,
             patience,
@@ -152,7 +167,7 @@ fn rule(early: &EarlyTerminate) -> String {
             };
             let held = match **other {
                 EarlyTerminate::None => String::new(),
-                _ => format!("; {}", rule(other)),
+                _ => format!("; {}", rule(spec, other)),
             };
             format!("only when not {better} for more than {patience} reports{held}")
         }
@@ -195,6 +210,7 @@ fn promotion(spec: &StudySpec) -> Option<&'static str> {
             EarlyTerminate::None
             | EarlyTerminate::Median { .. }
             | EarlyTerminate::Percentile { .. }
+            | EarlyTerminate::Wilcoxon { .. }
             | EarlyTerminate::Patient { .. }
             | EarlyTerminate::Auto { .. },
             _,

@@ -50,6 +50,11 @@ fn schedulers() -> Vec<EarlyTerminate> {
             min_trials: 2,
             interval: 3,
         },
+        EarlyTerminate::Wilcoxon {
+            p_threshold: 0.2,
+            n_startup_steps: 3,
+            metric: None,
+        },
         patient(EarlyTerminate::None),
         patient(EarlyTerminate::Median {
             min_iter: 1,

@@ -287,6 +287,7 @@ fn brackets(rule: &EarlyTerminate, trials: Option<u64>) -> Vec<Bracket> {
         EarlyTerminate::None
         | EarlyTerminate::Median { .. }
         | EarlyTerminate::Percentile { .. }
+        | EarlyTerminate::Wilcoxon { .. }
         | EarlyTerminate::Patient { .. }
         | EarlyTerminate::Auto { .. } => Vec::new(),
         // Rungs without end: nobody knows how many a trial will come to.
@@ -349,6 +350,7 @@ fn expected_steps(rule: &EarlyTerminate, brackets: &[Bracket], trials: Option<u6
         EarlyTerminate::None
         | EarlyTerminate::Median { .. }
         | EarlyTerminate::Percentile { .. }
+        | EarlyTerminate::Wilcoxon { .. }
         | EarlyTerminate::Patient { .. }
         | EarlyTerminate::Auto { .. } => None,
         EarlyTerminate::Asha(_)

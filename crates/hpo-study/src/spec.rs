@@ -331,6 +331,16 @@ pub enum EarlyTerminate {
         /// The full length of a trial in steps, where the rule says it. At least `min_iter`.
         max_iter: Option<u64>,
     },
+    /// When significantly worse than the best trial on the instances that both have seen; steps are instances.
+    Wilcoxon {
+        /// Significant is a p-value below this; above 0 and below 1.
+        p_threshold: f64,
+        /// No trial is stopped before it has so many instances in common with the best one.
+        n_startup_steps: u32,
+        /// The metric measured at each instance; `None`: the objective.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        metric: Option<String>,
+    },
     /// Asynchronous successive halving, stopping variant (Li et al., 2018; arXiv 1810.05934).
     Asha(Rungs),
     /// Asynchronous successive halving, promotion variant: trials pause at each rung (algorithm 2 of the same
@@ -352,7 +362,11 @@ impl EarlyTerminate {
             | Self::SuccessiveHalving(rungs)
             | Self::Hyperband(rungs) => Some(*rungs),
             Self::Patient { rule, .. } => rule.rungs(),
-            Self::None | Self::Median { .. } | Self::Percentile { .. } | Self::Auto { .. } => None,
+            Self::None
+            | Self::Median { .. }
+            | Self::Percentile { .. }
+            | Self::Wilcoxon { .. }
+            | Self::Auto { .. } => None,
         }
     }
 

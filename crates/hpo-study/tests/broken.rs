@@ -100,6 +100,7 @@ broken! {
     promotion_without_a_length: "+parameters: {lr: {value: 0.1}}\nearly_terminate: {type: asha, variant: promotion, min_iter: 3}\n",
     methods_without_rungs: "program: train.py\nmethod: dehb\nmetric: {name: val_loss}\nrun_cap: 20\nparameters: {lr: {value: 0.1}}\n",
     rungs_that_do_not_suit_the_method: "program: train.py\nmethod: bohb\nmetric: {name: val_loss}\nrun_cap: 20\nparameters: {lr: {value: 0.1}}\nearly_terminate: {type: median}\n",
+    instances_without_a_metric: "+parameters: {lr: {value: 0.1}}\nearly_terminate: {type: wilcoxon, p_threshold: 1, eta: 3}\n",
     useless_stopping_keys: "+parameters: {lr: {value: 0.1}}\nearly_terminate: {type: median, eta: 3}\n",
     wrong_times: "+parameters: {lr: {value: 0.1}}\ntime_cap: eight hours\nstop_grace: -5\n",
     trainer_and_program: "+trainer: {model: mlp, dataset: digits, epochs: 3}\nparameters: {optimizer: {value: sgd}}\n",

@@ -410,6 +410,14 @@ fn rules_that_compare_at_every_step_have_keys_of_their_own() {
             "{type: asha, variant: stopping, min_iter: 2, max_iter: 18}",
             EarlyTerminate::Asha(rungs),
         ),
+        (
+            "{type: wilcoxon, metric: fold_loss, p_threshold: 0.05, n_startup_steps: 4}",
+            EarlyTerminate::Wilcoxon {
+                p_threshold: 0.05,
+                n_startup_steps: 4,
+                metric: Some("fold_loss".to_owned()),
+            },
+        ),
         ("{type: patient}", patient(EarlyTerminate::None, 5, 0.0)),
         (
             "{type: patient, rule: percentile, percentile: 10, patience: 0}",

@@ -671,7 +671,7 @@ pub(crate) struct StdioArguments {
     /// How to search, as `method` in a study file
     #[arg(long, value_name = "METHOD", default_value = "bayes")]
     pub(crate) method: String,
-    /// When to stop trials: none, auto, median, percentile, patient, asha, asha-promotion, sha or hyperband
+    /// When to stop trials: none, auto, median, percentile, patient, wilcoxon, asha, asha-promotion, sha or hyperband
     #[arg(long, value_name = "RULE", default_value = "none")]
     pub(crate) early_terminate: String,
 }

@@ -63,8 +63,8 @@ class Searcher:
             ``dehb``.
         seed: Of everything random: the same seed and answers give the same trials.
         direction: ``minimize`` or ``maximize``; absent: as the space says, else ``minimize``.
-        early_terminate: ``none``, ``auto``, ``median``, ``percentile``, ``patient``, ``asha``, ``asha-promotion``,
-            ``sha`` or ``hyperband``.
+        early_terminate: ``none``, ``auto``, ``median``, ``percentile``, ``patient``, ``wilcoxon``, ``asha``,
+            ``asha-promotion``, ``sha`` or ``hyperband``.
         max_steps: Full length of a trial in steps; needed by the last four of these.
         eta: One trial in this many goes on.
 

@@ -33,6 +33,11 @@ fn searches() -> Vec<(Method, EarlyTerminate)> {
             min_trials: 2,
             interval: 2,
         },
+        EarlyTerminate::Wilcoxon {
+            p_threshold: 0.2,
+            n_startup_steps: 2,
+            metric: None,
+        },
         EarlyTerminate::Patient {
             rule: Box::new(EarlyTerminate::None),
             patience: 1,

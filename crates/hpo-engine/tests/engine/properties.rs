@@ -71,6 +71,13 @@ fn rules() -> impl Strategy<Value = EarlyTerminate> {
                 interval,
             }
         ),
+        (0.05..0.9, 0..4u32).prop_map(|(p_threshold, n_startup_steps)| {
+            EarlyTerminate::Wilcoxon {
+                p_threshold,
+                n_startup_steps,
+                metric: None,
+            }
+        }),
         (0..3u64, rungs.clone()).prop_map(|(patience, rungs)| EarlyTerminate::Patient {
             rule: Box::new(EarlyTerminate::Asha(rungs)),
             patience,

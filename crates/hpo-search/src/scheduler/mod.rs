@@ -16,6 +16,7 @@ mod patient;
 mod percentile;
 mod promotion;
 mod successive_halving;
+mod wilcoxon;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -62,6 +63,15 @@ fn build(rule: &EarlyTerminate) -> Box<dyn Scheduler> {
         EarlyTerminate::Auto { min_iter, max_iter } => {
             Box::new(auto::Auto::new(min_iter, max_iter))
         }
+        EarlyTerminate::Wilcoxon {
+            p_threshold,
+            n_startup_steps,
+            ref metric,
+        } => Box::new(wilcoxon::Wilcoxon::new(
+            p_threshold,
+            n_startup_steps,
+            metric.clone(),
+        )),
         EarlyTerminate::Asha(rungs) => Box::new(asha::Asha::new(rungs)),
         EarlyTerminate::AshaPromotion(rungs) => Box::new(promotion::Promotion::new(rungs)),
         EarlyTerminate::SuccessiveHalving(rungs) => Box::new(successive_halving::Halving::new(

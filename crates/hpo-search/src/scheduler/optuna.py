@@ -2,9 +2,11 @@
 
 import json
 import sys
+import warnings
 
 import optuna
 
+warnings.simplefilter("ignore")
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
@@ -20,6 +22,10 @@ def pruner(wish):
             )
         case "patient":
             return optuna.pruners.PatientPruner(None, patience=wish["patience"])
+        case "wilcoxon":
+            return optuna.pruners.WilcoxonPruner(
+                p_threshold=wish["p_threshold"], n_startup_steps=wish["startup"]
+            )
     raise ValueError(wish)
 
 
@@ -33,7 +39,9 @@ def decisions(case):
         for step, value in enumerate(curve, 1):
             trial.report(value, step)
             of_trial.append(bool(trial.should_prune()))
-        study.tell(trial, curve[-1])
+        # The value of a trial is its last report, or, where steps are instances, the mean of all.
+        instances = case["pruner"]["kind"] == "wilcoxon"
+        study.tell(trial, sum(curve) / len(curve) if instances else curve[-1])
         found.append(of_trial)
     return found
 

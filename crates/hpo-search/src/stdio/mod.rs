@@ -403,6 +403,11 @@ fn rule(word: &str, max_steps: Option<u64>, eta: u32) -> Result<EarlyTerminate, 
             min_trials: 5,
             interval: 1,
         },
+        "wilcoxon" => EarlyTerminate::Wilcoxon {
+            p_threshold: 0.1,
+            n_startup_steps: 2,
+            metric: None,
+        },
         "patient" => EarlyTerminate::Patient {
             rule: Box::new(EarlyTerminate::None),
             patience: 5,
@@ -414,7 +419,7 @@ fn rule(word: &str, max_steps: Option<u64>, eta: u32) -> Result<EarlyTerminate, 
         "hyperband" => EarlyTerminate::Hyperband(rungs()?),
         other => {
             return Err(format!(
-                "`--early-terminate` is `none`, `auto`, `median`, `percentile`, `patient`, `asha`, `asha-promotion`, \
+                "`--early-terminate` is `none`, `auto`, `median`, `percentile`, `patient`, `wilcoxon`, `asha`, `asha-promotion`, \
                  `sha` or `hyperband`, not `{other}`"
             ));
         }

@@ -728,6 +728,21 @@ pub(crate) static EARLY_TERMINATE: Table = Table {
             "patient: the rule that it holds back; none if absent: the trial's own curve decides",
         ),
         key(
+            "p_threshold",
+            INSIDE_UNIT,
+            "wilcoxon: a p-value below this is significant; 0.1 if absent",
+        ),
+        key(
+            "n_startup_steps",
+            Shape::Whole(0, 1_000_000),
+            "wilcoxon: instances in common with the best trial, at least; 2 if absent",
+        ),
+        key(
+            "metric",
+            Shape::Text,
+            "wilcoxon: the metric measured at each instance; the objective if absent",
+        ),
+        key(
             "variant",
             Shape::Word(ASHA_VARIANTS),
             "asha: what becomes of a trial at a rung; stopping if absent",
@@ -758,6 +773,10 @@ const STOPPERS: &[Word] = &[
     word(
         "patient",
         "when another rule says so and the trial has not become better for a while",
+    ),
+    word(
+        "wilcoxon",
+        "significantly worse than the best trial, where steps are instances or folds",
     ),
     word(
         "asha",

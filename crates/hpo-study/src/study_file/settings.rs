@@ -146,7 +146,7 @@ pub(super) fn early_terminate(
         "auto" => &["min_iter", "max_iter"],
         "none" => &[],
         "median" => &["min_iter", "min_trials"],
-        "percentile" | "patient" | "asha" => stopping::belongs(node, kind),
+        "percentile" | "patient" | "asha" | "wilcoxon" => stopping::belongs(node, kind),
         _ => &["min_iter", "max_iter", "eta", "s"],
     };
     let all = ["min_iter", "max_iter", "eta", "s", "min_trials"];
@@ -168,6 +168,7 @@ pub(super) fn early_terminate(
         "none" => Some(EarlyTerminate::None),
         "auto" => stopping::auto(node, job, problems),
         "percentile" => stopping::percentile(node),
+        "wilcoxon" => stopping::wilcoxon(node, problems),
         "patient" => stopping::patient(node, || {
             rungs(root, node, job, problems).map(EarlyTerminate::Asha)
         }),

@@ -6,18 +6,22 @@ use super::yaml::Node;
 use crate::spec::{EarlyTerminate, Job, Method, Rungs};
 
 /// Keys of `early_terminate` that only rules read here have.
-pub(super) const KEYS: [&str; 6] = [
+pub(super) const KEYS: [&str; 9] = [
     "percentile",
     "interval",
     "patience",
     "min_delta",
     "rule",
     "variant",
+    "p_threshold",
+    "n_startup_steps",
+    "metric",
 ];
 
 /// The keys that are of use to a rule read here, `type` apart.
 pub(super) fn belongs(node: &Node, kind: &str) -> &'static [&'static str] {
     match (kind, wrapped(node)) {
+        ("wilcoxon", _) => &["p_threshold", "n_startup_steps", "metric"],
         ("asha", _) => &["variant", "min_iter", "max_iter", "eta", "s"],
         ("percentile", _) => &["percentile", "interval", "min_iter", "min_trials"],
         (_, "median") => &["rule", "patience", "min_delta", "min_iter", "min_trials"],
@@ -81,6 +85,26 @@ pub(super) fn percentile(node: &Node) -> Option<EarlyTerminate> {
         min_iter: whole(node, "min_iter", 1)?,
         min_trials: min_trials(node)?,
         interval: whole(node, "interval", 1)?,
+    })
+}
+
+/// `{type: wilcoxon}`; `None` when a value is wrong, which has been reported then.
+pub(super) fn wilcoxon(node: &Node, problems: &mut Problems) -> Option<EarlyTerminate> {
+    if node.get("metric").is_none() {
+        problems.warning(
+            node.key_span("type"),
+            "the value of a trial is its last report, so that of its last instance alone",
+            "report the mean of all instances so far as the study's metric, and each instance's own value under \
+             another name, and give that name as `metric` here",
+        );
+    }
+    Some(EarlyTerminate::Wilcoxon {
+        p_threshold: number(node, "p_threshold", 0.1)?,
+        n_startup_steps: u32::try_from(whole(node, "n_startup_steps", 2)?).ok()?,
+        metric: match node.get("metric") {
+            Some(name) => Some(name.text()?.to_owned()),
+            None => None,
+        },
     })
 }
 
@@ -157,14 +181,23 @@ pub(super) fn for_method(
             }
         });
     };
-    let kind = node.get("type").and_then(Node::text).unwrap_or_default();
+    // A rule may be a word alone: `auto`.
+    let kind = node.get("type").unwrap_or(node).text().unwrap_or_default();
     let fits = match method {
         Method::Dehb => kind == "hyperband" && (node.get("max_iter").is_some() || is_trainer(job)),
         _ => matches!(kind, "hyperband" | "sha" | "asha"),
     };
     let known = matches!(
         kind,
-        "none" | "median" | "percentile" | "patient" | "hyperband" | "sha" | "asha"
+        "none"
+            | "median"
+            | "percentile"
+            | "patient"
+            | "wilcoxon"
+            | "auto"
+            | "hyperband"
+            | "sha"
+            | "asha"
     );
     if fits || !known {
         return None;
