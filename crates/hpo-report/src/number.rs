@@ -5,6 +5,8 @@ use std::time::Duration;
 use hpo_study::{Timestamp, Value};
 use serde::Serializer;
 
+use crate::text::shortened;
+
 /// A number in four significant digits, trailing zeros dropped: `0.01235`, `1.2e-5`, `NaN`.
 #[must_use]
 pub fn short(x: f64) -> String {
@@ -25,16 +27,19 @@ pub fn short(x: f64) -> String {
     format!("{rounded:e}")
 }
 
-/// A value as [`short`] as it gets: floats rounded, everything else as it is.
+/// The longest text in full, in characters.
+const LONGEST: usize = 120;
+
+/// A value as [`short`] as it gets: floats rounded, very long texts without their middle, everything else as it is.
 #[must_use]
 pub fn short_value(value: &Value) -> String {
     match value {
         Value::Float(x) => short(*x),
         Value::List(items) => {
             let items: Vec<String> = items.iter().map(short_value).collect();
-            format!("[{}]", items.join(", "))
+            shortened(&format!("[{}]", items.join(", ")), LONGEST)
         }
-        other => other.to_string(),
+        other => shortened(&other.to_string(), LONGEST),
     }
 }
 

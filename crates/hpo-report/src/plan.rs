@@ -9,7 +9,11 @@ use hpo_study::{Confirm, DivergencePolicy, EarlyTerminate, Job, StudySpec};
 use crate::number::{short, time};
 use crate::picture;
 use crate::table::Table;
+use crate::text::shortened;
 use crate::trials::dash;
+
+/// The longest description of a domain in full, in characters.
+const LONGEST_DOMAIN: usize = 600;
 
 /// The plan as text: what is searched, how long it takes at most, the rungs, memory, and a picture
 /// of each schedule.
@@ -24,7 +28,8 @@ pub fn text(spec: &StudySpec, plan: &Plan, width: Option<u16>) -> String {
             dimension
                 .values
                 .map_or_else(|| "∞".to_owned(), |n| n.to_string()),
-            dimension.domain.clone(),
+            // Ten thousand choices are in the study file.
+            shortened(&dimension.domain, LONGEST_DOMAIN),
             dimension.when.clone().unwrap_or_default(),
         ]);
     }

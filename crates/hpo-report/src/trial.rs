@@ -13,8 +13,11 @@ use serde::Serialize;
 use crate::number::{moment, serialize_moment, short, time};
 use crate::picture;
 use crate::table::Table;
-use crate::text::printable;
+use crate::text::{printable, shortened};
 use crate::trials::{TrialRow, change_words, dash, rescue_words, row, state_words};
+
+/// The longest text of a page in full, in characters; the JSON has all of it.
+const LONGEST: usize = 1000;
 
 /// One trial, as `hpo trial N -f json` prints it: the fields of the list, and these.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -160,7 +163,8 @@ pub fn page(history: &History, trial: &Trial, now: Timestamp, width: Option<u16>
     for (name, value) in &details.row.metrics {
         let _ = writeln!(
             text,
-            "  {name} = {}",
+            "  {} = {}",
+            printable(&shortened(name, LONGEST)),
             value.as_f64().map_or_else(dash, short)
         );
     }
@@ -176,7 +180,11 @@ pub fn page(history: &History, trial: &Trial, now: Timestamp, width: Option<u16>
         .max()
         .unwrap_or(0);
     for (name, value) in &trial.config {
-        let _ = writeln!(text, "  {name:widest$}  {}", printable(&value.to_string()));
+        let _ = writeln!(
+            text,
+            "  {name:widest$}  {}",
+            printable(&shortened(&value.to_string(), LONGEST))
+        );
     }
     draw_curve(&mut text, &details, trial);
     if !details.findings.is_empty() {

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use hpo_study::stay::{Stay, what_stays, worst_first};
 use hpo_study::storage::{Storage, size_words};
@@ -15,8 +15,10 @@ use hpo_study::{Event, EventKind, History, TrialId};
 
 use crate::files::TrialFiles;
 
-/// How often the room that they take is measured, where there is a budget.
-const BETWEEN_LOOKS: Duration = Duration::from_secs(20);
+/// How often the room that they take is measured, where there is a budget, …
+const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+/// … and at least so many times as long as the last measurement took: of many files on a slow disk, more seldom.
+const REST: u32 = 50;
 
 /// How many bytes a trial's checkpoints take.
 #[must_use]
@@ -106,7 +108,6 @@ pub(crate) struct Sweeper {
 struct Order {
     stay: Vec<(TrialId, Stay)>,
     worst_first: Vec<TrialId>,
-    trials: usize,
     budget: Option<u64>,
 }
 
@@ -150,7 +151,6 @@ impl Sweeper {
         let order = Order {
             stay,
             worst_first: budget.map_or_else(Vec::new, |_| worst_first(history)),
-            trials: history.trials().len(),
             budget,
         };
         if let Some(to) = &self.to {
@@ -172,6 +172,8 @@ impl Drop for Sweeper {
 struct Broom {
     study_dir: PathBuf,
     latest: Option<Order>,
+    /// How long the next look can wait.
+    rest: Duration,
     warned: bool,
     gave_up: bool,
 }
@@ -181,6 +183,7 @@ impl Broom {
         Self {
             study_dir,
             latest: None,
+            rest: BETWEEN_LOOKS,
             warned: false,
             gave_up: false,
         }
@@ -188,7 +191,7 @@ impl Broom {
 
     fn work(mut self, orders: &Receiver<Order>) {
         loop {
-            match orders.recv_timeout(BETWEEN_LOOKS) {
+            match orders.recv_timeout(self.rest) {
                 Ok(order) => {
                     for (trial, stay) in &order.stay {
                         self.remove(*trial, *stay);
@@ -224,11 +227,10 @@ impl Broom {
         let Some((order, budget)) = self.latest.as_ref().and_then(|o| Some((o, o.budget?))) else {
             return;
         };
-        let sizes = (0..order.trials).map(|trial| {
-            let trial = TrialId(u32::try_from(trial).unwrap_or(u32::MAX));
-            checkpoint_bytes(&self.study_dir, trial)
-        });
-        let mut taken: u64 = sizes.sum();
+        let begun = Instant::now();
+        let mut sizes = sizes(&self.study_dir);
+        self.rest = BETWEEN_LOOKS.max(begun.elapsed() * REST);
+        let mut taken: u64 = sizes.values().sum();
         if !self.warned && taken > budget / 10 * 9 {
             self.warned = true;
             tracing::warn!(
@@ -239,20 +241,39 @@ impl Broom {
         }
         for trial in &order.worst_first {
             if taken <= budget {
-                return;
+                break;
             }
-            taken = taken.saturating_sub(self.remove(*trial, Stay::None));
+            let freed = self.remove(*trial, Stay::None);
+            taken = taken.saturating_sub(freed);
+            if freed > 0 {
+                sizes.remove(trial);
+            }
         }
-        if taken > budget && !self.gave_up {
+        if taken <= budget {
+            self.gave_up &= taken > budget / 10 * 9;
+        } else if !self.gave_up {
             self.gave_up = true;
+            let largest = sizes.iter().max_by_key(|(_, size)| **size);
+            let (trial, size) = largest.map_or((TrialId(0), 0), |(trial, size)| (*trial, *size));
             tracing::warn!(
-                "checkpoints take {}, more than the {} of `disk_budget`: all of them belong to the best \
-                 trial or to trials that may go on",
+                "checkpoints take {}, more than the {} of `disk_budget`, and none of them may be removed: they belong to \
+                 the best trial or to trials that may go on; the most, {}, to trial {trial}",
                 size_words(taken),
-                size_words(budget)
+                size_words(budget),
+                size_words(size)
             );
         }
     }
+}
+
+/// How many bytes the checkpoints of each trial take, of all that have a directory: running ones, too.
+fn sizes(study_dir: &Path) -> BTreeMap<TrialId, u64> {
+    let trials = fs::read_dir(study_dir.join("trials")).into_iter().flatten();
+    let numbers = trials.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    numbers
+        .map(TrialId)
+        .map(|trial| (trial, checkpoint_bytes(study_dir, trial)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -333,7 +354,6 @@ mod tests {
         broom.latest = Some(Order {
             stay: Vec::new(),
             worst_first: vec![TrialId(2), TrialId(0)],
-            trials: 3,
             budget: Some(250_000),
         });
         broom.keep_to_budget();
@@ -345,5 +365,27 @@ mod tests {
         broom.keep_to_budget();
         assert_eq!((left(0), left(1), left(2)), (0, 1, 0), "the best stays");
         assert!(broom.warned && broom.gave_up);
+    }
+
+    #[test]
+    fn trials_that_are_not_over_count() {
+        // Nothing has ended yet, so there is nothing that may go; but the room is measured.
+        let dir = study(&[(7, "a", 100_000)]);
+        let mut broom = Broom::new(dir.path().to_owned());
+        broom.latest = Some(Order {
+            stay: Vec::new(),
+            worst_first: Vec::new(),
+            budget: Some(50_000),
+        });
+        broom.keep_to_budget();
+        assert!(broom.gave_up);
+        fs::remove_file(
+            TrialFiles::new(dir.path(), TrialId(7))
+                .checkpoints
+                .join("a"),
+        )
+        .unwrap();
+        broom.keep_to_budget();
+        assert!(!broom.gave_up, "it is told again when it happens again");
     }
 }

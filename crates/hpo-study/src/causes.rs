@@ -55,6 +55,11 @@ pub fn hint(reason: &FailReason) -> Option<String> {
         FailReason::NotStarted { error } if error.contains("ermission denied") => {
             Some(NOT_EXECUTABLE.to_owned())
         }
+        FailReason::NotStarted { error } if error.contains("Argument list too long") => Some(
+            "the configuration or the study's `env` is longer than the system allows: write \
+             ${args_json_file} in `command` for long values, and put long variables into a file"
+                .to_owned(),
+        ),
         FailReason::Crash { how, stderr } => crash_hint(how, stderr),
         FailReason::NoMetric { .. } => Some(
             "print one line per epoch: [hpo] {\"step\": 1, \"<the objective>\": 0.5}, with the name \

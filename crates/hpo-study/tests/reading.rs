@@ -794,3 +794,20 @@ fn a_stopping_rule_may_be_a_word() {
     assert_eq!(trainer.early_terminate, auto(1, Some(27)));
     assert_eq!(trainer.max_steps(), Some(27));
 }
+
+#[test]
+fn bounds_farther_apart_than_a_number_are_refused() {
+    let source = Source {
+        file: "study.yaml".to_owned(),
+        directory: "/".into(),
+    };
+    let text = "program: t.py\nmethod: sobol\nrun_cap: 1\nmetric: {name: loss}\n\
+                parameters: {x: {min: -1e308, max: 1e308}}\n";
+    let checked = hpo_study::study_file::read(text, &source);
+    let [problem] = checked.problems.as_slice() else {
+        panic!("{:?}", checked.problems);
+    };
+    assert!(problem.message.contains("farther apart"), "{problem:?}");
+    let halved = text.replace("1e308", "8e307");
+    assert!(hpo_study::study_file::read(&halved, &source).spec.is_some());
+}

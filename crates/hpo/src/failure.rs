@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use hpo_report::text::printable_lines;
+
 use crate::output::{self, words};
 
 /// The program's exit codes.
@@ -72,10 +74,14 @@ impl Failure {
 
     pub(crate) fn show(&self) {
         if !self.message.is_empty() {
-            words!("{}: {}", output::red("error"), self.message);
+            words!(
+                "{}: {}",
+                output::red("error"),
+                printable_lines(&self.message)
+            );
         }
         if let Some(hint) = &self.hint {
-            words!("{}: {hint}", output::blue("hint"));
+            words!("{}: {}", output::blue("hint"), printable_lines(hint));
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use console::{StyledObject, Term, style};
+use hpo_report::text::printable_lines;
 
 use crate::failure::Failure;
 
@@ -16,14 +17,16 @@ macro_rules! words {
 }
 pub(crate) use words;
 
-/// Writes data to stdout. A reader that has left (`hpo trials | head`) ends the program quietly.
+/// Writes data to stdout: into a pipe or a file as it is, on a terminal without what that would act upon. A
+/// reader that has left (`hpo trials | head`) ends the program quietly.
 pub(crate) fn data(text: &str) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    finish(
-        stdout
-            .write_all(text.as_bytes())
-            .and_then(|()| stdout.flush()),
-    )
+    copy_logs(&mut text.as_bytes())
+}
+
+/// Writes a page for people to stdout. Names, values and words in it are from outside, so nothing in it is for
+/// terminals to obey, wherever it goes.
+pub(crate) fn page(text: &str) -> Result<(), Failure> {
+    data(&printable_lines(text))
 }
 
 /// Writes what a trial printed to stdout: byte for byte, but on a terminal without what that would act

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
+use hpo_store::private::open_plain;
 use hpo_study::StudySpec;
 use hpo_study::spec::{Dataset, Job, TrainerSpec};
 use hpo_study::study_file::{self, LONGEST_FILE, Problem, Severity, Source};
@@ -32,7 +33,7 @@ impl Study {
             Job::Trainer(TrainerSpec {
                 dataset: Dataset::Csv { path, .. },
                 ..
-            }) => File::open(path).map(drop).map_err(|error| {
+            }) => open_plain(path).map(drop).map_err(|error| {
                 Failure::usage(format!(
                     "the data set {} cannot be read: {error}",
                     path.display()

@@ -2,7 +2,7 @@
 
 use hpo_study::Value;
 
-use crate::text::printable;
+use crate::text::{printable, printable_lines};
 
 /// JSON, as sections hand it in.
 pub type Json = serde_json::Value;
@@ -61,8 +61,7 @@ pub(super) fn short_text(text: &str) -> String {
 
 /// A text of several lines without what terminals act upon.
 pub(super) fn lines(text: &str) -> String {
-    let lines: Vec<String> = text.lines().map(printable).collect();
-    lines.join("\n")
+    printable_lines(text.trim_end_matches('\n'))
 }
 
 #[cfg(test)]

@@ -124,6 +124,9 @@ fn domain(entry: &Entry) -> Result<Domain, Refusal> {
                         .to_owned(),
                 );
             }
+            if !(high - low).is_finite() {
+                return Err("`low` and `high` are farther apart than a number can say".to_owned());
+            }
             let scale = if entry.log { Scale::Log } else { Scale::Linear };
             Ok(Domain::Float {
                 low,

@@ -70,7 +70,11 @@ pub fn options(help: &str) -> Vec<ProgramOption> {
             found.push(option);
         }
     }
-    found.extend(hydra(help));
+    for option in hydra(help) {
+        if found.iter().all(|o| o.name() != option.name()) {
+            found.push(option);
+        }
+    }
     found
 }
 
@@ -351,6 +355,8 @@ mod tests {
         assert_eq!(read(absl), ["--batch_size= 32"]);
         let hydra = "train is powered by Hydra.\n\n== Config ==\nOverride anything in the config (foo.bar=value)\n\nlr: 0.1\noptimizer:\n  name: adam\n  betas:\n  - 0.9\n\nPowered by Hydra (https://hydra.cc)\n";
         assert_eq!(read(hydra), ["lr= 0.1", "optimizer.name= adam"]);
+        let twice = hydra.replace("lr: 0.1\n", "lr: 0.1\nlr: 0.2\n");
+        assert_eq!(read(&twice), read(hydra), "each once");
         let c = "options:\n-c cost : set the parameter C (default 1)\n-p epsilon : set the epsilon (default 0.1)\n-q : quiet mode\n";
         assert_eq!(read(c), ["-c= 1", "-p= 0.1", "-q"]);
         let fasttext = "  -lr                 learning rate [0.1]\n  -epoch              number of epochs [5]\n  -loss               loss function {ns, hs, softmax} [softmax]\n";

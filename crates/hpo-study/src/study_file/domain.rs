@@ -308,6 +308,14 @@ fn bounds(node: &Node, name: &str, problems: &mut Problems) -> Option<(f64, f64)
         );
         return None;
     }
+    if !(b - a).is_finite() {
+        problems.error_with_hint(
+            high.span,
+            format!("`{name}`: `min` and `max` are farther apart than a number can say"),
+            "give bounds between -8e307 and 8e307",
+        );
+        return None;
+    }
     Some((a, b))
 }
 

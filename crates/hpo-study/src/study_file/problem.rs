@@ -115,18 +115,29 @@ fn window(line: &str, column: usize, marked: usize) -> (String, usize, usize) {
     (shown, indent, width)
 }
 
-/// A character that takes one cell and does nothing to the terminal.
+/// A character that takes one cell and does nothing to the terminal: nor turns the direction of writing, so that a
+/// line reads as another than it is.
 fn visible(c: char) -> char {
     match c {
         '\t' => ' ',
         c if c.is_control() => '\u{fffd}',
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            '\u{fffd}'
+        }
         c => c,
     }
 }
 
-/// Texts of the file appear in messages; none of their bytes may reach the terminal as a command.
+/// Texts of the file appear in messages; none of their bytes may reach the terminal as a command, and a name of a
+/// megabyte is not worth a megabyte of words.
 fn printable(message: &str) -> String {
-    message.chars().map(visible).collect()
+    const LONGEST: usize = 1000;
+    let mut characters = message.chars().map(visible);
+    let mut shown: String = characters.by_ref().take(LONGEST).collect();
+    if characters.next().is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// Collects problems.

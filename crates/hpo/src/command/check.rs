@@ -130,11 +130,11 @@ pub(super) fn perform(arguments: &CheckArguments) -> Result<Exit, Failure> {
             })?;
         }
         TextFormat::Text => {
-            output::data(&hpo_report::plan::text(&study.spec, &plan, output::width()))?;
-            output::data(&hpo_report::forecast::text(&memory, output::width()))?;
+            output::page(&hpo_report::plan::text(&study.spec, &plan, output::width()))?;
+            output::page(&hpo_report::forecast::text(&memory, output::width()))?;
             if let (Some(here), Some(gpu)) = (&here, &study.spec.gpu) {
                 if here.missing.is_none() {
-                    output::data(&here.words)?;
+                    output::page(&here.words)?;
                 }
                 warn_of_missing(here, gpu);
             }
@@ -142,7 +142,7 @@ pub(super) fn perform(arguments: &CheckArguments) -> Result<Exit, Failure> {
                 output::data(&format!("\n{parameters}"))?;
             }
             if let Some(sample) = sample {
-                output::data(&format!("\n{}", sample.text(&study.spec, output::width())))?;
+                output::page(&format!("\n{}", sample.text(&study.spec, output::width())))?;
             }
             if !found {
                 return Ok(Exit::Usage);

@@ -57,7 +57,7 @@ pub(super) fn perform(arguments: &DivergenceArguments) -> Result<Exit, Failure> 
     match arguments.format {
         TextFormat::Json => output::json(&rows)?,
         TextFormat::Text => {
-            output::data(&table(&rows))?;
+            output::page(&table(&rows))?;
             words!("{}", counts(&rows));
         }
     }

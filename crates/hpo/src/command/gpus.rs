@@ -171,7 +171,7 @@ fn show(page: &Page) -> Result<(), Failure> {
     if let Some(driver) = &page.driver {
         text += &format!("driver {driver}\n");
     }
-    output::data(&text)
+    output::page(&text)
 }
 
 /// Why a GPU cannot be used, or else who uses it.

@@ -50,7 +50,7 @@ pub(super) fn perform(arguments: &PruneArguments) -> Result<Exit, Failure> {
     }
     match arguments.format {
         TextFormat::Json => output::json(&studies)?,
-        TextFormat::Text => output::data(&page(&studies))?,
+        TextFormat::Text => output::page(&page(&studies))?,
     }
     let removable: u64 = studies.iter().map(|s| s.removable_bytes).sum();
     let removed: u64 = studies.iter().map(|s| s.removed_bytes).sum();

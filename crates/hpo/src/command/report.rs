@@ -33,20 +33,25 @@ pub(super) fn perform(arguments: &ReportArguments) -> Result<Exit, Failure> {
         (ReportFormat::Json, Some(_)) if to_stdout => output::json(&report(&source))?,
         (ReportFormat::Json, Some(path)) => {
             let text = serde_json::to_string(&report(&source)).map_err(Failure::trouble)?;
-            written(path, &(text + "\n"))?;
+            written(path, file::write(path, &(text + "\n")))?;
         }
         (ReportFormat::Html, Some(_)) if to_stdout => output::data(&page(&source))?,
         (ReportFormat::Html, path) => {
-            let beside = found.directory.join(REPORT);
-            written(path.as_ref().unwrap_or(&beside), &page(&source))?;
+            let text = page(&source);
+            match path {
+                Some(path) => written(path, file::write(path, &text))?,
+                None => {
+                    let path = found.directory.join(REPORT);
+                    written(&path, file::write_private(&path, &text))?;
+                }
+            }
         }
     }
     Ok(Exit::Done)
 }
 
-fn written(path: &Path, text: &str) -> Result<(), Failure> {
-    file::write(path, text)
-        .map_err(|e| Failure::trouble(format!("{} cannot be written: {e}", path.display())))?;
+fn written(path: &Path, done: io::Result<()>) -> Result<(), Failure> {
+    done.map_err(|e| Failure::trouble(format!("{} cannot be written: {e}", path.display())))?;
     words!("report written to {}", path.display());
     Ok(())
 }
@@ -62,7 +67,7 @@ pub(super) fn leave(history: &History, directory: &Path) -> io::Result<PathBuf> 
         ..Source::of(history)
     };
     let path = directory.join(REPORT);
-    file::write(&path, &page(&source))?;
+    file::write_private(&path, &page(&source))?;
     Ok(path)
 }
 

@@ -116,7 +116,7 @@ pub(super) fn finish(outcome: &Outcome, runs: &Path) -> Result<Exit, Failure> {
     let history = &outcome.history;
     let mut text = hpo_report::summary::text(history, history.last_event(), output::width());
     text += &take_away(history, runs);
-    output::data(&text)?;
+    output::page(&text)?;
     leave_report(history, runs);
     if outcome.stopped_by_user {
         match hpo_report::status::held_sentence(history) {

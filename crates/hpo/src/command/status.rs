@@ -25,7 +25,7 @@ pub(super) fn perform(arguments: &LookArguments) -> Result<Exit, Failure> {
         TextFormat::Text => {
             let width = output::width();
             let page = hpo_report::status::page(history, now, &at_work, &gpus, width);
-            output::data(&page)?;
+            output::page(&page)?;
         }
     }
     Ok(Exit::Done)

@@ -12,7 +12,7 @@ pub(super) fn perform(arguments: &TrialArguments) -> Result<Exit, Failure> {
     match arguments.format {
         TextFormat::Json => output::json(&details(&found.history, trial, found.now))?,
         TextFormat::Text => {
-            output::data(&page(&found.history, trial, found.now, output::width()))?;
+            output::page(&page(&found.history, trial, found.now, output::width()))?;
         }
     }
     Ok(Exit::Done)

@@ -36,7 +36,7 @@ pub(super) fn perform(arguments: &TrialsArguments) -> Result<Exit, Failure> {
             if let Some(again) = hpo_report::confirmations::table(&found.history, output::width()) {
                 text = text + "\n" + &again;
             }
-            output::data(&text)?;
+            output::page(&text)?;
         }
     }
     Ok(Exit::Done)
@@ -52,7 +52,7 @@ fn map(history: &History, format: TableFormat) -> Result<Exit, Failure> {
     })?;
     match format {
         TableFormat::Json => output::json(&map)?,
-        _ => output::data(&map.text())?,
+        _ => output::page(&map.text())?,
     }
     Ok(Exit::Done)
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hpo_report::number::short;
 use hpo_report::status::{counts, eta, finished};
+use hpo_report::text::printable_lines;
 use hpo_report::trials::{detail, duration, key_configuration};
 use hpo_study::control::Request;
 use hpo_study::{
@@ -63,8 +64,14 @@ pub(crate) struct Story {
 }
 
 impl Story {
-    /// The line for an event, if it is worth one.
+    /// The line for an event, if it is worth one. What trials and study files say in it is no command to a terminal.
     pub(crate) fn tell(&mut self, history: &History, event: &Event) -> Option<Line> {
+        let mut line = self.line(history, event)?;
+        line.text = printable_lines(&line.text);
+        Some(line)
+    }
+
+    fn line(&mut self, history: &History, event: &Event) -> Option<Line> {
         let trial = |id: &TrialId| history.trial(*id);
         match &event.kind {
             EventKind::SessionStarted { .. } => {

@@ -18,6 +18,7 @@ mod kill;
 mod look;
 mod report;
 mod reproduce;
+mod safety;
 mod scripts;
 mod stdio;
 mod steering;
