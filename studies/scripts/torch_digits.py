@@ -1,5 +1,6 @@
 """An ordinary PyTorch script: a small network on scikit-learn's handwritten digits. What `hpo` needs
-are the two lines with `hpo.` in them; without `hpo` the script runs just the same.
+are the two lines with `hpo.` in them; without `hpo` the script runs just the same. The last two are only there so
+that `hpo set 7 lr=1e-4` changes the rate of a trial that runs.
 
     pip install torch scikit-learn ./python
     hpo run studies/torch.yaml          or          python studies/scripts/torch_digits.py
@@ -38,4 +39,7 @@ for epoch in range(1, params.epochs + 1):
         output = model(images[validation])
     val_loss = torch.nn.functional.cross_entropy(output, labels[validation])
     val_accuracy = (output.argmax(1) == labels[validation]).float().mean()
-    hpo.report(epoch, val_loss=val_loss, val_accuracy=val_accuracy, train_loss=loss)
+    lr = optimizer.param_groups[0]["lr"]
+    changed = hpo.report(epoch, val_loss=val_loss, val_accuracy=val_accuracy, train_loss=loss, lr=lr)
+    for group in optimizer.param_groups:
+        group["lr"] = changed.get("lr", group["lr"])

@@ -61,6 +61,9 @@ pub fn options(help: &str) -> Vec<ProgramOption> {
         .rev()
         .find(|i| help.is_char_boundary(*i));
     let help = help.get(..end.unwrap_or(0)).unwrap_or_default();
+    // What only terminals need goes with the lines; anything else of the kind is nobody's name or value.
+    let kept = |c: char| !c.is_control() || "\n\r\t\u{8}\u{1b}\u{9b}".contains(c);
+    let help: &str = &help.replace(|c: char| !kept(c), " ");
     let mut found: Vec<ProgramOption> = Vec::new();
     for block in blocks(help) {
         if let Some(option) = read_block(&block)
@@ -355,6 +358,10 @@ mod tests {
         assert_eq!(read(absl), ["--batch_size= 32"]);
         let hydra = "train is powered by Hydra.\n\n== Config ==\nOverride anything in the config (foo.bar=value)\n\nlr: 0.1\noptimizer:\n  name: adam\n  betas:\n  - 0.9\n\nPowered by Hydra (https://hydra.cc)\n";
         assert_eq!(read(hydra), ["lr= 0.1", "optimizer.name= adam"]);
+        assert_eq!(
+            read(&hydra.replace("adam", "a\0\u{7}d")),
+            ["lr= 0.1", "optimizer.name= a  d"]
+        );
         let twice = hydra.replace("lr: 0.1\n", "lr: 0.1\nlr: 0.2\n");
         assert_eq!(read(&twice), read(hydra), "each once");
         let c = "options:\n-c cost : set the parameter C (default 1)\n-p epsilon : set the epsilon (default 0.1)\n-q : quiet mode\n";

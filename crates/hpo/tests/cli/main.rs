@@ -16,6 +16,7 @@ mod failures;
 mod gpu;
 mod kill;
 mod look;
+mod night;
 mod report;
 mod reproduce;
 mod safety;

@@ -255,13 +255,22 @@ fn a_python_script_heeds_set_and_stop() {
 }
 
 #[test]
-fn the_pytorch_example_heeds_stop() {
+fn the_pytorch_example_heeds_set_and_stop() {
     let Some(python) = python("torch, sklearn") else {
         return;
     };
     let script = repository().join("studies/scripts/torch_digits.py");
     let more = "parameters: {lr: {min: 0.001, max: 0.01}, epochs: {value: 1000000}}\n";
-    steer_python(&script, &python, more, |_| {});
+    steer_python(&script, &python, more, |bench| {
+        granted(bench, &["set", "0", "lr=0.00125"]);
+        wait_for("the new rate to be used", || {
+            let trial = bench.json(&["trial", "0", "-f", "json"]);
+            trial["metrics"]["lr"] == 0.00125
+        });
+        let trial = bench.json(&["trial", "0", "-f", "json"]);
+        assert_eq!(trial["params"]["lr"], 0.00125);
+        assert_eq!(trial["changed"][0]["parameter"], "lr");
+    });
 }
 
 /// Answers every request with `status`, after having read it; the bodies.
