@@ -214,7 +214,7 @@ fn a_trial_that_writes_checkpoints_without_end_is_noticed_while_it_runs() {
     let running = bench.start(&["run", "study.yaml"]);
     wait_for("the budget to be told of", || {
         let words = bench.read("words");
-        words.contains("more than the 200 kB of `disk_budget`") && words.contains("to trial 0")
+        words.contains("none of them may be removed") && words.contains("to trial 0")
     });
     assert_eq!(bench.trials()[0]["state"], "running");
     fs::write(bench.path().join("go"), "").unwrap();

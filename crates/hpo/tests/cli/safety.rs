@@ -208,8 +208,8 @@ fn what_is_longer_than_the_system_allows_fails_alone_and_says_what_to_do() {
 fn secrets_of_the_environment_are_nowhere_on_the_disk() {
     const SECRET: &str = "hunter2-9f8e7d6c";
     let bench = Bench::new();
-    let script = "[ \"$SECRET_TOKEN\" = hunter2-9f8e7d6c ] && [ \"$KEY\" = hunter2-9f8e7d6c ] || exit 9\n\
-                  [ \"$1\" = --key=hunter2-9f8e7d6c ] || exit 8\n\
+    let script = "[ ${#SECRET_TOKEN} = 16 ] && [ \"$KEY\" = \"$SECRET_TOKEN\" ] || exit 9\n\
+                  [ \"$1\" = \"--key=$SECRET_TOKEN\" ] || exit 8\n\
                   echo \"[hpo] {\\\"step\\\": 1, \\\"loss\\\": 0.5}\"\n\
                   case \"$2\" in *a) echo broken >&2; exit 3;; *b) kill -9 $$;; *c) exit 75;; esac\n";
     shell_study(&bench, script, "");
