@@ -76,10 +76,13 @@ fn given(bench: &Bench, trial: usize) -> Vec<String> {
     text.split_terminator('\0').map(str::to_owned).collect()
 }
 
+/// A way to hand over arguments, and what becomes of a value of `x` in it.
+type Style<'a> = (&'a str, &'a dyn Fn(&str) -> Vec<String>);
+
 #[test]
 fn no_shell_reads_what_a_study_says() {
     const NAME: &str = "-n $(touch pwned) é";
-    let styles: [(&str, &dyn Fn(&str) -> Vec<String>); 9] = [
+    let styles: [Style; 9] = [
         ("${args}", &|x| {
             vec![format!("--{NAME}=1"), format!("--x={x}")]
         }),
