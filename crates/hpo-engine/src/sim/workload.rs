@@ -50,10 +50,10 @@ impl Trouble {
         Self::Lost,
     ];
 
-    /// Whether it makes trials, or others, use memory that nobody could have foreseen.
+    /// Whether it makes trials, or others, use memory that nobody could have foreseen, or hides what they use.
     #[must_use]
     pub fn is_adversarial(self) -> bool {
-        !matches!(self, Self::None | Self::Stale | Self::Lost)
+        !matches!(self, Self::None | Self::Lost)
     }
 }
 
