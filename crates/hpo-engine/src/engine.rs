@@ -3,6 +3,7 @@
 mod control;
 mod placing;
 mod recall;
+mod repeating;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -471,6 +472,9 @@ impl Engine {
         for (trial, intent) in overdue.collect::<Vec<_>>() {
             self.stop(turn, trial, intent)?;
         }
+        if !self.time_is_up(turn.now) {
+            self.repeat(turn)?;
+        }
         if self.history.end().is_some() {
             Ok(())
         } else if self.time_is_up(turn.now) {
@@ -639,8 +643,8 @@ impl Engine {
             },
         )?;
         for trial in self.ids(|t| !t.state.is_active()) {
-            let reason = StopReason::TimeCap;
-            self.emit(turn, EventKind::TrialStopped { trial, reason })?;
+            let end = self.cut_off(trial);
+            self.emit(turn, end)?;
         }
         if self.any_active() {
             return Ok(());
@@ -701,6 +705,7 @@ impl Engine {
     fn observe(&mut self, event: &Event) {
         match &event.kind {
             EventKind::TrialSuggested { trial, .. }
+            | EventKind::RepeatSuggested { trial, .. }
             | EventKind::ConfirmationSuggested { trial, .. } => {
                 self.open.insert(*trial);
             }
@@ -713,9 +718,9 @@ impl Engine {
             _ => {}
         }
         self.memory.observe(&self.history, event);
-        // A run that confirms was chosen for its luck: who learned from it would learn that luck.
-        let run = event.kind.trial();
-        if run.is_some_and(|trial| trial.confirmation_index().is_some()) {
+        // A run that confirms was chosen for its luck: who learned from it would learn that luck. One that
+        // repeats is part of its trial's value.
+        if event.kind.trial().is_some_and(|run| !run.is_of_search()) {
             return;
         }
         self.sampler.observe(&self.history, event);
@@ -727,6 +732,7 @@ impl Engine {
         match &event.kind {
             EventKind::TrialSuggested { trial, .. }
             | EventKind::ConfirmationSuggested { trial, .. }
+            | EventKind::RepeatSuggested { trial, .. }
             | EventKind::TrialRescued { trial, .. } => {
                 self.watch(*trial);
             }

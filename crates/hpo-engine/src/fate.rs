@@ -6,6 +6,7 @@ use std::time::Duration;
 use hpo_search::{Scheduler, Verdict};
 use hpo_study::causes;
 use hpo_study::protocol::EXIT_RETRY;
+use hpo_study::repeats::wanted;
 use hpo_study::{
     Attempt, AttemptEnd, DivergencePolicy, EventKind, FailReason, Failure, Finding, History,
     Rescued, StopIntent, StopReason, Timestamp, Trial, TrialState, Verdict as FindingVerdict,
@@ -39,7 +40,7 @@ pub(crate) fn while_running(
     trial: &Trial,
 ) -> Option<StopIntent> {
     trial.curve.last()?;
-    if trial.confirms.is_some() {
+    if trial.is_again() {
         return None; // Its full length is what is wanted of it.
     }
     match scheduler.judge(history, trial.id) {
@@ -71,7 +72,7 @@ pub(crate) fn when_hopeless(history: &History, trial: &Trial) -> Option<StopInte
 fn rescue(history: &History, trial: &Trial, finding: &Finding) -> Option<Rescued> {
     let spec = history.spec();
     let wishes = spec.divergence.rescue.as_ref()?;
-    if trial.rescues.len() >= wishes.attempts as usize || trial.confirms.is_some() {
+    if trial.rescues.len() >= wishes.attempts as usize || trial.is_again() {
         return None;
     }
     let (parameter, from) = ["lr", "learning_rate"]
@@ -241,9 +242,9 @@ fn done(history: &History, scheduler: &dyn Scheduler, trial: &Trial) -> EventKin
     let Some((step, value)) = trial.curve.last() else {
         return failed(trial, crate::unheard::reason(history, trial));
     };
-    let verdict = match trial.confirms {
-        Some(_) => Verdict::Continue,
-        None => scheduler.judge(history, trial.id),
+    let verdict = match trial.is_again() {
+        true => Verdict::Continue,
+        false => scheduler.judge(history, trial.id),
     };
     match verdict {
         Verdict::Stop { evidence } => EventKind::TrialStopped {
@@ -251,6 +252,9 @@ fn done(history: &History, scheduler: &dyn Scheduler, trial: &Trial) -> EventKin
             reason: StopReason::Pruned { evidence },
         },
         Verdict::Pause if at_target(trial) => EventKind::TrialPaused { trial: trial.id },
+        _ if value.is_finite() && wanted(history) > 1 && !trial.is_again() => {
+            EventKind::TrialRepeating { trial: trial.id }
+        }
         _ if value.is_finite() => EventKind::TrialCompleted { trial: trial.id },
         _ => {
             let metric = &history.spec().metric.name;

@@ -23,8 +23,10 @@ mod engine;
 mod fate;
 pub mod gpu;
 mod limits;
+mod repeats;
 mod seam;
 pub mod sim;
+mod student;
 mod unheard;
 mod watch;
 

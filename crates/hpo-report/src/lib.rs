@@ -17,6 +17,7 @@ pub mod map;
 pub mod number;
 pub mod picture;
 pub mod plan;
+pub mod repeats;
 pub mod status;
 pub mod summary;
 pub mod table;

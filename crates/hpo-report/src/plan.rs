@@ -70,6 +70,14 @@ fn heading(spec: &StudySpec, plan: &Plan) -> String {
         let _ = write!(trials, ", for at most {}", time(cap));
     }
     let _ = writeln!(text, "trials          {trials}");
+    if let Some(repeats) = spec.repeats {
+        let runs = plan.trials.map(|n| n.saturating_mul(repeats.into()));
+        let runs = runs.map_or_else(String::new, |n| format!(": {n} runs at most"));
+        let _ = writeln!(
+            text,
+            "repeats         each configuration with {repeats} seeds, fewer for the hopeless{runs}"
+        );
+    }
     if let Some(confirm) = spec.confirm {
         let _ = writeln!(text, "confirming      {}", confirming(spec, plan, confirm));
     }

@@ -111,6 +111,7 @@ pub(crate) fn spec() -> StudySpec {
         notify: hpo_study::Notify::default(),
         storage: hpo_study::Storage::default(),
         confirm: None,
+        repeats: None,
     }
 }
 

@@ -52,15 +52,14 @@ pub fn text(history: &History, now: Timestamp, width: Option<u16>) -> String {
     let metric = &history.spec().metric.name;
     let value = best.value().map_or_else(String::new, short);
     let _ = writeln!(text, "\nbest: trial {} with {metric} = {value}", best.id);
-    for words in [
+    let words = [
+        crate::repeats::words(best),
         confirmations::words(history, best),
         confirmations::sentence(history),
-    ] {
-        let _ = writeln!(text, "  {}", words.unwrap_or_default());
+    ];
+    for words in words.into_iter().flatten() {
+        let _ = writeln!(text, "  {words}");
     }
-    let text_len = text.trim_end().len();
-    text.truncate(text_len);
-    text.push('\n');
     for rescue in &best.rescues {
         let _ = writeln!(text, "  {}", rescue_words(rescue));
     }

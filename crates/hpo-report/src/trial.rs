@@ -132,6 +132,12 @@ pub fn page(history: &History, trial: &Trial, now: Timestamp, width: Option<u16>
     if let Some(original) = trial.confirms {
         let _ = writeln!(text, "  trial {original} again, with a fresh seed");
     }
+    if let Some(original) = trial.repeat_of {
+        let _ = writeln!(
+            text,
+            "  a further run of trial {original}, with another seed"
+        );
+    }
     if let Some(words) = crate::confirmations::words(history, trial) {
         let _ = writeln!(text, "  {words}");
     }
@@ -153,12 +159,14 @@ pub fn page(history: &History, trial: &Trial, now: Timestamp, width: Option<u16>
     }
     if let Some(value) = trial.value() {
         let step = details.row.steps.unwrap_or(0);
-        let _ = writeln!(
-            text,
-            "  {} = {} at step {step}",
-            details.metric,
-            short(value)
-        );
+        let (metric, value) = (&details.metric, short(value));
+        let _ = match crate::repeats::words(trial) {
+            Some(words) => writeln!(text, "  {metric} = {value}, {words}"),
+            None => writeln!(text, "  {metric} = {value} at step {step}"),
+        };
+    }
+    if let Some(list) = crate::repeats::list(trial) {
+        let _ = writeln!(text, "  by seed: {list}");
     }
     for (name, value) in &details.row.metrics {
         let _ = writeln!(

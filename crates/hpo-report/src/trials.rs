@@ -10,6 +10,7 @@ use hpo_study::{
 use serde::Serialize;
 
 use crate::number::{seconds, serialize_moment, short, short_value, time};
+use crate::repeats::{Repeated, repeated};
 use crate::table::Table;
 use crate::text::printable;
 
@@ -55,6 +56,12 @@ pub struct TrialRow {
     /// The trial whose configuration it runs again; left out for the trials of the search.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirms: Option<TrialId>,
+    /// The trial that it is a further run of; left out for the trials of the search.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeat_of: Option<TrialId>,
+    /// The runs of its configuration with several seeds, whose mean its value is; left out where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<Repeated>,
 }
 
 /// One row per trial, in order. `now` is the present while a coordinator runs, else the moment of
@@ -82,7 +89,7 @@ pub fn row(history: &History, trial: &Trial, now: Timestamp) -> TrialRow {
         trial: trial.id,
         state: trial.state.word(),
         reason: trial.state.reason(),
-        detail: detail(&trial.state),
+        detail: detail(&trial.state).or_else(|| given_up(trial)),
         params: trial.config.clone(),
         value: trial.value().map(Value::Float),
         steps: trial.curve.last_step(),
@@ -95,6 +102,8 @@ pub fn row(history: &History, trial: &Trial, now: Timestamp) -> TrialRow {
         rescues: trial.rescues.len() as u32,
         held: is_held(trial),
         confirms: trial.confirms,
+        repeat_of: trial.repeat_of,
+        repeats: repeated(trial),
     }
 }
 
@@ -131,6 +140,12 @@ pub fn detail(state: &TrialState) -> Option<String> {
         TrialState::Failed(FailReason::Stalled { evidence }) => Some(evidence.clone()),
         _ => None,
     }
+}
+
+/// Why a trial that has completed was not run with further seeds, where there were more to come.
+fn given_up(trial: &Trial) -> Option<String> {
+    let why = trial.repeats.given_up.as_ref()?;
+    Some(format!("not run with further seeds: {why}"))
 }
 
 /// Which trials, and in which order.
@@ -171,22 +186,29 @@ impl Selection {
 #[must_use]
 pub fn table(rows: &[TrialRow], metric: &str, width: Option<u16>) -> String {
     let objective = format!(">{metric}");
-    let mut table = Table::new(&[
-        ">trial",
-        "state",
-        &objective,
-        ">step",
-        ">time",
-        "configuration",
-    ]);
+    let repeated = rows.iter().any(|row| row.repeats.is_some());
+    let mut headers = vec![">trial", "state", &objective];
+    if repeated {
+        headers.extend([">± error", ">seeds"]);
+    }
+    headers.extend([">step", ">time", "configuration"]);
+    let mut table = Table::new(&headers);
     for row in rows {
-        table.row([
+        let mut cells = vec![
             row.trial.to_string(),
             marked(state_words(row.state, row.reason), row),
             row.value
                 .as_ref()
                 .and_then(Value::as_f64)
                 .map_or_else(dash, short),
+        ];
+        if repeated {
+            let repeats = row.repeats.as_ref();
+            let error = repeats.and_then(|r| r.standard_error);
+            cells.push(error.map_or_else(dash, short));
+            cells.push(repeats.map_or_else(dash, |r| r.n.to_string()));
+        }
+        cells.extend([
             row.steps.map_or_else(dash, |s| s.to_string()),
             if row.attempts == 0 {
                 dash()
@@ -195,6 +217,7 @@ pub fn table(rows: &[TrialRow], metric: &str, width: Option<u16>) -> String {
             },
             configuration(&row.params),
         ]);
+        table.row(cells);
     }
     table.render(width)
 }

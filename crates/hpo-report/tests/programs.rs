@@ -60,6 +60,7 @@ fn history(config: &Config) -> History {
         notify: hpo_study::Notify::default(),
         storage: hpo_study::Storage::default(),
         confirm: None,
+        repeats: None,
     };
     let kinds = [
         EventKind::StudyOpened {

@@ -218,10 +218,22 @@ pub(crate) fn log_event(history: &History, event: &Event) {
             let (trial, confirms) = (trial.to_string(), confirms.0);
             tracing::info!(run = trial, confirms, "a trial is run again");
         }
+        EventKind::RepeatSuggested { trial, repeats, .. } => {
+            let (trial, repeats) = (trial.to_string(), repeats.0);
+            tracing::info!(run = trial, repeats, "a trial is run with a further seed");
+        }
+        EventKind::RepeatsGivenUp { trial, evidence } => {
+            tracing::info!(
+                trial = trial.0,
+                evidence,
+                "a trial is not run with further seeds"
+            );
+        }
         EventKind::SnapshotTaken { snapshot } => {
             tracing::info!(snapshot = plain(snapshot), "code and environment noted");
         }
         EventKind::TrialSuggested { trial, .. }
+        | EventKind::TrialRepeating { trial }
         | EventKind::TrialPaused { trial }
         | EventKind::TrialRequeued { trial }
         | EventKind::TrialRescued { trial, .. }

@@ -48,6 +48,7 @@ pub(crate) fn spec(space: Space, method: Method, early_terminate: EarlyTerminate
         notify: hpo_study::Notify::default(),
         storage: hpo_study::Storage::default(),
         confirm: None,
+        repeats: None,
     }
 }
 

@@ -91,6 +91,18 @@ SELECT trial, attempt, step, name,
      GROUP BY r.trial, r.step, m.key
   );
 
+CREATE VIEW repeats AS
+SELECT b.trial - 1000000000 AS run, b.body ->> '$.repeats' AS trial,
+       coalesce((SELECT CASE e.event WHEN 'trial_completed' THEN 'completed'
+                                     WHEN 'trial_stopped' THEN 'stopped' ELSE 'failed' END
+          FROM events e WHERE e.trial = b.trial
+           AND e.event IN ('trial_completed', 'trial_stopped', 'trial_failed')
+         ORDER BY e.seq DESC LIMIT 1), 'running') AS state,
+       (SELECT m.value FROM metrics m
+         WHERE m.trial = b.trial AND m.name = (SELECT metric FROM study)
+         ORDER BY m.step DESC LIMIT 1) AS value
+  FROM events b WHERE b.event = 'repeat_suggested' ORDER BY b.trial;
+
 CREATE VIEW trials AS
 WITH standing AS (
   SELECT trial,
@@ -103,6 +115,9 @@ WITH standing AS (
          max(seq) FILTER (WHERE event = 'trial_rescued') AS rescued,
          max(seq) FILTER (WHERE event = 'user_request' AND body ->> '$.ask' = 'set') AS changed
     FROM events WHERE trial IS NOT NULL GROUP BY trial
+), repeated AS (
+  SELECT trial, count(*) AS n, sum(value) AS total
+    FROM repeats WHERE state = 'completed' AND abs(value) < 9e999 GROUP BY trial
 ), curve AS (
   SELECT trial, max(step) AS step,
          max(seq) FILTER (WHERE instr(metrics, (SELECT json_quote(metric) || ':' FROM study)))
@@ -122,7 +137,8 @@ SELECT s.trial,
        coalesce(n.body ->> '$.reason.evidence', n.body ->> '$.reason.how',
                 n.body ->> '$.reason.error') AS detail,
        (SELECT CASE m.value WHEN 'NaN' THEN NULL WHEN 'Infinity' THEN 9e999
-                 WHEN '-Infinity' THEN -9e999 ELSE m.value END
+                 WHEN '-Infinity' THEN -9e999
+                 ELSE (m.value + coalesce(p.total, 0)) / (1 + coalesce(p.n, 0)) END
           FROM json_each(r.metrics) m WHERE m.key = (SELECT metric FROM study)) AS value,
        c.step AS step,
        CASE WHEN s.rescued IS NULL OR s.changed > s.rescued
@@ -142,6 +158,7 @@ SELECT s.trial,
   JOIN events b ON b.trial = s.trial AND b.event = 'trial_suggested'
   LEFT JOIN events z ON z.seq = s.rescued
   LEFT JOIN events u ON u.seq = s.changed
+  LEFT JOIN repeated p ON p.trial = s.trial
   LEFT JOIN curve c ON c.trial = s.trial
   LEFT JOIN reports r ON r.seq = c.measured
  ORDER BY s.trial;

@@ -58,6 +58,7 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
         notify,
         storage,
         confirm,
+        repeats,
     } = old;
     let mut found = Differences::default();
     let mut allow = |key: &str, from: String, to: String| {
@@ -164,6 +165,14 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
             "`metric`: {} → {}",
             word(metric),
             word(&new.metric)
+        ));
+    }
+    if *repeats != new.repeats {
+        let times = |repeats: Option<u32>| repeats.unwrap_or(1).to_string();
+        refuse(format!(
+            "`repeats`: {} → {}",
+            times(*repeats),
+            times(new.repeats)
         ));
     }
     if *early_terminate != new.early_terminate {

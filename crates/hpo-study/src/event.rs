@@ -81,6 +81,29 @@ pub enum EventKind {
         /// That configuration.
         config: Config,
     },
+    /// The trial's own run has come to its end; its configuration is run with further seeds before it has a
+    /// value.
+    TrialRepeating {
+        /// The trial.
+        trial: TrialId,
+    },
+    /// A trial's configuration is run with a further seed: a run of its own, counted apart, whose value is part
+    /// of the trial's.
+    RepeatSuggested {
+        /// The run; the next free number of those that repeat.
+        trial: TrialId,
+        /// The trial whose configuration it has.
+        repeats: TrialId,
+        /// That configuration.
+        config: Config,
+    },
+    /// A trial's configuration is not run with further seeds, although there were more to come.
+    RepeatsGivenUp {
+        /// The trial.
+        trial: TrialId,
+        /// The rule and the numbers, for people.
+        evidence: String,
+    },
     /// It was decided to start a process for the trial.
     AttemptLaunching {
         /// The trial.
@@ -235,6 +258,9 @@ impl EventKind {
         match self {
             Self::TrialSuggested { trial, .. }
             | Self::ConfirmationSuggested { trial, .. }
+            | Self::TrialRepeating { trial }
+            | Self::RepeatSuggested { trial, .. }
+            | Self::RepeatsGivenUp { trial, .. }
             | Self::AttemptLaunching { trial, .. }
             | Self::TrialWaiting { trial, .. }
             | Self::MemoryMeasured { trial, .. }

@@ -2,6 +2,7 @@
 //! events, live and on resume alike.
 
 mod control;
+mod repeating;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::event::{
 };
 use crate::id::{AttemptNumber, Timestamp, TrialId};
 use crate::memory::{Assignment, MemorySeen, Waiting};
+use crate::repeats::{self, Repeats};
 use crate::spec::StudySpec;
 
 /// Everything that is known of a study.
@@ -45,6 +47,7 @@ pub struct History {
     failures_alike: u32,
     last_failure: Option<String>,
     confirmations: Vec<Trial>,
+    repeats: Vec<Trial>,
     confirm: Option<Confirm>,
     only_confirms: bool,
     code: Vec<CodeNote>,
@@ -80,6 +83,10 @@ pub struct Trial {
     pub held: bool,
     /// The trial whose configuration it runs again, for a run that confirms.
     pub confirms: Option<TrialId>,
+    /// The trial that it is a further run of, for a run that repeats.
+    pub repeat_of: Option<TrialId>,
+    /// The further runs of its configuration.
+    pub repeats: Repeats,
     /// When it was suggested.
     pub suggested: Timestamp,
     /// When its first process started.
@@ -101,6 +108,8 @@ pub enum TrialState {
     Stopping(StopIntent),
     /// It waits at a rung.
     Paused,
+    /// It reached its end, and its configuration is being run with further seeds.
+    Repeating,
     /// It reached its end and has a value.
     Completed,
     /// It was stopped before its end.
@@ -125,7 +134,7 @@ impl TrialState {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Queued => "queued",
-            Self::Launching | Self::Running | Self::Stopping(_) => "running",
+            Self::Launching | Self::Running | Self::Stopping(_) | Self::Repeating => "running",
             Self::Paused => "paused",
             Self::Completed => "completed",
             Self::Stopped(_) => "stopped",
@@ -324,15 +333,27 @@ impl Trial {
             changes: Vec::new(),
             held: false,
             confirms: None,
+            repeat_of: None,
+            repeats: Repeats::default(),
             suggested,
             started: None,
             ended: None,
         }
     }
-    /// The trial's value: the last objective reported. `None` before the first one; may be NaN.
+    /// The trial's value: the last objective reported, or the mean over its runs where its configuration was
+    /// run more than once. `None` before the first one; may be NaN.
     #[must_use]
     pub fn value(&self) -> Option<f64> {
-        self.curve.last().map(|(_, value)| value)
+        let (_, own) = self.curve.last()?;
+        if self.repeats.values.is_empty() {
+            return Some(own);
+        }
+        repeats::mean(&repeats::values(self))
+    }
+    /// Whether it runs another trial's configuration again, to repeat or to confirm it.
+    #[must_use]
+    pub fn is_again(&self) -> bool {
+        self.confirms.is_some() || self.repeat_of.is_some()
     }
     /// The last finding, if it says that going on is of no use.
     #[must_use]
@@ -409,6 +430,7 @@ impl History {
             failures_alike: 0,
             last_failure: None,
             confirmations: Vec::new(),
+            repeats: Vec::new(),
             confirm: None,
             only_confirms: false,
             code: Vec::new(),
@@ -498,6 +520,18 @@ impl History {
                     confirms: Some(*confirms),
                     ..Trial::new(*trial, config.clone(), at)
                 });
+                Ok(())
+            }
+            EventKind::TrialRepeating { trial } => {
+                self.settle(*trial, TrialState::Repeating, event)
+            }
+            EventKind::RepeatSuggested {
+                trial,
+                repeats,
+                config,
+            } => self.add_repeat(*trial, *repeats, config, event),
+            EventKind::RepeatsGivenUp { trial, evidence } => {
+                self.trial_mut(*trial, event)?.repeats.given_up = Some(evidence.clone());
                 Ok(())
             }
             EventKind::AttemptLaunching {
@@ -642,6 +676,7 @@ impl History {
             }
             EventKind::TrialCompleted { trial } => {
                 self.settle(*trial, TrialState::Completed, event)?;
+                self.count_repeat(*trial);
                 self.forget_failures();
                 Ok(())
             }
@@ -654,6 +689,10 @@ impl History {
                 self.settle(*trial, TrialState::Failed(reason.clone()), event)?;
                 // What was never tried says nothing of what is wrong.
                 if matches!(reason, FailReason::Oom { tried: 0, .. }) {
+                    return Ok(());
+                }
+                // Told once more of the trial that is repeated.
+                if trial.repeat_index().is_some() {
                     return Ok(());
                 }
                 let cause = causes::signature(reason);
@@ -682,7 +721,8 @@ impl History {
     fn start_session(&mut self, at: Timestamp) {
         // Nobody knows when the processes of a coordinator that died ended; they were last known to
         // run when it last wrote, and the time until somebody took the study up is not theirs.
-        let runs = self.trials.iter_mut().chain(&mut self.confirmations);
+        let runs = self.trials.iter_mut();
+        let runs = runs.chain(&mut self.repeats).chain(&mut self.confirmations);
         for attempt in runs.filter_map(|t| t.attempts.last_mut()) {
             if attempt.end.is_none() {
                 attempt.ended.get_or_insert(self.last_event);
@@ -712,7 +752,8 @@ impl History {
         if let Some(started) = self.session_started.replace(to) {
             self.earlier_sessions += from.since(started);
         }
-        let runs = self.trials.iter_mut().chain(&mut self.confirmations);
+        let runs = self.trials.iter_mut();
+        let runs = runs.chain(&mut self.repeats).chain(&mut self.confirmations);
         for attempt in runs.filter_map(|t| t.attempts.last_mut()) {
             if attempt.end.is_none() {
                 attempt.asleep += to.since(from);
@@ -798,9 +839,10 @@ impl History {
     }
 
     fn trial_mut(&mut self, trial: TrialId, event: &Event) -> Result<&mut Trial, HistoryError> {
-        let found = match trial.confirmation_index() {
-            Some(index) => self.confirmations.get_mut(index),
-            None => self.trials.get_mut(trial.index()),
+        let found = match (trial.repeat_index(), trial.confirmation_index()) {
+            (Some(index), _) => self.repeats.get_mut(index),
+            (_, Some(index)) => self.confirmations.get_mut(index),
+            (None, None) => self.trials.get_mut(trial.index()),
         };
         found.ok_or_else(|| misfit(event, "there is no such trial"))
     }
@@ -859,9 +901,15 @@ impl History {
         let pairs = self.code.iter().zip(self.code.iter().skip(1));
         pairs.filter(|(a, b)| a.code != b.code).count()
     }
-    /// All that runs or ran: the search's trials, then what confirms them.
+    /// The runs that repeat trials with further seeds, in order. Their values are part of those trials'.
+    #[must_use]
+    pub fn repeats(&self) -> &[Trial] {
+        &self.repeats
+    }
+    /// All that runs or ran: the search's trials, then what repeats and what confirms them.
     pub fn runs(&self) -> impl Iterator<Item = &Trial> {
-        self.trials.iter().chain(&self.confirmations)
+        let trials = self.trials.iter().chain(&self.repeats);
+        trials.chain(&self.confirmations)
     }
     /// Which trials are to be confirmed: what was asked for last, else what the study file says.
     #[must_use]
@@ -876,9 +924,10 @@ impl History {
     /// One trial, or a run that confirms one.
     #[must_use]
     pub fn trial(&self, id: TrialId) -> Option<&Trial> {
-        match id.confirmation_index() {
-            Some(index) => self.confirmations.get(index),
-            None => self.trials.get(id.index()),
+        match (id.repeat_index(), id.confirmation_index()) {
+            (Some(index), _) => self.repeats.get(index),
+            (_, Some(index)) => self.confirmations.get(index),
+            (None, None) => self.trials.get(id.index()),
         }
     }
     /// Names of the metrics other than the objective, in order of appearance.

@@ -18,6 +18,31 @@ impl TrialId {
     /// search's trials, and written `c0`, `c1`, …
     pub const FIRST_CONFIRMATION: u32 = 2_000_000_000;
 
+    /// The number of the first run that repeats another trial. Such runs are counted apart as well, and
+    /// written `r0`, `r1`, …
+    pub const FIRST_REPEAT: u32 = 1_000_000_000;
+
+    /// The repeating run with this number, from 0.
+    #[must_use]
+    pub fn repeat(number: usize) -> Self {
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        Self(
+            Self::FIRST_REPEAT
+                .saturating_add(number)
+                .min(Self::FIRST_CONFIRMATION - 1),
+        )
+    }
+    /// For a run that repeats another trial its place in the list of all such runs.
+    #[must_use]
+    pub fn repeat_index(self) -> Option<usize> {
+        let index = self.0.checked_sub(Self::FIRST_REPEAT)?;
+        (self.0 < Self::FIRST_CONFIRMATION).then_some(index as usize)
+    }
+    /// Whether it is a trial of the search, and no run that repeats or confirms one.
+    #[must_use]
+    pub fn is_of_search(self) -> bool {
+        self.0 < Self::FIRST_REPEAT
+    }
     /// The confirming run with this number, from 0.
     #[must_use]
     pub fn confirmation(number: usize) -> Self {
@@ -43,21 +68,24 @@ impl FromStr for TrialId {
     /// Reads what [`TrialId`] displays.
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |digits: &str| digits.parse::<u32>().ok();
-        let id = match text.strip_prefix('c') {
-            Some(digits) => number(digits).map(|n| Self::confirmation(n as usize)),
-            None => number(text).map(Self),
+        let id = match (text.strip_prefix('c'), text.strip_prefix('r')) {
+            (Some(digits), _) => number(digits).map(|n| Self::confirmation(n as usize)),
+            (_, Some(digits)) => number(digits).map(|n| Self::repeat(n as usize)),
+            (None, None) => number(text).map(Self),
         };
         id.ok_or_else(|| {
-            "write a trial's number, such as 7, or a confirming run's, such as c2".to_owned()
+            "write a trial's number, such as 7, or that of a run that repeats or confirms one, such as r4 or c2"
+                .to_owned()
         })
     }
 }
 
 impl fmt::Display for TrialId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.confirmation_index() {
-            Some(index) => f.pad(&format!("c{index}")),
-            None => self.0.fmt(f),
+        match (self.repeat_index(), self.confirmation_index()) {
+            (Some(index), _) => f.pad(&format!("r{index}")),
+            (_, Some(index)) => f.pad(&format!("c{index}")),
+            (None, None) => self.0.fmt(f),
         }
     }
 }
@@ -110,6 +138,8 @@ mod tests {
             (TrialId(41), "41"),
             (TrialId::confirmation(0), "c0"),
             (TrialId::confirmation(12), "c12"),
+            (TrialId::repeat(0), "r0"),
+            (TrialId::repeat(34), "r34"),
         ] {
             assert_eq!(id.to_string(), text);
             assert_eq!(text.parse(), Ok(id));
@@ -118,5 +148,7 @@ mod tests {
             assert!(wrong.parse::<TrialId>().is_err(), "{wrong}");
         }
         assert_eq!(TrialId(7).confirmation_index(), None);
+        assert_eq!(TrialId::confirmation(3).repeat_index(), None);
+        assert!(TrialId(7).is_of_search() && !TrialId::repeat(0).is_of_search());
     }
 }

@@ -21,6 +21,7 @@ pub mod plan;
 pub mod printout;
 pub mod proposal;
 pub mod protocol;
+pub mod repeats;
 pub mod schema;
 pub mod seed;
 pub mod space;

@@ -108,9 +108,10 @@ pub fn plan(spec: &StudySpec) -> Plan {
     };
     let full_length = spec.max_steps();
     let brackets = brackets(&spec.early_terminate, trials);
+    let seeds = u64::from(spec.repeats.unwrap_or(1));
     let most_steps = trials
         .zip(full_length)
-        .map(|(n, steps)| n.saturating_mul(steps));
+        .map(|(n, steps)| n.saturating_mul(steps).saturating_mul(seeds));
     Plan {
         dimensions: dimensions(&spec.space),
         configurations,

@@ -64,6 +64,9 @@ pub struct StudySpec {
     /// Which trials are run again with fresh seeds at the end; `None`: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<Confirm>,
+    /// With how many seeds each configuration is run; `None`: once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<u32>,
 }
 
 impl StudySpec {

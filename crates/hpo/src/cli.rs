@@ -235,6 +235,9 @@ pub(crate) struct TrialsArguments {
     /// Instead, the runs that confirmed the best with fresh seeds
     #[arg(long, conflicts_with = "map")]
     pub(crate) confirmations: bool,
+    /// Instead, the runs with further seeds (`repeats`)
+    #[arg(long, conflicts_with_all = ["map", "confirmations"])]
+    pub(crate) repeats: bool,
     /// Instead, where trials come to nothing: each optimizer's learning rates and their edge
     #[arg(long, conflicts_with_all = ["best", "state", "most"])]
     pub(crate) map: bool,

@@ -41,7 +41,7 @@ impl Engine {
         Ok((turn.events, answer))
     }
 
-    fn grant(&mut self, turn: &mut Turn, request: Request) -> Result<(), HistoryError> {
+    pub(super) fn grant(&mut self, turn: &mut Turn, request: Request) -> Result<(), HistoryError> {
         let config = None;
         self.emit(turn, EventKind::UserRequest { request, config })
     }
@@ -119,6 +119,9 @@ impl Engine {
         trial: TrialId,
         request: Request,
     ) -> Result<Answer, HistoryError> {
+        if let Some(answer) = self.ask_repeating(turn, trial, &request)? {
+            return Ok(answer);
+        }
         let held = self.history.trial(trial).is_some_and(|t| t.held);
         match request {
             Request::PauseTrial { .. } if held => {

@@ -276,6 +276,7 @@ fn study(seed: u64, trials: u32, limit: u64) -> StudySpec {
         notify: hpo_study::Notify::default(),
         storage: hpo_study::Storage::default(),
         confirm: None,
+        repeats: None,
     }
 }
 

@@ -15,5 +15,6 @@ mod kill;
 mod limits;
 mod memory;
 mod properties;
+mod repeats;
 mod rules;
 mod studies;

@@ -6,6 +6,7 @@ use hpo_study::{Change, Config, Goal, History, Rescued, Trial, TrialId, Value};
 use serde::Serialize;
 
 use crate::confirmations::{Confirmation, confirmation};
+use crate::repeats::{Repeated, repeated};
 
 /// What `hpo best -f json` prints. Fields are added in later versions, never changed.
 #[derive(Serialize)]
@@ -25,6 +26,8 @@ struct Best<'a> {
     changed: &'a [Change],
     #[serde(skip_serializing_if = "Option::is_none")]
     confirmed: Option<Confirmation>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeats: Option<Repeated>,
 }
 
 pub(super) fn write(history: &History, trial: &Trial) -> String {
@@ -43,6 +46,7 @@ pub(super) fn write(history: &History, trial: &Trial) -> String {
         rescued: &trial.rescues,
         changed: &trial.changes,
         confirmed: confirmation(history, trial),
+        repeats: repeated(trial),
     };
     // Plain data with text keys: this cannot fail.
     serde_json::to_string_pretty(&best).unwrap_or_default() + "\n"

@@ -153,6 +153,10 @@ fn headline(history: &History, trial: &Trial) -> String {
         history.spec().name,
         metric.name
     );
+    if let Some(words) = crate::repeats::words(trial) {
+        text += "; ";
+        text += &words;
+    }
     if let Some(words) = crate::confirmations::words(history, trial) {
         text += "; ";
         text += &words;

@@ -49,7 +49,10 @@ pub(super) fn fate(trial: &Trial) -> &'static str {
         TrialState::Stopped(StopReason::User | StopReason::TimeCap) => "cut_off",
         TrialState::Stopped(reason) => reason.word(),
         TrialState::Failed(_) => "failed",
-        TrialState::Launching | TrialState::Running | TrialState::Stopping(_) => "running",
+        TrialState::Launching
+        | TrialState::Running
+        | TrialState::Stopping(_)
+        | TrialState::Repeating => "running",
         TrialState::Queued | TrialState::Paused => "waiting",
     }
 }

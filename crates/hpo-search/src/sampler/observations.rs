@@ -242,9 +242,10 @@ fn outcome(trial: &Trial, goal: Goal) -> Option<Outcome> {
         return Some(Outcome::Infeasible);
     }
     match &trial.state {
-        TrialState::Completed => Some(match last()? {
-            Outcome::Partial { loss, .. } => Outcome::Complete { loss },
-            other => other,
+        // The mean over its seeds, where it has several.
+        TrialState::Completed => Some(match goal.as_loss(trial.value()?) {
+            loss if loss.is_finite() => Outcome::Complete { loss },
+            _ => Outcome::Infeasible,
         }),
         state if state.is_infeasible() => Some(Outcome::Infeasible),
         TrialState::Stopped(_) | TrialState::Paused => last(),

@@ -234,5 +234,6 @@ pub(super) fn spec(
         notify: hpo_study::Notify::default(),
         storage: hpo_study::Storage::default(),
         confirm: None,
+        repeats: None,
     }
 }

@@ -38,6 +38,7 @@ fn spec() -> StudySpec {
         notify: hpo_study::Notify::default(),
         storage: hpo_study::Storage::default(),
         confirm: None,
+        repeats: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Confirming the best trials with fresh seeds: the key `confirm`.
+//! Runs with further seeds: the keys `confirm` and `repeats`.
 
 use super::problem::Problems;
 use super::yaml::Node;
@@ -24,4 +24,12 @@ pub(super) fn read(root: &Node, problems: &mut Problems) -> Option<Confirm> {
         );
     }
     Some(confirm)
+}
+
+/// Reads `repeats`; `None` when each configuration is run once.
+pub(super) fn repeats(root: &Node) -> Option<u32> {
+    let number = root.get("repeats").and_then(Node::whole);
+    number
+        .and_then(|n| u32::try_from(n).ok())
+        .filter(|repeats| *repeats > 1)
 }

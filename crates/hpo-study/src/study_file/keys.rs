@@ -114,6 +114,11 @@ const STUDY_KEYS: &[KeyFacts] = &[
         .hint("add `metric: {name: val_loss, goal: minimize}`, with the name your program reports"),
     key("run_cap", Shape::Whole(1, 10_000_000), "most trials"),
     key(
+        "repeats",
+        Shape::Whole(1, 100),
+        "with how many seeds each configuration is run, its value being their mean; once if absent",
+    ),
+    key(
         "time_cap",
         Shape::Duration,
         "most running time, all sessions together",

@@ -263,6 +263,7 @@ fn read_study(
         failure: settings::failure(root, problems),
         storage: settings::storage(root, problems),
         confirm: confirm::read(root, problems),
+        repeats: confirm::repeats(root),
         stop_grace: root
             .get("stop_grace")
             .and_then(|node| shape::duration(node).ok())

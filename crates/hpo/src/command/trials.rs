@@ -19,13 +19,18 @@ pub(super) fn perform(arguments: &TrialsArguments) -> Result<Exit, Failure> {
         best_first: arguments.best,
         most: arguments.most,
     };
-    let rows = match arguments.confirmations {
-        true => {
-            let runs = found.history.confirmations().iter();
-            runs.map(|run| row(&found.history, run, found.now))
-                .collect()
-        }
-        false => rows(&found.history, found.now),
+    let history = &found.history;
+    let runs = match (arguments.confirmations, arguments.repeats) {
+        (true, _) => Some(history.confirmations()),
+        (_, true) => Some(history.repeats()),
+        (false, false) => None,
+    };
+    let rows = match runs {
+        Some(runs) => runs
+            .iter()
+            .map(|run| row(history, run, found.now))
+            .collect(),
+        None => rows(history, found.now),
     };
     let rows = selection.pick(rows, metric.goal);
     match arguments.format {

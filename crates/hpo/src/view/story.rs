@@ -86,6 +86,18 @@ impl Story {
             } => Some(plain(format!(
                 "trial {confirms} is run again with a fresh seed, as {trial}"
             ))),
+            EventKind::TrialRepeating { trial: id } => {
+                let trial = trial(id)?;
+                let value = trial.value().map_or_else(|| "no value".to_owned(), short);
+                let metric = &history.spec().metric.name;
+                Some(plain(format!(
+                    "trial {id} has run once: {metric} = {value}"
+                )))
+            }
+            EventKind::RepeatsGivenUp { trial, evidence } => Some(Line {
+                tone: Tone::Mild,
+                text: format!("trial {trial} is not run with further seeds: {evidence}"),
+            }),
             EventKind::SnapshotTaken { .. } => {
                 let [.., before, now] = history.code() else {
                     return None;
@@ -191,9 +203,17 @@ impl Story {
                 trial.id
             ));
         }
+        if let Some(original) = trial.repeat_of {
+            return plain(format!(
+                "{} (trial {original} with another seed) completed: {metric} = {value}",
+                trial.id
+            ));
+        }
         let is_best = history.best().is_some_and(|best| best.id == trial.id);
+        let seeds = hpo_report::repeats::words(trial);
+        let seeds = seeds.map_or_else(String::new, |words| format!(" ({words})"));
         let text = format!(
-            "trial {} completed in {}: {metric} = {value}{}",
+            "trial {} completed in {}: {metric} = {value}{seeds}{}",
             trial.id,
             hpo_report::number::time(duration(trial, trial.ended.unwrap_or_default())),
             after_spikes(trial)
@@ -377,6 +397,7 @@ pub(crate) mod tests {
             notify: hpo_study::Notify::default(),
             storage: hpo_study::Storage::default(),
             confirm: None,
+            repeats: None,
         }
     }
 

@@ -9,6 +9,7 @@ section("answer", (data, place) => {
   const facts = el("div", {},
     el("p", { class: "big" }, report.study.metric + " = " + fmt(data.value)),
     el("p", { class: "dim" }, "trial " + data.trial + ", at step " + fmt(data.step) + " (" + goal + ") ", link),
+    data.repeated ? el("p", {}, data.repeated) : null,
     data.confirmed ? el("p", {}, data.confirmed) : null,
     data.confirming ? el("p", { class: "dim" }, data.confirming) : null,
     data.table ? el("pre", { tabindex: "0" }, data.table) : null,

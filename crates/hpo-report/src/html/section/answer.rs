@@ -32,6 +32,7 @@ pub(super) fn data(source: &Source<'_>) -> Option<Json> {
     Some(json!({
         "trial": best.id.0,
         "value": data::maybe(best.value()),
+        "repeated": crate::repeats::words(best),
         "confirmed": confirmations::words(history, best),
         "confirming": confirmations::sentence(history),
         "table": confirmations::table(history, None),
