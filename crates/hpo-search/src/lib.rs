@@ -6,6 +6,7 @@
 
 mod complete;
 mod dehb;
+mod foresight;
 mod sampler;
 mod scheduler;
 pub mod stdio;

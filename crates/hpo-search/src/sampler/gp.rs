@@ -72,6 +72,10 @@ struct Model {
     snapshot: Option<Snapshot>,
     /// How many snapshots there were.
     number: usize,
+    /// Trials whose loss is left out have no rows.
+    is_of_losses: bool,
+    /// [`Observations::turns`] at the last snapshot.
+    turns: usize,
     kept: Mutex<Option<Kept>>,
 }
 
@@ -91,14 +95,28 @@ struct Kept {
 }
 
 impl Model {
-    fn is_due(&self, told: usize) -> bool {
+    fn is_due(&self, observations: &Observations) -> bool {
+        let told = observations.told().len();
         let due = |s: &Snapshot| s.told + (s.told / 15).clamp(1, MOST_BETWEEN);
-        told >= 2 && self.snapshot.as_ref().is_none_or(|s| told >= due(s))
+        let has_turned = self.is_of_losses && self.turns != observations.turns();
+        let counting = observations.ranking().len() + observations.infeasible();
+        counting >= 2
+            && self
+                .snapshot
+                .as_ref()
+                .is_none_or(|s| told >= due(s) || has_turned)
     }
 
-    /// Takes a snapshot. `best_first` are indices into what was told.
-    fn take(&mut self, values: &[f64], best_first: &[usize]) {
-        let rows = some(values.len(), best_first, MOST_ROWS, BEST_ROWS);
+    fn has_row(&self, observations: &Observations, i: usize) -> bool {
+        !(self.is_of_losses && observations.told()[i].is_blind)
+    }
+
+    /// Takes a snapshot. `values` and what is in the order of the observations are by what was told.
+    fn take(&mut self, values: &[f64], observations: &Observations) {
+        let best_first = observations.order();
+        let mut rows = some(values.len(), best_first, MOST_ROWS, BEST_ROWS);
+        rows.retain(|i| self.has_row(observations, *i));
+        self.turns = observations.turns();
         let values = rows.iter().map(|i| values[*i]).collect::<Vec<f64>>();
         self.snapshot = Some(Snapshot {
             told: best_first.len(),
@@ -133,7 +151,7 @@ impl Model {
             .rows
             .iter()
             .copied()
-            .chain(snapshot.told..told.len())
+            .chain((snapshot.told..told.len()).filter(|i| self.has_row(observations, *i)))
             .collect();
         for i in rows.iter().skip(process.len()) {
             process.extend(features, row(i));
@@ -184,7 +202,10 @@ impl Gp {
         Self {
             features: Features::new(&observations.encoding),
             observations,
-            objective: Model::default(),
+            objective: Model {
+                is_of_losses: true,
+                ..Model::default()
+            },
             feasibility: Model::default(),
             sobol: Sobol::new(spec),
         }
@@ -196,7 +217,7 @@ impl Gp {
     }
 
     fn has_infeasible(&self) -> bool {
-        self.observations.ranking().len() < self.observations.told().len()
+        self.observations.infeasible() > 0
     }
 
     /// For each that told something 1, or -1 where it was infeasible, less the mean; and the mean.
@@ -426,15 +447,13 @@ impl Sampler for Gp {
         if !self.observations.observe(history, event) || self.features.is_empty() {
             return;
         }
-        let told = self.observations.told().len();
-        let best_first = self.observations.order();
-        if self.objective.is_due(told) {
-            self.objective
-                .take(&targets(&self.observations), best_first);
+        let observations = &self.observations;
+        if self.objective.is_due(observations) {
+            self.objective.take(&targets(observations), observations);
         }
-        if self.has_infeasible() && self.feasibility.is_due(told) {
+        if self.has_infeasible() && self.feasibility.is_due(observations) {
             let (labels, _) = self.labels();
-            self.feasibility.take(&labels, best_first);
+            self.feasibility.take(&labels, observations);
         }
     }
 }

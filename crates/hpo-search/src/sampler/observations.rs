@@ -1,7 +1,8 @@
 //! What the trials of a study have told so far, in an order from best to worst: shared by all
 //! samplers that learn.
 //!
-//! Trials that came to different steps are compared where it is fair: at equal step. Trials that
+//! Trials that came to different steps are compared where it is fair: at equal step. Where ranks at a step say nothing of
+//! later ones ([`crate::foresight`]), the losses of those that were stopped there are left out. Trials that
 //! could not be brought to an end for a reason of their own (diverged, crashed) are infeasible: worse
 //! than all others, and never forgotten.
 
@@ -11,6 +12,7 @@ use hpo_study::{Event, EventKind, Goal, History, Space, Trial, TrialId, TrialSta
 
 use super::encoding::{Encoding, Point, fingerprint};
 use super::resolution::Resolution;
+use crate::foresight::Foresight;
 
 /// What became of a trial.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,6 +50,8 @@ pub(crate) struct Told {
     pub(crate) outcome: Outcome,
     /// How many others were better at its own last step (complete trials: in the end).
     better: u32,
+    /// It was stopped at a step whose ranks say nothing ([`Foresight`]): its loss is to be left out.
+    pub(crate) is_blind: bool,
 }
 
 /// All that trials have told.
@@ -67,6 +71,10 @@ pub(crate) struct Observations {
     /// Indices into `told`, best first; infeasible ones last.
     order: Vec<usize>,
     feasible: usize,
+    infeasible: usize,
+    foresight: Foresight,
+    /// How often a trial that had told something before became one whose loss is left out, or the other way.
+    turns: usize,
     pending: BTreeSet<TrialId>,
     resolution: Resolution,
 }
@@ -82,6 +90,9 @@ impl Observations {
             index: Vec::new(),
             order: Vec::new(),
             feasible: 0,
+            infeasible: 0,
+            foresight: Foresight::default(),
+            turns: 0,
             pending: BTreeSet::new(),
         }
     }
@@ -96,7 +107,18 @@ impl Observations {
         &self.order[..self.feasible]
     }
 
-    /// Indices into [`Observations::told`], best first; after the feasible ones the infeasible ones.
+    /// How many were infeasible.
+    pub(crate) fn infeasible(&self) -> usize {
+        self.infeasible
+    }
+
+    /// A number that changes when losses that counted count no more, or the other way.
+    pub(crate) fn turns(&self) -> usize {
+        self.turns
+    }
+
+    /// Indices into [`Observations::told`], best first; after the feasible ones the infeasible ones, and after them those
+    /// whose loss is left out.
     pub(crate) fn order(&self) -> &[usize] {
         &self.order
     }
@@ -178,6 +200,7 @@ impl Observations {
                     trial,
                     outcome,
                     better: 0,
+                    is_blind: false,
                 });
                 self.index[trial.index()] = Some(self.told.len() - 1);
                 self.told.len() - 1
@@ -187,6 +210,7 @@ impl Observations {
             trial,
             outcome,
             better: 0,
+            is_blind: self.is_blind(history, outcome),
         };
         for (i, other) in self.told.iter_mut().enumerate() {
             if i != index && is_same(own.outcome, other.outcome) {
@@ -203,7 +227,20 @@ impl Observations {
             }
         }
         self.told[index] = own;
+        if self.foresight.look(history, self.told.len()) {
+            self.turns += 1;
+            for i in 0..self.told.len() {
+                self.told[i].is_blind = self.is_blind(history, self.told[i].outcome);
+            }
+        }
         self.sort();
+    }
+
+    fn is_blind(&mut self, history: &History, outcome: Outcome) -> bool {
+        match outcome {
+            Outcome::Partial { step, .. } => self.foresight.is_blind(history, step),
+            _ => false,
+        }
     }
 
     fn sort(&mut self) {
@@ -215,14 +252,16 @@ impl Observations {
             let (a, b) = (&told[*a], &told[*b]);
             let loss = |t: &Told| t.outcome.loss().unwrap_or(f64::INFINITY);
             let infeasible = |t: &Told| t.outcome == Outcome::Infeasible;
-            (infeasible(a), a.better)
-                .cmp(&(infeasible(b), b.better))
+            (a.is_blind, infeasible(a), a.better)
+                .cmp(&(b.is_blind, infeasible(b), b.better))
                 .then(b.outcome.reach().cmp(&a.outcome.reach()))
                 .then(loss(a).total_cmp(&loss(b)))
                 .then(a.trial.cmp(&b.trial))
         });
-        let is_feasible = |t: &&Told| t.outcome != Outcome::Infeasible;
-        self.feasible = told.iter().filter(is_feasible).count();
+        let is_infeasible = |t: &&Told| t.outcome == Outcome::Infeasible;
+        self.infeasible = told.iter().filter(is_infeasible).count();
+        let counts = told.iter().filter(|t| !t.is_blind).count();
+        self.feasible = counts - self.infeasible;
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn targets(observations: &Observations) -> Vec<f64> {
         _ => None,
     };
     let losses: Vec<Option<f64>> = ranking.iter().map(loss).collect();
-    let values = warp(&losses, told.len() - ranking.len());
+    let values = warp(&losses, observations.infeasible());
     let mut of_told = vec![0.0; told.len()];
     for (i, value) in observations.order().iter().zip(values) {
         of_told[*i] = value;

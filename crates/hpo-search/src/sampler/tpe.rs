@@ -71,7 +71,8 @@ impl Tpe {
         for trial in &good {
             is_good[*trial] = true;
         }
-        let told = told.iter().map(|t| t.trial.index());
+        let told = told.iter().filter(|t| !t.is_blind);
+        let told = told.map(|t| t.trial.index());
         let pending = self.observations.pending().map(|t| t.index());
         let mut others: Vec<usize> = told.chain(pending).filter(|t| !is_good[*t]).collect();
         others.sort_unstable();

@@ -14,7 +14,7 @@
 use hpo_study::{Event, EventKind, Goal, History, StopReason, Trial, TrialId};
 
 use super::{Waiting, comparable, objective_at, process_is_over, short, speaker};
-use crate::{Next, Scheduler, Verdict};
+use crate::{Next, Scheduler, Verdict, foresight};
 
 /// Rungs are so much further apart than the ones before, in steps; at most every report is one.
 const SPREAD: f64 = 1.25;
@@ -53,7 +53,7 @@ const GROWTH: f64 = 1.05;
 /// steps, and for the end, the best tenth there is looked at: the place at this rung that nine in ten of them had or
 /// were before, times 1.5. Mixed with the guess by weight, the largest of these is the share. When early ranks say
 /// little, good trials come from everywhere up to the share, and it grows until they do not; when they say
-/// much, it shrinks.
+/// much, it shrinks. Where they say nothing at all ([`foresight`]), nobody is stopped.
 ///
 /// A trial is judged at a rung when it first measures the objective there or beyond; of several rungs at once the last counts.
 /// What was found stays, whoever comes later. Nobody is judged from the full length on: that of the
@@ -205,7 +205,7 @@ impl Auto {
 
     fn judge_at(&mut self, history: &History, trial: &Trial, rung: usize) {
         let count = self.count(rung);
-        let learned = self.learned(rung, count);
+        let learned = self.learned(history, rung, count);
         let (loss, level) = (
             self.trials[trial.id.index()].losses[rung],
             self.rungs[rung].level,
@@ -233,12 +233,15 @@ impl Auto {
     }
 
     /// The share of a rung, learned anew when there is enough to learn from.
-    fn learned(&mut self, rung: usize, count: usize) -> Learned {
+    fn learned(&mut self, history: &History, rung: usize, count: usize) -> Learned {
         let is_fresh = |l: &Learned| (count as f64) < GROWTH * l.trials as f64 + 1.0;
         if let Some(learned) = self.rungs[rung].learned.filter(is_fresh) {
             return learned;
         }
-        let learned = self.learn(rung, count);
+        let mut learned = self.learn(rung, count);
+        if !foresight::tells(history, self.rungs[rung].level) {
+            learned.share = 1.0;
+        }
         self.rungs[rung].learned = Some(learned);
         learned
     }
@@ -356,11 +359,11 @@ impl Scheduler for Auto {
                     self.arrive(history, record);
                 }
             }
-            EventKind::TrialStopped { trial, reason } => {
-                // Pruned may also be who was judged by another rule, before the study file was changed.
-                if reason.is_infeasible() || matches!(reason, StopReason::Pruned { .. }) {
-                    self.drop_out(*trial);
-                }
+            // Pruned may also be who was judged by another rule, before the study file was changed.
+            EventKind::TrialStopped { trial, reason }
+                if reason.is_infeasible() || matches!(reason, StopReason::Pruned { .. }) =>
+            {
+                self.drop_out(*trial);
             }
             EventKind::TrialFailed { trial, reason } if reason.is_infeasible() => {
                 self.drop_out(*trial);
