@@ -141,7 +141,7 @@ pub(crate) struct ConfirmArguments {
 
 /// Run one trial again exactly as it was: same command, parameters and seed
 ///
-/// In a directory of its own, runs/<name>/reruns/<n>/; the study is not touched. What it prints is shown,
+/// In a directory of its own, runs/NAME/reruns/N/; the study is not touched. What it prints is shown,
 /// and in the end its value is compared with the recorded one. What differs from then (code, versions)
 /// is said first.
 ///

@@ -119,7 +119,7 @@ fn the_plan_is_shown_with_pictures_and_the_space_written_out() {
     let ended = bench.run(&["check", "study.yaml", "--expand"]);
     assert_eq!(ended.code, 0, "{ended:?}");
     for words in [
-        "ASHA",
+        "early stopping  auto",
         "learning rate over a run",
         "one_cycle",
         "adamw",
