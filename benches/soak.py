@@ -8,7 +8,8 @@ enough rounds. What is checked, after every round and in the end:
 
 - no trial that was over has changed, and none is missing;
 - no attempt had two processes, and no trial two at once (each process notes when it begins and ends);
-- the completed trials and their values are those of the undisturbed run;
+- the completed trials and their values are those of the undisturbed run, and so are the runs with fresh seeds that confirm the best, or
+  (in every other study) the further runs of each configuration;
 - no process is left when a study is done.
 
 Exit code 0 when all of it holds. The last line is JSON with the figures.
@@ -45,20 +46,27 @@ method: random
 seed: 5
 metric: {name: loss}
 run_cap: %d
-cpu: {max_parallel: 2}
+cpu: {max_parallel: %d}
 stop_grace: 1s
 failure: {crash_retries: 1000}
 parameters: {x: {min: 0.0, max: 1.0}}
 """
+
+# What is run with other seeds, the option of `hpo trials` that shows it, and how many run at once: which configurations are given up
+# after their first run depends on which came before, so that only one at a time comes to the same end.
+KINDS = [("confirm: {top: 3, seeds: 2}", "--confirmations", 2), ("repeats: 2", "--repeats", 1)]
 
 
 def run(hpo, directory, *arguments):
     return subprocess.run([hpo, *arguments], cwd=directory, capture_output=True, text=True, timeout=300)
 
 
-def trials(hpo, directory):
-    answer = run(hpo, directory, "trials", "-f", "json")
-    return json.loads(answer.stdout) if answer.returncode == 0 else []
+def trials(hpo, directory, kind):
+    found = []
+    for which in ([], [kind[1]]):
+        answer = run(hpo, directory, "trials", *which, "-f", "json")
+        found += json.loads(answer.stdout) if answer.returncode == 0 else []
+    return found
 
 
 def marked(directory):
@@ -87,9 +95,9 @@ def kill(pids):
             pass
 
 
-def begin(directory, count):
+def begin(directory, count, kind):
     (directory / "trial.sh").write_text(TRIAL)
-    (directory / "study.yaml").write_text(STUDY % count)
+    (directory / "study.yaml").write_text(STUDY % (count, kind[2]) + kind[0] + "\n")
 
 
 def outcome(found):
@@ -105,19 +113,16 @@ def main():
     options = parser.parse_args()
     hpo = str(Path(options.hpo).resolve())
     dice = random.Random(options.seed)
-    with tempfile.TemporaryDirectory() as place:
-        calm = Path(place)
-        begin(calm, options.trials)
-        assert run(hpo, calm, "run", "study.yaml").returncode == 0
-        expected = outcome(trials(hpo, calm))
-        assert all(t[1] == "completed" for t in expected), expected
+    undisturbed = [calm(hpo, options.trials, kind) for kind in KINDS]
     figures = {"rounds": 0, "studies": 0, "killed": {"hpo": 0, "trial": 0, "warden": 0, "all": 0}, "attempts": 0, "trials": 0}
     while figures["rounds"] < options.rounds:
         with tempfile.TemporaryDirectory() as place:
             directory = Path(place)
-            begin(directory, options.trials)
-            torment(hpo, directory, dice, options, figures)
-            found = trials(hpo, directory)
+            which = figures["studies"] % len(KINDS)
+            kind, expected = KINDS[which], undisturbed[which]
+            begin(directory, options.trials, kind)
+            torment(hpo, directory, dice, kind, figures)
+            found = trials(hpo, directory, kind)
             assert outcome(found) == expected, "the study came to another end: %s" % found
             assert not (directory / "doubled").exists(), (directory / "doubled").read_text()
             starts = [tuple(line.split()[:2]) for line in (directory / "starts").read_text().splitlines()]
@@ -133,7 +138,18 @@ def main():
     print(json.dumps(figures))
 
 
-def torment(hpo, directory, dice, options, figures):
+def calm(hpo, count, kind):
+    """How a study ends that is left alone."""
+    with tempfile.TemporaryDirectory() as place:
+        directory = Path(place)
+        begin(directory, count, kind)
+        assert run(hpo, directory, "run", "study.yaml").returncode == 0
+        found = outcome(trials(hpo, directory, kind))
+        assert len(found) > count and all(t[1] == "completed" for t in found), found
+        return found
+
+
+def torment(hpo, directory, dice, kind, figures):
     over = {}
     while True:
         process = subprocess.Popen(
@@ -157,7 +173,7 @@ def torment(hpo, directory, dice, options, figures):
                     kill([process.pid])
         code = process.wait()
         assert code in (0, -9), code
-        for trial in trials(hpo, directory):
+        for trial in trials(hpo, directory, kind):
             key = trial["trial"]
             if key in over:
                 assert over[key] == trial, "a trial that was over has changed: %s, %s" % (over[key], trial)
