@@ -291,7 +291,8 @@ fn int_cells(low: i64, high: i64, step: i64) -> i64 {
 /// 2.9999999999999996 in floating point.
 pub(crate) fn multiples(low: f64, high: f64, q: f64) -> (f64, f64) {
     const ROUNDING: f64 = 1e-12;
-    let slack = |n: f64| ROUNDING * n.abs().max(1.0);
+    // Of the number's own size: 1e-20 is not 0, which a logarithmic scale does not have.
+    let slack = |n: f64| ROUNDING * n.abs();
     let (first, last) = (low / q, high / q);
     ((first - slack(first)).ceil(), (last + slack(last)).floor())
 }

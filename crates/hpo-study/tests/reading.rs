@@ -666,6 +666,25 @@ parameters:
     assert!(text.contains("max: 5.0e-5"), "{text}");
 }
 
+#[test]
+fn a_bound_just_above_nought_is_not_nought() {
+    let text = |q: &str| {
+        format!(
+            "program: t.py\nmethod: random\nmetric: {{name: loss}}\nrun_cap: 9\n\
+             parameters:\n  x: {{min: 1e-320, max: 0.9, distribution: q_log_uniform_values{q}}}\n"
+        )
+    };
+    let spec = check(&text(", q: 0.1")).spec.unwrap();
+    let lowest: Config = spec.space.build(|_, _, domain, _| domain.at(0.0));
+    assert_eq!(lowest.number("x"), Some(0.1));
+    let refused = check(&text(""));
+    assert!(
+        refused.problems[0].message.contains("no multiple of `q`"),
+        "{:?}",
+        refused.problems
+    );
+}
+
 /// Whatever the text: no panic, problems in order, a study exactly when there is no error; and a
 /// study that comes out can be used and stored.
 fn survives(text: &str) -> Result<(), TestCaseError> {
