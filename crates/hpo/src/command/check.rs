@@ -147,9 +147,16 @@ pub(super) fn perform(arguments: &CheckArguments) -> Result<Exit, Failure> {
             if !found {
                 return Ok(Exit::Usage);
             }
+            let refused = here.as_ref().is_some_and(|here| here.missing.is_some())
+                && matches!(&study.spec.gpu, Some(gpu) if gpu.fallback == Fallback::None);
+            let file = arguments.file.display();
             words!(
                 "\n{}",
-                output::green(format!("{} can be run", arguments.file.display()))
+                if refused {
+                    format!("{file} is sound, and can be run where there is a GPU for it")
+                } else {
+                    output::green(format!("{file} can be run")).to_string()
+                }
             );
         }
     }

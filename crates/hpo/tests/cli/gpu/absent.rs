@@ -36,6 +36,7 @@ fn without_a_driver_a_study_for_gpus_is_refused_and_goes_on_where_there_is_one()
     assert!(check.status.success(), "the file is right: {check:?}");
     let words = String::from_utf8(check.stderr).unwrap();
     assert!(words.contains("cannot be run here"), "{words}");
+    assert!(words.contains("is sound, and can be run where"), "{words}");
     // The same command, once the driver is there.
     machine.library = fake_nvml::library::path().unwrap();
     let (code, words) = run(&machine);
