@@ -5,7 +5,7 @@
 
 use hpo_study::{Event, EventKind, History, Rungs, Trial, TrialId};
 
-use super::{Waiting, comparable, objective_at, process_is_over, short, speaker};
+use super::{Waiting, comparable, objective_at, short, speaker, verdict};
 use crate::{Next, Scheduler, Verdict};
 
 /// Every trial runs towards the full length. When it comes to rung `r` below that, its loss is put
@@ -133,14 +133,7 @@ impl Scheduler for Asha {
             .trials
             .get(trial.index())
             .and_then(|progress| progress.stop.as_ref());
-        match stop {
-            Some(evidence) if history.trial(trial).is_some_and(|t| !process_is_over(t)) => {
-                Verdict::Stop {
-                    evidence: evidence.clone(),
-                }
-            }
-            _ => Verdict::Continue,
-        }
+        verdict(history, trial, stop)
     }
 
     fn observe(&mut self, history: &History, event: &Event) {

@@ -13,7 +13,7 @@
 
 use hpo_study::{Event, EventKind, Goal, History, StopReason, Trial, TrialId};
 
-use super::{Waiting, comparable, objective_at, process_is_over, short, speaker};
+use super::{Waiting, comparable, objective_at, short, speaker, verdict};
 use crate::{Next, Scheduler, Verdict, foresight};
 
 /// Rungs are so much further apart than the ones before, in steps; at most every report is one.
@@ -341,14 +341,7 @@ impl Scheduler for Auto {
 
     fn judge(&self, history: &History, trial: TrialId) -> Verdict {
         let stop = self.trials.get(trial.index()).and_then(|p| p.stop.as_ref());
-        match stop {
-            Some(evidence) if history.trial(trial).is_some_and(|t| !process_is_over(t)) => {
-                Verdict::Stop {
-                    evidence: evidence.clone(),
-                }
-            }
-            _ => Verdict::Continue,
-        }
+        verdict(history, trial, stop)
     }
 
     fn observe(&mut self, history: &History, event: &Event) {

@@ -127,6 +127,18 @@ fn process_is_over(trial: &Trial) -> bool {
     trial.attempt().is_none_or(|attempt| attempt.end.is_some())
 }
 
+/// What was found of a trial, as long as there is something of it to stop.
+fn verdict(history: &History, trial: TrialId, evidence: Option<&String>) -> Verdict {
+    match evidence {
+        Some(evidence) if history.trial(trial).is_some_and(|t| !process_is_over(t)) => {
+            Verdict::Stop {
+                evidence: evidence.clone(),
+            }
+        }
+        _ => Verdict::Continue,
+    }
+}
+
 /// The trial that said something, unless it was an older process of it that history fenced off.
 fn speaker(history: &History, trial: TrialId, attempt: AttemptNumber) -> Option<&Trial> {
     let is_current = |record: &&Trial| {
