@@ -13,12 +13,13 @@ use crate::simulate::{
 };
 use crate::{Next, Verdict};
 
-const METHODS: [Method; 8] = [
+const METHODS: [Method; 9] = [
     Method::Grid,
     Method::Random,
     Method::Sobol,
     Method::Tpe,
     Method::Gp,
+    Method::Cmaes,
     Method::Bohb,
     Method::Dehb,
     Method::Bayes,

@@ -226,6 +226,8 @@ pub enum Method {
     Tpe,
     /// A Gaussian process.
     Gp,
+    /// CMA-ES with margin (arXiv 2205.13482).
+    Cmaes,
     /// BOHB: a density model for each rung of Hyperband (arXiv 1807.01774).
     Bohb,
     /// DEHB: differential evolution for each rung of Hyperband (arXiv 2105.09821).
@@ -244,6 +246,7 @@ impl Method {
             Self::Sobol => "sobol",
             Self::Tpe => "tpe",
             Self::Gp => "gp",
+            Self::Cmaes => "cmaes",
             Self::Bohb => "bohb",
             Self::Dehb => "dehb",
             Self::Bayes => "bayes",

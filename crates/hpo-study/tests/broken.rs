@@ -86,7 +86,7 @@ broken! {
     shell_texts: "method: random\nmetric: {name: val_loss}\nrun_cap: 1\nshell: true\ncommand: \"echo '${args}' ${program} ${param:rl} ${HOME}\"\nparameters: {lr: {value: 0.1}}\n",
     tags: "+parameters:\n  lr: {value: !!float 0.1}\n  wd: !choice {values: [1]}   # not !this\n  b:\n    !x\n    value: 1\n  c: \"no !tag\"\ndescription: |\n  nor !here\n",
     log_uniform_exponents: "+parameters:\n  lr: {min: 1, max: 1000, distribution: log_uniform}\n",
-    method_of_another_version: "program: train.py\nmethod: cmaes\nmetric: {name: val_loss}\nrun_cap: 20\nparameters: {lr: {value: 0.1}}\nearly_terminate: {type: bohb}\n",
+    method_by_another_name: "program: train.py\nmethod: cma-es\nmetric: {name: val_loss}\nrun_cap: 20\nparameters: {lr: {value: 0.1}}\nearly_terminate: {type: bohb}\n",
     grid_over_a_range: "program: train.py\nmethod: grid\nmetric: {name: val_loss}\nparameters:\n  lr: {min: 0.1, max: 0.2}\n  a: {values: [1, 2]}\n",
     enormous_grid: "program: train.py\nmethod: grid\nmetric: {name: val_loss}\nparameters:\n  a: {min: 1, max: 100000}\n  b: {min: 1, max: 100000}\n",
     grid_of_tiny_steps: "program: train.py\nmethod: grid\nmetric: {name: val_loss}\nparameters:\n  a: {min: 0.0, max: 1.0, q: 1e-9, distribution: q_uniform}\n",

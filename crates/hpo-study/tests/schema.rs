@@ -85,7 +85,7 @@ fn sound_texts_are_valid_and_broken_ones_are_not() {
         );
     }
     for text in [
-        "method: cmaes\nprogram: t.py\nmetric: {name: loss}",
+        "method: cma-es\nprogram: t.py\nmetric: {name: loss}",
         "method: random\nmetric: {name: loss}",
         "method: random\nprogram: t.py",
         "method: random\nprogram: t.py\nmetric: {goal: minimize}",

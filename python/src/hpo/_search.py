@@ -59,7 +59,7 @@ class Searcher:
 
     Args:
         space: The parameters, as in the space file of docs/stdio.md; or that file's whole content.
-        method: As `method` in a study file: ``bayes``, ``gp``, ``tpe``, ``sobol``, ``random``, ``grid``, ``bohb`` or
+        method: As `method` in a study file: ``bayes``, ``gp``, ``tpe``, ``cmaes``, ``sobol``, ``random``, ``grid``, ``bohb`` or
             ``dehb``.
         seed: Of everything random: the same seed and answers give the same trials.
         direction: ``minimize`` or ``maximize``; absent: as the space says, else ``minimize``.

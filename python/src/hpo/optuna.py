@@ -79,7 +79,7 @@ class HpoSampler(BaseSampler):
     """Samples by the searchers of `hpo`, which run as a process beside this one.
 
     Args:
-        method: ``bayes``, ``gp``, ``tpe``, ``sobol`` or ``random``.
+        method: ``bayes``, ``gp``, ``tpe``, ``cmaes``, ``sobol`` or ``random``.
         seed: Of everything random; absent: another one each time.
         constraints_func: As in Optuna's own samplers: a trial with a value above 0 is infeasible. So
             are trials with constraints set by ``trial.set_constraint``.

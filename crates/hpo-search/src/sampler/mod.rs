@@ -3,6 +3,7 @@
 
 mod bayes;
 mod bohb;
+mod cmaes;
 pub(crate) mod encoding;
 mod gp;
 mod grid;
@@ -32,6 +33,7 @@ pub fn build_sampler(spec: &StudySpec) -> Box<dyn Sampler> {
         Method::Sobol => Box::new(sobol::Sobol::new(spec)),
         Method::Tpe => Box::new(tpe::Tpe::new(spec)),
         Method::Gp => Box::new(gp::Gp::new(spec)),
+        Method::Cmaes => Box::new(cmaes::Cmaes::new(spec)),
         Method::Bohb => Box::new(bohb::Bohb::new(spec)),
         Method::Dehb => Box::new(crate::dehb::Dehb::new(spec)),
         Method::Bayes => Box::new(bayes::Bayes::new(spec)),

@@ -102,6 +102,11 @@ impl Observations {
         &self.told
     }
 
+    /// The index into [`Observations::told`] of what a trial has told.
+    pub(crate) fn told_by(&self, trial: TrialId) -> Option<usize> {
+        self.index.get(trial.index()).copied().flatten()
+    }
+
     /// Indices into [`Observations::told`] of the feasible ones, best first.
     pub(crate) fn ranking(&self) -> &[usize] {
         &self.order[..self.feasible]

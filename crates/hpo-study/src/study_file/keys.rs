@@ -6,8 +6,6 @@ use hpo_recipe::{OptimizerKind, ScheduleKind};
 
 use super::shape::{KeyFacts, NUMBER, POSITIVE, Shape, Table, Word, key, refused, word};
 
-const NOT_YET: &str = "is not in this version";
-
 /// The whole file.
 pub(crate) static STUDY: Table = Table {
     title: "the study",
@@ -294,7 +292,10 @@ const METHODS: &[Word] = &[
         "bayes",
         "learns: the best of these for most studies, early and late",
     ),
-    refused("cmaes", NOT_YET),
+    word(
+        "cmaes",
+        "learns: CMA-ES with margin, a normal distribution that moves to the best trials",
+    ),
     word("bohb", "learns: a density model for each rung of Hyperband"),
     word(
         "dehb",

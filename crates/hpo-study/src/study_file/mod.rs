@@ -222,6 +222,7 @@ fn read_study(
             "tpe" => Some(Method::Tpe),
             "gp" => Some(Method::Gp),
             "bayes" => Some(Method::Bayes),
+            "cmaes" => Some(Method::Cmaes),
             "bohb" => Some(Method::Bohb),
             "dehb" => Some(Method::Dehb),
             _ => None,
