@@ -177,6 +177,10 @@ pub struct MemorySeen {
     /// of its own; `None`: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu_first: Option<u64>,
+    /// The report of training (1, 2, …) with which its use of the GPU was last seen to have grown; `None`: it was
+    /// not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_grown_at: Option<u32>,
 }
 
 /// Why a trial has no process although there is a place for one.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hpo_study::memory::MIB;
 use hpo_study::{Assignment, AttemptNumber, MemorySeen, Timestamp};
 
-use super::model::{OVER_LIKE, OVER_PEAK, round_up, scale};
+use super::model::{Growth, OVER_LIKE, OVER_PEAK, round_up, scale};
 
 /// A need is known when it has grown by less than this share for the study's `settle_after`, …
 pub const GROWTH: f64 = 0.02;
@@ -79,6 +79,11 @@ pub(crate) struct Account {
     pub(crate) gpu_track: Track,
     pub(crate) host_track: Track,
     reports: u32,
+    /// The most of its GPU it had used when it had trained for a while: what stands for its need where it grows
+    /// for as long as it runs.
+    trained: Option<(Timestamp, u64)>,
+    /// With which report, and to what, its use of the GPU was last seen to have grown.
+    grown: (u32, u64),
     /// What was last said of it in the log.
     told: Option<MemorySeen>,
 }
@@ -104,13 +109,23 @@ impl Account {
             gpu_track: Track::default(),
             host_track: Track::default(),
             reports: 0,
+            trained: None,
+            grown: (0, 0),
             told: None,
         }
     }
 
     /// A report of training came.
-    pub(crate) fn reported(&mut self) {
+    pub(crate) fn reported(&mut self, at: Timestamp) {
         self.reports = self.reports.saturating_add(1);
+        let peak = self.gpu_track.peak.unwrap_or(0);
+        if peak as f64 > self.grown.1 as f64 * (1.0 + GROWTH) {
+            self.grown = (self.reports, peak);
+        }
+        if self.reports >= REPORTS && at.since(self.launched) >= self.settle_after {
+            let peak = self.gpu_track.peak;
+            self.trained = self.trained.or(peak.map(|peak| (at, peak)));
+        }
     }
 
     /// What the log says of it.
@@ -138,7 +153,7 @@ impl Account {
         // One that grows for ever must not hold up the others for ever.
         let old =
             !self.alone && self.reports >= REPORTS && at.since(self.launched) >= self.quiet_after();
-        self.settled || old || self.tracks().all(|t| t.flat_for(at, long))
+        self.settled || old || self.grows_within(at) || self.tracks().all(|t| t.flat_for(at, long))
     }
 
     /// Whether it uses more than was set aside for it: of its GPU, or of the main memory.
@@ -149,6 +164,19 @@ impl Account {
             (&self.host_track, self.host_reserved)
         };
         track.now.is_some_and(|now| Some(now) > reserved)
+    }
+
+    /// Whether it trains, and stays within what is set aside for a while to come if it grows on as it did since.
+    fn grows_within(&self, at: Timestamp) -> bool {
+        let Some(((since, then), peak)) = self.trained.zip(self.gpu_track.peak) else {
+            return false;
+        };
+        let long = at.since(since);
+        let ahead = self.settle_after.as_secs_f64() / long.as_secs_f64().max(1.0);
+        let grown = peak.saturating_sub(then) as f64;
+        !self.alone
+            && long >= self.settle_after
+            && peak as f64 + grown * ahead <= self.gpu_reserved as f64
     }
 
     fn quiet_after(&self) -> Duration {
@@ -175,8 +203,13 @@ impl Account {
 
     /// What has become known since the log was last told, if anything has: the need, or that it was taken for
     /// known too early. `room` is how much more of the GPU, and of the main memory, may be set aside for it;
-    /// `growth` what trials are known to use in the end, as a multiple of what they used when they were settled.
-    pub(crate) fn news(&self, at: Timestamp, room: (u64, u64), growth: f64) -> Option<MemorySeen> {
+    /// `growth` what trials are known to need after they were settled.
+    pub(crate) fn news(
+        &self,
+        at: Timestamp,
+        room: (u64, u64),
+        growth: Growth,
+    ) -> Option<MemorySeen> {
         if self.stopping.is_some() {
             return None;
         }
@@ -189,7 +222,7 @@ impl Account {
                     let over = if again {
                         OVER_PEAK
                     } else {
-                        growth.max(OVER_PEAK)
+                        growth.mean.max(OVER_PEAK)
                     };
                     let most = self.gpu_reserved.saturating_add(room.0);
                     settled_need(&self.gpu_track, over).min(most)
@@ -205,6 +238,9 @@ impl Account {
                 gpu_settled: self.seen().gpu_settled.or(self.seen().gpu_peak),
                 ..self.seen()
             });
+        }
+        if let Some(news) = self.grown_up(growth) {
+            return Some(news);
         }
         let quiet = self.tracks().all(|t| t.flat_for(at, self.quiet_after()));
         if let Some(news) = (self.alone && !self.settled && quiet)
@@ -243,6 +279,19 @@ impl Account {
             .then_some(news)
     }
 
+    /// Of a trial that has come further than others do before they grow for the last time: it keeps what it has.
+    fn grown_up(&self, growth: Growth) -> Option<MemorySeen> {
+        let is_past = growth.until.is_some_and(|until| self.reports > until);
+        let wanted = settled_need(&self.gpu_track, OVER_PEAK);
+        let is_known = self.settled && self.gpu.is_some() && self.gpu_track.peak.is_some();
+        (is_known && is_past && wanted < self.gpu_reserved).then(|| MemorySeen {
+            gpu_reserved: Some(wanted),
+            host_reserved: self.host_reserved,
+            settled: true,
+            ..self.seen()
+        })
+    }
+
     /// Of a trial that has all there is, but has long been quiet: what it does not seem to need is given back.
     fn less(&self) -> Option<MemorySeen> {
         let lower = |track: &Track, reserved: u64| {
@@ -267,6 +316,10 @@ impl Account {
             gpu_reserved: self.gpu.as_ref().map(|_| self.gpu_reserved),
             host_reserved: self.host_reserved,
             settled: self.settled,
+            gpu_settled: self
+                .seen()
+                .gpu_settled
+                .or(self.trained.map(|(_, peak)| peak)),
             ..self.seen()
         };
         let told = self.told.unwrap_or_default();
@@ -283,6 +336,7 @@ impl Account {
                 .told
                 .and_then(|told| told.gpu_first)
                 .or(self.gpu_track.first),
+            gpu_grown_at: Some(self.grown.0).filter(|_| self.grown.1 > 0),
             ..MemorySeen::default()
         }
     }
@@ -332,28 +386,30 @@ mod tests {
             read(&mut a, second, GIB.min(second * GIB / 10));
         }
         assert!(
-            a.news(Timestamp(40_000), (GIB, 0), 1.0).is_none(),
+            a.news(Timestamp(40_000), (GIB, 0), Growth::NONE).is_none(),
             "no report came yet"
         );
-        a.reported();
-        a.reported();
+        a.reported(Timestamp(0));
+        a.reported(Timestamp(0));
         assert!(
-            a.news(Timestamp(39_000), (GIB, 0), 1.0).is_none(),
+            a.news(Timestamp(39_000), (GIB, 0), Growth::NONE).is_none(),
             "29 seconds"
         );
-        let news = a.news(Timestamp(40_000), (GIB, 0), 1.0).expect("settled");
+        let news = a
+            .news(Timestamp(40_000), (GIB, 0), Growth::NONE)
+            .expect("settled");
         assert!(news.settled);
         assert_eq!(news.gpu_peak, Some(GIB));
         assert_eq!(news.gpu_reserved, Some(round_up(scale(GIB, 1.05))));
         a.told(&news);
         assert!(
-            a.news(Timestamp(41_000), (GIB, 0), 1.0).is_none(),
+            a.news(Timestamp(41_000), (GIB, 0), Growth::NONE).is_none(),
             "said once"
         );
         // A validation that needs more takes it back, as far as there is room.
         read(&mut a, 42, 2 * GIB);
         let news = a
-            .news(Timestamp(42_000), (8 * GIB, 0), 1.0)
+            .news(Timestamp(42_000), (8 * GIB, 0), Growth::NONE)
             .expect("re-armed");
         assert!(
             !news.settled
@@ -364,12 +420,12 @@ mod tests {
         );
         assert_eq!(news.gpu_reserved, Some(round_up(scale(2 * GIB, 1.05))));
         let tight = a
-            .news(Timestamp(42_000), (GIB / 4, 0), 1.0)
+            .news(Timestamp(42_000), (GIB / 4, 0), Growth::NONE)
             .expect("re-armed");
         assert_eq!(tight.gpu_reserved, Some(a.gpu_reserved + GIB / 4));
         a.told(&tight);
         assert!(
-            a.news(Timestamp(43_000), (0, 0), 1.0).is_none(),
+            a.news(Timestamp(43_000), (0, 0), Growth::NONE).is_none(),
             "nothing more can be given"
         );
     }
@@ -377,12 +433,12 @@ mod tests {
     #[test]
     fn an_unknown_reading_is_no_number() {
         let mut a = account();
-        a.reported();
-        a.reported();
+        a.reported(Timestamp(0));
+        a.reported(Timestamp(0));
         for second in 0..100 {
             a.gpu_track.see(Timestamp(second * 1000), None, None);
         }
-        assert!(a.news(Timestamp(100_000), (GIB, 0), 1.0).is_none());
+        assert!(a.news(Timestamp(100_000), (GIB, 0), Growth::NONE).is_none());
         assert!(a.last_words().is_none());
         assert!(!a.lets_others(Timestamp(100_000), None));
     }
@@ -396,5 +452,51 @@ mod tests {
         assert!(!a.lets_others(Timestamp(299_000), None));
         assert!(a.lets_others(Timestamp(301_000), None));
         assert_eq!(a.gpu_reserved, 4 * GIB);
+    }
+
+    #[test]
+    fn a_trial_that_grows_on_lets_others_start_while_it_will_be_within_its_share() {
+        let mut a = account();
+        // A ramp to 1 GiB, and then 1 % of it more in every second.
+        let used = |second: u64| GIB.min(second * GIB / 10) + second.saturating_sub(20) * GIB / 100;
+        for second in 0..=200 {
+            read(&mut a, second, used(second));
+            if second % 35 == 0 {
+                a.reported(Timestamp(second * 1000));
+            }
+            let lets = a.lets_others(Timestamp(second * 1000), None);
+            assert!(!lets || second >= 65, "{second}");
+        }
+        assert!(a.lets_others(Timestamp(200_000), None));
+        // It was never settled: what it used when it had trained for a while stands for its need.
+        let last = a.last_words().unwrap();
+        assert!(!last.settled);
+        assert_eq!(last.gpu_settled, Some(used(35)));
+        assert_eq!(last.gpu_grown_at, Some(6));
+        // With less set aside it would be beyond that before long.
+        a.gpu_reserved = used(200) + GIB / 10;
+        assert!(!a.lets_others(Timestamp(200_000), None));
+    }
+
+    #[test]
+    fn a_trial_that_came_further_than_others_grow_keeps_only_what_it_uses() {
+        let growth = Growth {
+            mean: 1.3,
+            until: Some(4),
+        };
+        let mut a = account();
+        let mut news = Vec::new();
+        for report in 1..=6 {
+            read(&mut a, 40 * report, GIB);
+            read(&mut a, 40 * report + 39, GIB);
+            let at = Timestamp((40 * report + 39) * 1000);
+            a.reported(at);
+            if let Some(seen) = a.news(at, (8 * GIB, 0), growth) {
+                a.told(&seen);
+                news.push((report, seen.gpu_reserved.unwrap(), seen.settled));
+            }
+        }
+        let amount = |over| round_up(scale(GIB, over));
+        assert_eq!(news, [(2, amount(1.3), true), (5, amount(1.05), true)]);
     }
 }

@@ -82,7 +82,7 @@ impl Ledger {
                 if let Some(account) =
                     account.filter(|a| a.attempt == *attempt && is_training(metrics))
                 {
-                    account.reported();
+                    account.reported(event.at);
                 }
             }
             EventKind::MemoryMeasured {

@@ -19,7 +19,7 @@ pub(crate) const OVER_LIKE: f64 = 1.2;
 /// A process that ran out of memory had at least this much less than it needs.
 const AT_LEAST_MORE: u64 = 100 * MIB;
 /// With this probability a trial stays below what is predicted for it.
-const LEVEL: f64 = 0.95;
+const LEVEL: f64 = 0.9;
 /// What a trial surely takes is so much less (of the logarithm) than any was seen to be below what is expected.
 const SURELY_LESS: f64 = 0.05;
 /// The regression's penalty; columns are standardized.
@@ -62,11 +62,28 @@ struct Observation {
     complete: bool,
 }
 
+/// What trials are known to need after they were settled.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Growth {
+    /// What they used in the end on average, as a multiple of what they used then.
+    pub(crate) mean: f64,
+    /// With this report nearly all had grown for the last time; `None`: too few are known.
+    pub(crate) until: Option<u32>,
+}
+
+impl Growth {
+    /// Nothing is known of any.
+    pub(crate) const NONE: Self = Self {
+        mean: 1.0,
+        until: None,
+    };
+}
+
 /// The model for one kind of memory. Follows from the history alone.
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
-    /// What trials used in the end on average, as a multiple of what they used when they were settled.
-    pub(crate) growth: f64,
+    /// What trials need after they were settled.
+    pub(crate) growth: Growth,
     /// The first that processes were seen to use, by GPU: the least of each.
     contexts: BTreeMap<String, u64>,
     /// The parameters on which sizes depend: as marked by the user, or else as they were found out.
@@ -90,7 +107,7 @@ struct Fit {
 impl Default for Model {
     fn default() -> Self {
         Self {
-            growth: 1.0,
+            growth: Growth::NONE,
             contexts: BTreeMap::new(),
             sizes: Vec::new(),
             seen: Vec::new(),
@@ -163,13 +180,13 @@ impl Model {
         }
         if let Some((surely, upper)) = self.fit.as_ref().and_then(|fit| fit.bound(&features)) {
             return Need {
-                upper: scale(upper, self.growth),
+                upper: scale(upper, self.growth.mean),
                 surely: Some(surely),
                 known: true,
             };
         }
         Need {
-            upper: prior.max(scale(self.bound_by_few(&features), self.growth)),
+            upper: prior.max(scale(self.bound_by_few(&features), self.growth.mean)),
             surely: None,
             known: true,
         }
@@ -397,22 +414,27 @@ fn used(trial: &Trial, of: MemoryKind) -> Option<(f64, bool)> {
     Some((peak.max(1) as f64, complete))
 }
 
-/// What trials used in the end on average, as a multiple of what they used when they were settled. The mean, and
-/// not what nearly all stay below: several share a GPU, and not all of them grow.
-fn growth(history: &History, of: MemoryKind) -> f64 {
+/// What trials need after they were settled. The mean, and not what nearly all stay below: several share a GPU, and
+/// not all of them grow.
+fn growth(history: &History, of: MemoryKind) -> Growth {
     if of == MemoryKind::Host {
-        return 1.0;
+        return Growth::NONE;
     }
     let last = history.trials().iter().rev().filter_map(|trial| {
         let memory = trial.attempts.iter().rfind(|a| is_complete(a))?.memory?;
         let ratio = memory.gpu_peak? as f64 / memory.gpu_settled? as f64;
-        ratio.is_finite().then_some(ratio)
+        ratio.is_finite().then_some((ratio, memory.gpu_grown_at))
     });
-    let ratios: Vec<f64> = last.take(LOOKED_AT).collect();
+    let (ratios, reports): (Vec<f64>, Vec<Option<u32>>) = last.take(LOOKED_AT).unzip();
     if ratios.len() < ENOUGH_TO_FIND {
-        return 1.0;
+        return Growth::NONE;
     }
-    (ratios.iter().sum::<f64>() / ratios.len() as f64).clamp(1.0, MOST_GROWTH)
+    let mean = ratios.iter().sum::<f64>() / ratios.len() as f64;
+    let reports: Vec<f64> = reports.into_iter().flatten().map(f64::from).collect();
+    Growth {
+        mean: mean.clamp(1.0, MOST_GROWTH),
+        until: conformal(&reports, LEVEL).map(|report| report as u32),
+    }
 }
 
 /// The least that a process was first seen to use on each GPU.

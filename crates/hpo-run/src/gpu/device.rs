@@ -33,6 +33,8 @@ pub struct Device {
     pub mig: bool,
     /// Why it cannot be used at present; `None`: it can.
     pub lost: Option<String>,
+    /// Whether it has no memory of its own and uses the machine's.
+    pub unified: bool,
     /// Its memory.
     pub memory: Option<Memory>,
     /// Who uses it; `None`: the driver does not say.

@@ -13,6 +13,7 @@ mod nvml;
 mod processes;
 mod timeline;
 mod torch;
+mod unified;
 mod v1;
 mod watch;
 mod xid;

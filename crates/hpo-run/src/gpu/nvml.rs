@@ -12,6 +12,8 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::struct_wrappers::device::ProcessInfo;
 use nvml_wrapper::{Device as Handle, Nvml as Library};
 
+use super::processes::machine_memory;
+use super::unified::{self, is_unified};
 use super::xid::Listener;
 use super::{Device, GpuProbe, Machine, Memory, Process, v1};
 
@@ -276,9 +278,10 @@ fn read_device(
         return Err(NvmlError::NoData);
     }
     // A GPU that is gone says so in what is read first; everything else may just not be offered.
-    let memory = match memory(library, handle) {
+    let (memory, has_none) = match memory(library, handle) {
         Err(error) if is_lost(&error) => return Err(error),
-        memory => memory.ok().flatten(),
+        Err(error) => (None, matches!(error, NvmlError::NotSupported)),
+        Ok(memory) => (memory, false),
     };
     let processes = processes(handle, memory);
     let before = known.get(&uuid);
@@ -304,10 +307,14 @@ fn read_device(
             ..Device::default()
         },
     };
+    let is_unified = has_none && is_unified(&device.name);
+    let machine = is_unified.then(machine_memory).flatten();
+    let shared = machine.and_then(|machine| unified::memory(machine, processes.as_deref()));
     Ok(Device {
         uuid,
         lost: None,
-        memory,
+        unified: is_unified,
+        memory: memory.or(shared),
         processes,
         ..device
     })

@@ -181,6 +181,9 @@ fn who(line: &Line) -> String {
         return format!("cannot be used: {why}");
     }
     let mut parts = Vec::new();
+    if device.unified {
+        parts.push("the machine's own memory".to_owned());
+    }
     if !line.trials.is_empty() {
         let trials: Vec<String> = line
             .trials

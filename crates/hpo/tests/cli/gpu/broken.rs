@@ -5,7 +5,7 @@ use std::time::Instant;
 use fake_nvml::{Device, Process, State};
 use serde_json::Value as Json;
 
-use super::{MIB, Machine};
+use super::{GIB, MIB, Machine};
 
 /// Something that can be wrong, and what `hpo gpus` must make of it.
 pub(super) struct Case {
@@ -67,6 +67,14 @@ fn usable(page: &Json) -> bool {
 
 fn lost(page: &Json) -> bool {
     both(page) && gpu(page)["lost"].is_string() && page["gpus"][1]["lost"].is_null()
+}
+
+/// Neither interface offers a reading of the first GPU's memory.
+fn has_no_memory(state: &mut State) {
+    for function in ["nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetMemoryInfo"] {
+        let not_supported = (function.to_owned(), 3);
+        state.gpus[0].fail.extend([not_supported]);
+    }
 }
 
 /// The codes by which a driver says that a GPU is out of reach, and those that say no more than "not this".
@@ -241,6 +249,25 @@ pub(super) fn cases() -> Vec<Case> {
                     && gpu(page)["mig"] == true
                     && gpu(page)["memory"]["total"] == 4096 * MIB
             },
+        ),
+        case(
+            "without memory of its own",
+            |s| {
+                s.gpus[0].name = "NVIDIA GB10".to_owned();
+                has_no_memory(s);
+            },
+            |page| {
+                let memory = &gpu(page)["memory"];
+                usable(page)
+                    && gpu(page)["unified"] == true
+                    && memory["used"] == 700 * MIB
+                    && memory["total"].as_u64() > Some(GIB)
+            },
+        ),
+        case(
+            "a card that does not say what memory it has",
+            has_no_memory,
+            |page| usable(page) && gpu(page)["unified"] == false && gpu(page)["memory"].is_null(),
         ),
         // Init that fails.
         case(

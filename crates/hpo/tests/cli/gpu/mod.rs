@@ -22,6 +22,7 @@ use serde_json::Value as Json;
 use crate::bench::{Bench, study_directory, wait_for};
 
 const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
 
 /// A directory to work in with GPUs.
 struct Machine {
