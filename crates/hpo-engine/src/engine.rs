@@ -1,6 +1,7 @@
 //! The engine: takes in what happened, decides, and remembers by its history alone.
 
 mod control;
+pub(crate) mod importing;
 mod placing;
 mod recall;
 mod repeating;
@@ -724,7 +725,11 @@ impl Engine {
             return;
         }
         self.sampler.observe(&self.history, event);
-        self.scheduler.observe(&self.history, event);
+        // Who runs up to which rung is its own decision: a trial that it did not send there confuses it.
+        let foreign = (event.kind.trial()).is_some_and(|trial| self.history.is_imported(trial));
+        if !(foreign && self.history.spec().early_terminate.pauses()) {
+            self.scheduler.observe(&self.history, event);
+        }
     }
 
     /// The detectors see it too, but live only: what they know follows from the curves.
@@ -847,7 +852,7 @@ impl Engine {
     }
 
     fn cap_reached(&self) -> bool {
-        let trials = self.history.trials().len();
+        let trials = self.history.own_count();
         self.history
             .spec()
             .run_cap

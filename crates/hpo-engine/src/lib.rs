@@ -30,6 +30,7 @@ mod student;
 mod unheard;
 mod watch;
 
+pub use engine::importing::{Import, Imported};
 pub use engine::{ChangeError, Engine, Recall};
 pub use fate::{
     FIRST_RETRY_AFTER, LATEST_RETRY_AFTER, MOST_ORPHANED, MOST_RETRIES, NON_FINITE_IN_A_ROW,

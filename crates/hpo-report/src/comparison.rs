@@ -108,7 +108,7 @@ pub fn compare(history: &History, parameter: &str) -> Comparison {
         .into_iter()
         .map(|value| {
             let with = |t: &&Trial| t.config.get(parameter).is_some_and(|v| v.same(value));
-            choice(value, history.trials().iter().filter(with), goal, worst)
+            choice(value, own(history).filter(with), goal, worst)
         })
         .collect();
     let sizes = || choices.iter().map(|c| c.counted.len());
@@ -133,14 +133,15 @@ pub fn compare(history: &History, parameter: &str) -> Comparison {
     }
 }
 
+/// The trials that ran here, or count as if they had.
+fn own(history: &History) -> impl Iterator<Item = &Trial> {
+    history.trials().iter().filter(|t| history.can_be_best(t))
+}
+
 /// The values a parameter had, in order of appearance.
 fn values<'a>(history: &'a History, parameter: &str) -> Vec<&'a Value> {
     let mut values: Vec<&Value> = Vec::new();
-    for value in history
-        .trials()
-        .iter()
-        .filter_map(|t| t.config.get(parameter))
-    {
+    for value in own(history).filter_map(|t| t.config.get(parameter)) {
         if !values.iter().any(|v| v.same(value)) {
             values.push(value);
         }
@@ -151,9 +152,7 @@ fn values<'a>(history: &'a History, parameter: &str) -> Vec<&'a Value> {
 /// The worst finite value any trial reported last.
 pub(crate) fn worst(history: &History) -> Option<f64> {
     let goal = history.spec().metric.goal;
-    let finite = history
-        .trials()
-        .iter()
+    let finite = own(history)
         .filter_map(Trial::value)
         .filter(|v| v.is_finite());
     finite.reduce(|a, b| if goal.better(a, b) { b } else { a })

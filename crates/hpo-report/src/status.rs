@@ -54,6 +54,12 @@ pub struct Status {
     pub eta_s: Option<f64>,
     /// The best completed trial.
     pub best: Option<Best>,
+    /// How many trials were imported; they are not counted in `trials`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub imported: usize,
+    /// Why the values imported may mislead the search.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub import_warning: Option<String>,
     /// How often the code of the trials was another one than in the session before.
     #[serde(skip_serializing_if = "is_zero")]
     pub code_changes: usize,
@@ -103,14 +109,14 @@ impl GivenUp {
 #[must_use]
 pub fn given_up(history: &History) -> Option<GivenUp> {
     let is_lost = |t: &&Trial| matches!(&t.state, TrialState::Stopped(r) if r.is_infeasible());
-    let trials = || history.trials().iter().filter(is_lost);
+    let trials = || history.own_trials().filter(is_lost);
     let reached = |t: &Trial| t.curve.last_step().unwrap_or(0);
     let left = |t: &Trial| {
         let end = t.target.or(history.spec().planned_steps())?;
         Some(end.saturating_sub(reached(t)))
     };
     let steps_saved = trials().map(left).sum::<Option<u64>>();
-    let spent: u64 = history.trials().iter().map(reached).sum();
+    let spent: u64 = history.own_trials().map(reached).sum();
     let share = |saved: u64| round(saved as f64 / saved.saturating_add(spent).max(1) as f64);
     let count = trials().count();
     (count > 0).then(|| GivenUp {
@@ -171,13 +177,13 @@ pub fn status(history: &History, now: Timestamp, at_work: &AtWork, gpus: &[GpuSa
     let pid = at_work.coordinator;
     let mut trials: BTreeMap<&'static str, usize> = STATES.iter().map(|s| (*s, 0)).collect();
     let mut reasons = BTreeMap::new();
-    for trial in history.trials() {
+    for trial in history.own_trials() {
         *trials.entry(trial.state.word()).or_default() += 1;
         if let Some(reason) = trial.state.reason() {
             *reasons.entry(reason).or_default() += 1;
         }
     }
-    trials.insert("total", history.trials().len());
+    trials.insert("total", history.own_count());
     let elapsed = history.running_time(now);
     let finished = finished(history);
     Status {
@@ -204,6 +210,8 @@ pub fn status(history: &History, now: Timestamp, at_work: &AtWork, gpus: &[GpuSa
         eta_s: eta(history, now).map(seconds),
         best: history.best().and_then(best),
         code_changes: history.code_changes(),
+        imported: history.imported(),
+        import_warning: hpo_study::import::scale_warning(history),
         confirmed: confirmations(history),
         running: history
             .runs()
@@ -265,11 +273,7 @@ fn state_sentence(history: &History, at_work: &AtWork) -> String {
 /// How many trials have come to their end.
 #[must_use]
 pub fn finished(history: &History) -> usize {
-    history
-        .trials()
-        .iter()
-        .filter(|t| t.state.is_final())
-        .count()
+    history.own_trials().filter(|t| t.state.is_final()).count()
 }
 
 /// How long the study will still take, if trials go on finishing at the pace so far: time per
@@ -310,7 +314,7 @@ pub fn end_sentence(end: &StudyEnd) -> String {
     match end {
         StudyEnd::RunCap => "every trial it may run has run".to_owned(),
         StudyEnd::TimeCap => "its time is up".to_owned(),
-        StudyEnd::SpaceExhausted => "there is no configuration left to try".to_owned(),
+        StudyEnd::SpaceExhausted => "every configuration was tried".to_owned(),
         StudyEnd::Failures { detail } => format!("too many trials in a row failed: {detail}"),
     }
 }
@@ -345,7 +349,7 @@ fn round(x: f64) -> f64 {
 #[must_use]
 pub fn counts(history: &History) -> String {
     let mut parts: Vec<(&str, usize)> = Vec::new();
-    for trial in history.trials() {
+    for trial in history.own_trials() {
         let word = match &trial.state {
             TrialState::Stopped(reason) => stop_word(reason.word()),
             other => other.word(),
@@ -370,15 +374,19 @@ pub fn counts(history: &History) -> String {
         "queued",
     ];
     parts.sort_by_key(|(word, _)| ORDER.iter().position(|o| o == word));
-    let total = history.trials().len();
+    let total = history.own_count();
     let words: Vec<String> = parts
         .iter()
         .map(|(word, n)| format!("{n} {word}"))
         .collect();
+    let imported = match history.imported() {
+        0 => String::new(),
+        n => format!(", and {n} imported"),
+    };
     match total {
-        0 => "no trial yet".to_owned(),
-        1 => format!("1 trial: {}", words.join(", ")),
-        _ => format!("{total} trials: {}", words.join(", ")),
+        0 => format!("no trial yet{imported}"),
+        1 => format!("1 trial: {}{imported}", words.join(", ")),
+        _ => format!("{total} trials: {}{imported}", words.join(", ")),
     }
 }
 

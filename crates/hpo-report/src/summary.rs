@@ -29,6 +29,9 @@ pub fn text(history: &History, now: Timestamp, width: Option<u16>) -> String {
         counts(history),
         time(history.running_time(now))
     );
+    if let Some(warning) = hpo_study::import::scale_warning(history) {
+        let _ = writeln!(text, "warning: {warning}");
+    }
     if let Some(saved) = given_up(history) {
         let _ = writeln!(text, "{}", saved.sentence());
     }
@@ -98,7 +101,7 @@ pub fn text(history: &History, now: Timestamp, width: Option<u16>) -> String {
 /// The trial with the best last value, whatever became of it, and that value.
 pub(crate) fn furthest(history: &History) -> Option<(&Trial, f64)> {
     let goal = history.spec().metric.goal;
-    let valued = history.trials().iter().filter_map(|trial| {
+    let valued = history.own_trials().filter_map(|trial| {
         let value = trial.value().filter(|value| value.is_finite())?;
         Some((trial, value))
     });

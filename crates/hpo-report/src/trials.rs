@@ -59,9 +59,34 @@ pub struct TrialRow {
     /// The trial that it is a further run of; left out for the trials of the search.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeat_of: Option<TrialId>,
+    /// Where it is from, if it did not run here; left out for those that did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imported: Option<ImportedFrom>,
     /// The runs of its configuration with several seeds, whose mean its value is; left out where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeats: Option<Repeated>,
+}
+
+/// Where a trial is from that did not run here.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ImportedFrom {
+    /// The source, in words.
+    pub source: String,
+    /// What it was called there.
+    pub name: String,
+    /// What it is to the study: `evidence`, `trials` or `prior`.
+    #[serde(rename = "as")]
+    pub used: &'static str,
+}
+
+fn imported(history: &History, trial: &Trial) -> Option<ImportedFrom> {
+    let origin = trial.origin.as_ref()?;
+    let batch = history.imports().get(origin.batch as usize)?;
+    Some(ImportedFrom {
+        source: batch.source.clone(),
+        name: origin.name.clone(),
+        used: batch.used.word(),
+    })
 }
 
 /// One row per trial, in order. `now` is the present while a coordinator runs, else the moment of
@@ -103,6 +128,7 @@ pub fn row(history: &History, trial: &Trial, now: Timestamp) -> TrialRow {
         held: is_held(trial),
         confirms: trial.confirms,
         repeat_of: trial.repeat_of,
+        imported: imported(history, trial),
         repeats: repeated(trial),
     }
 }
@@ -298,6 +324,9 @@ pub fn state_words(state: &str, reason: Option<&str>) -> String {
 /// The state of a trial that was rescued is marked, for it has another configuration than it began with,
 /// and so is that of one that the user has paused.
 fn marked(mut state: String, row: &TrialRow) -> String {
+    if row.imported.is_some() {
+        state += ", imported";
+    }
     if row.rescues > 0 {
         state += ", rescued";
     }

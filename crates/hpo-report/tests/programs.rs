@@ -61,6 +61,8 @@ fn history(config: &Config) -> History {
         storage: hpo_study::Storage::default(),
         confirm: None,
         repeats: None,
+        warm_start: hpo_study::WarmStart::default(),
+        allow_duplicates: false,
     };
     let kinds = [
         EventKind::StudyOpened {

@@ -114,7 +114,7 @@ impl Desk {
     }
 }
 
-fn make_directory(study_dir: &Path) -> Result<PathBuf, RunError> {
+pub(crate) fn make_directory(study_dir: &Path) -> Result<PathBuf, RunError> {
     let directory = study_dir.join(CONTROL);
     let make = || {
         match DirBuilder::new().mode(0o700).create(&directory) {
@@ -139,6 +139,11 @@ fn make_directory(study_dir: &Path) -> Result<PathBuf, RunError> {
 
 /// Reads a request, and no more of it than one can be long.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
+    read_most(path, LONGEST_REQUEST as u64 + 1)
+}
+
+/// Reads a file of the user's own, up to a length.
+pub(crate) fn read_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
     let file = File::options().read(true).custom_flags(flags).open(path)?;
     let there = file.metadata()?;
@@ -149,8 +154,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         ));
     }
     let mut bytes = Vec::new();
-    file.take(LONGEST_REQUEST as u64 + 1)
-        .read_to_end(&mut bytes)?;
+    file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -166,7 +170,7 @@ pub fn ask(study_dir: &Path, request: &Request) -> Result<Answer, RunError> {
     }
 }
 
-fn ask_coordinator(study_dir: &Path, request: &Request) -> Result<Answer, RunError> {
+pub(crate) fn ask_coordinator(study_dir: &Path, request: &Request) -> Result<Answer, RunError> {
     let directory = make_directory(study_dir)?;
     let desk = Desk { directory };
     let nanos = std::time::SystemTime::now()

@@ -23,6 +23,7 @@ use crate::executor::reader::Listening;
 use crate::executor::{Executor, LeftOver, Submitted};
 use crate::files::write_best;
 use crate::gpu::Gpus;
+use crate::importing;
 use crate::job::{Order, Workshop};
 use crate::logging::log_event;
 use crate::notify::Notifier;
@@ -477,7 +478,12 @@ impl Coordinator<'_> {
             self.wait_for_room(error).await?;
         }
         let history = self.engine.history();
-        for event in events {
+        // What happened elsewhere is no news.
+        let own = |event: &&Event| {
+            let trial = event.kind.trial();
+            !trial.is_some_and(|trial| history.is_imported(trial))
+        };
+        for event in events.iter().filter(own) {
             log_event(history, event);
             self.view.event(history, event);
             self.notifier.event(history, event);
@@ -572,7 +578,15 @@ impl Coordinator<'_> {
                     // Whatever else has happened comes first, and a jump of the clock above all.
                     self.turn(Vec::new()).await?;
                     let now = after(self.engine.history());
-                    let (events, answer) = self.engine.ask(now, request.clone())?;
+                    let (events, answer) = match &request {
+                        Request::Import { file } => importing::answer(
+                            &mut self.engine,
+                            now,
+                            &self.workshop.study_dir,
+                            file,
+                        )?,
+                        _ => self.engine.ask(now, request.clone())?,
+                    };
                     if !events.is_empty() {
                         self.take_in(&events).await?;
                         self.follow(&request);

@@ -229,6 +229,12 @@ pub(crate) fn log_event(history: &History, event: &Event) {
                 "a trial is not run with further seeds"
             );
         }
+        EventKind::TrialsImported { batch } => {
+            tracing::info!(batch = plain(batch), "trials imported");
+        }
+        EventKind::TrialImported { trial, origin } => {
+            tracing::debug!(trial = trial.0, origin = plain(origin), "trial imported");
+        }
         EventKind::SnapshotTaken { snapshot } => {
             tracing::info!(snapshot = plain(snapshot), "code and environment noted");
         }

@@ -567,6 +567,10 @@ impl Dehb {
                 self.vectors.push(self.vector(space, *trial, config));
                 let point = self.encoding.point(space, config);
                 self.seen.insert(fingerprint(&point));
+                // Of no bracket of ours.
+                if history.is_imported(*trial) {
+                    return;
+                }
                 let bracket = (*bracket as usize).min(self.brackets.len());
                 let (first, sizes) = &self.round[bracket % self.round.len()];
                 let index = self.populations.partition_point(|p| p.level < *target);

@@ -49,6 +49,8 @@ pub(crate) fn spec(space: Space, method: Method, early_terminate: EarlyTerminate
         storage: hpo_study::Storage::default(),
         confirm: None,
         repeats: None,
+        warm_start: hpo_study::WarmStart::default(),
+        allow_duplicates: false,
     }
 }
 

@@ -103,12 +103,18 @@ SELECT b.trial - 1000000000 AS run, b.body ->> '$.repeats' AS trial,
          ORDER BY m.step DESC LIMIT 1) AS value
   FROM events b WHERE b.event = 'repeat_suggested' ORDER BY b.trial;
 
+CREATE VIEW imports AS
+SELECT row_number() OVER (ORDER BY seq) - 1 AS batch, body ->> '$.batch.source' AS source,
+       body ->> '$.batch.used' AS used,
+       strftime('%FT%H:%M:%fZ', at / 1000.0, 'unixepoch') AS at
+  FROM events WHERE event = 'trials_imported';
+
 CREATE VIEW trials AS
 WITH standing AS (
   SELECT trial,
          max(seq) FILTER (WHERE event NOT IN
            ('attempt_started', 'attempt_ended', 'stop_requested', 'found', 'trial_waiting',
-            'memory_measured', 'user_request')) AS newest,
+            'memory_measured', 'user_request', 'trial_imported')) AS newest,
          max(attempt) FILTER (WHERE event = 'attempt_launching') AS attempts,
          min(at) FILTER (WHERE event = 'attempt_started') AS started,
          count(*) FILTER (WHERE event = 'trial_rescued') AS rescues,
@@ -136,10 +142,11 @@ SELECT s.trial,
        n.body ->> '$.reason.reason' AS reason,
        coalesce(n.body ->> '$.reason.evidence', n.body ->> '$.reason.how',
                 n.body ->> '$.reason.error') AS detail,
-       (SELECT CASE m.value WHEN 'NaN' THEN NULL WHEN 'Infinity' THEN 9e999
+       coalesce((SELECT CASE m.value WHEN 'NaN' THEN NULL WHEN 'Infinity' THEN 9e999
                  WHEN '-Infinity' THEN -9e999
                  ELSE (m.value + coalesce(p.total, 0)) / (1 + coalesce(p.n, 0)) END
-          FROM json_each(r.metrics) m WHERE m.key = (SELECT metric FROM study)) AS value,
+          FROM json_each(r.metrics) m WHERE m.key = (SELECT metric FROM study)),
+         CASE WHEN r.seq IS NULL THEN o.body ->> '$.origin.value' END) AS value,
        c.step AS step,
        CASE WHEN s.rescued IS NULL OR s.changed > s.rescued
             THEN coalesce(u.body -> '$.config_now', b.body -> '$.config')
@@ -152,10 +159,14 @@ SELECT s.trial,
        strftime('%FT%H:%M:%fZ', s.started / 1000.0, 'unixepoch') AS started,
        CASE WHEN n.event IN ('trial_completed', 'trial_stopped', 'trial_failed')
             THEN strftime('%FT%H:%M:%fZ', n.at / 1000.0, 'unixepoch') END AS ended,
-       s.rescues AS rescues
+       s.rescues AS rescues,
+       i.source AS imported_from,
+       i.used AS imported_as
   FROM standing s
   JOIN events n ON n.seq = s.newest
   JOIN events b ON b.trial = s.trial AND b.event = 'trial_suggested'
+  LEFT JOIN events o ON o.trial = s.trial AND o.event = 'trial_imported'
+  LEFT JOIN imports i ON i.batch = (o.body ->> '$.origin.batch')
   LEFT JOIN events z ON z.seq = s.rescued
   LEFT JOIN events u ON u.seq = s.changed
   LEFT JOIN repeated p ON p.trial = s.trial
@@ -196,6 +207,7 @@ SELECT b.trial - 2000000000 AS run, b.body ->> '$.confirms' AS confirms,
 CREATE VIEW best AS
 SELECT t.* FROM trials t, study s
  WHERE t.state = 'completed' AND abs(t.value) < 9e999
+   AND (t.imported_as IS NULL OR t.imported_as = 'trials')
  ORDER BY CASE s.goal WHEN 'maximize' THEN -t.value ELSE t.value END, t.trial LIMIT 1;
 ";
 

@@ -33,7 +33,7 @@ impl Differences {
 /// Compares the study as it was opened with what its file says now.
 ///
 /// Allowed: `description`, `run_cap`, `time_cap`, `cpu`, `gpu`, `failure`, `stop_grace`, `divergence`,
-/// `keep_checkpoints`, `disk_budget`, `confirm`, `on_crash`, `notify`, and how the same program is started and heard:
+/// `keep_checkpoints`, `disk_budget`, `confirm`, `on_crash`, `notify`, `prior`, `import`, `allow_duplicates`, and how the same program is started and heard:
 /// `python`, `env`, `metrics`. Refused: everything else.
 #[must_use]
 pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
@@ -59,6 +59,8 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
         storage,
         confirm,
         repeats,
+        warm_start,
+        allow_duplicates,
     } = old;
     let mut found = Differences::default();
     let mut allow = |key: &str, from: String, to: String| {
@@ -140,6 +142,15 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
     }
     if *description != new.description {
         found.allowed.push("`description`".to_owned());
+    }
+    if warm_start.priors != new.warm_start.priors {
+        found.allowed.push("`prior`".to_owned());
+    }
+    if warm_start.imports != new.warm_start.imports {
+        found.allowed.push("`import`".to_owned());
+    }
+    if *allow_duplicates != new.allow_duplicates {
+        found.allowed.push("`allow_duplicates`".to_owned());
     }
     // Addresses are secrets: what was changed is not shown.
     if *notify != new.notify {

@@ -109,7 +109,8 @@ impl<'h> Confirmed<'h> {
 pub fn candidates(history: &History, top: u32) -> Vec<&Trial> {
     let goal = history.spec().metric.goal;
     let completed = history.trials().iter();
-    let completed = completed.filter(|t| t.state == TrialState::Completed);
+    let completed =
+        completed.filter(|t| t.state == TrialState::Completed && history.can_be_best(t));
     let mut ranked: Vec<(f64, &Trial)> = completed
         .filter_map(|t| Some((goal.as_loss(t.value().filter(|v| v.is_finite())?), t)))
         .collect();

@@ -59,6 +59,14 @@ pub enum Request {
     Enqueue {
         /// All or some of its values; in the log all of them.
         config: Config,
+        /// Even if it was tried before.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        again: bool,
+    },
+    /// Trials from elsewhere; granted, they stand in the log as they are.
+    Import {
+        /// The name of the file with them, in the control directory.
+        file: String,
     },
     /// Other limits for the study.
     Limits {

@@ -14,6 +14,7 @@ use crate::confirm::Confirm;
 use crate::control::Request;
 use crate::divergence::{Finding, Rescued};
 use crate::id::{AttemptNumber, Timestamp, TrialId};
+use crate::import::{ImportBatch, Origin};
 use crate::memory::{Assignment, MemorySeen, Oom, Waiting};
 use crate::spec::StudySpec;
 
@@ -60,6 +61,18 @@ pub enum EventKind {
         bracket: u32,
         /// Steps after which the scheduler wants to see it; `None`: to the end.
         target: Option<u64>,
+    },
+    /// Trials from elsewhere were imported: those that follow as [`EventKind::TrialImported`].
+    TrialsImported {
+        /// Where they are from.
+        batch: ImportBatch,
+    },
+    /// The next trial did not run here: its events, which follow at once, tell what became of it elsewhere.
+    TrialImported {
+        /// The trial; the next free number.
+        trial: TrialId,
+        /// Where it is from.
+        origin: Origin,
     },
     /// What the session's trials run, and where, was noted.
     SnapshotTaken {
@@ -257,6 +270,7 @@ impl EventKind {
     pub fn trial(&self) -> Option<TrialId> {
         match self {
             Self::TrialSuggested { trial, .. }
+            | Self::TrialImported { trial, .. }
             | Self::ConfirmationSuggested { trial, .. }
             | Self::TrialRepeating { trial }
             | Self::RepeatSuggested { trial, .. }

@@ -3,6 +3,7 @@
 
 mod control;
 mod curve;
+mod importing;
 mod repeating;
 mod steps;
 
@@ -14,6 +15,7 @@ use thiserror::Error;
 pub use control::Change;
 use control::Wishes;
 pub use curve::Curve;
+use importing::Imports;
 pub use steps::Steps;
 
 use hpo_recipe::Config;
@@ -25,6 +27,7 @@ use crate::event::{
     AttemptEnd, CodeNote, Event, EventKind, FailReason, StopIntent, StopReason, StudyEnd,
 };
 use crate::id::{AttemptNumber, Timestamp, TrialId};
+use crate::import::Origin;
 use crate::memory::{Assignment, MemorySeen, Waiting};
 use crate::repeats::{self, Repeats};
 use crate::spec::StudySpec;
@@ -53,6 +56,7 @@ pub struct History {
     confirm: Option<Confirm>,
     only_confirms: bool,
     code: Vec<CodeNote>,
+    imports: Imports,
 }
 
 /// One trial's record.
@@ -89,6 +93,8 @@ pub struct Trial {
     pub repeat_of: Option<TrialId>,
     /// The further runs of its configuration.
     pub repeats: Repeats,
+    /// Where it is from, if it did not run here.
+    pub origin: Option<Origin>,
     /// When it was suggested.
     pub suggested: Timestamp,
     /// When its first process started.
@@ -215,6 +221,7 @@ impl Trial {
             confirms: None,
             repeat_of: None,
             repeats: Repeats::default(),
+            origin: None,
             suggested,
             started: None,
             ended: None,
@@ -224,7 +231,9 @@ impl Trial {
     /// run more than once. `None` before the first one; may be NaN.
     #[must_use]
     pub fn value(&self) -> Option<f64> {
-        let (_, own) = self.curve.last()?;
+        let Some((_, own)) = self.curve.last() else {
+            return self.origin.as_ref().and_then(|origin| origin.value);
+        };
         if self.repeats.values.is_empty() {
             return Some(own);
         }
@@ -314,6 +323,7 @@ impl History {
             confirm: None,
             only_confirms: false,
             code: Vec::new(),
+            imports: Imports::default(),
         })
     }
 
@@ -366,13 +376,20 @@ impl History {
                 if trial.index() != self.trials.len() {
                     return Err(misfit(event, "trials are numbered in order"));
                 }
-                self.take_enqueued(config);
+                let origin = self.take_origin(*trial);
+                if origin.is_none() {
+                    self.take_enqueued(config);
+                }
                 self.trials.push(Trial {
+                    origin,
                     bracket: *bracket,
                     target: *target,
                     ..Trial::new(*trial, config.clone(), at)
                 });
                 Ok(())
+            }
+            EventKind::TrialsImported { .. } | EventKind::TrialImported { .. } => {
+                self.import(event)
             }
             EventKind::SnapshotTaken { snapshot } => {
                 self.code.push(snapshot.clone());
@@ -571,8 +588,8 @@ impl History {
                 if matches!(reason, FailReason::Oom { tried: 0, .. }) {
                     return Ok(());
                 }
-                // Told once more of the trial that is repeated.
-                if trial.repeat_index().is_some() {
+                // Told once more of the trial that is repeated; and what failed elsewhere is no failure here.
+                if trial.repeat_index().is_some() || self.is_imported(*trial) {
                     return Ok(());
                 }
                 let cause = causes::signature(reason);
@@ -882,7 +899,7 @@ impl History {
         let completed = self
             .trials
             .iter()
-            .filter(|t| t.state == TrialState::Completed);
+            .filter(|t| t.state == TrialState::Completed && self.can_be_best(t));
         let mut best: Option<(&Trial, f64)> = None;
         for trial in completed {
             let Some(value) = trial.value().filter(|v| v.is_finite()) else {

@@ -13,12 +13,14 @@ pub mod event;
 pub mod gpu_sample;
 pub mod history;
 pub mod id;
+pub mod import;
 pub mod law;
 pub mod memory;
 pub mod need;
 pub mod normal;
 pub mod plan;
 pub mod printout;
+pub mod prior;
 pub mod proposal;
 pub mod protocol;
 pub mod repeats;
@@ -29,6 +31,7 @@ pub mod spec;
 pub mod stay;
 pub mod storage;
 pub mod study_file;
+pub mod warm_start;
 
 pub use confirm::{Confirm, Confirmed};
 pub use divergence::{Divergence, DivergencePolicy, Finding, NoProgress, Rescue, Rescued, Verdict};
@@ -39,15 +42,18 @@ pub use gpu_sample::{GpuSample, TrialShare};
 pub use history::{Attempt, Change, Curve, History, HistoryError, Steps, Trial, TrialState};
 pub use hpo_recipe::{Config, Value};
 pub use id::{AttemptNumber, Timestamp, TrialId};
+pub use import::{ImportAs, ImportBatch, ImportEntry, ImportTrial, Origin};
 pub use law::Law;
 pub use memory::{
     Assignment, Device, Devices, Fallback, GpuShare, GpuSpec, LimitFor, MemoryKind, MemorySeen,
     Oom, OomPolicy, WaitReason, Waiting,
 };
 pub use printout::{Known, MetricPattern, PatternForm, Stream};
+pub use prior::{Belief, Confidence, Prior, Priors};
 pub use space::{Branch, Clause, Condition, Domain, Parameter, Scale, Space};
 pub use spec::{
     CommandJob, Cpu, EarlyTerminate, Failure, Goal, Job, Method, Metric, Notify, NotifyEvent,
     OnCrash, Rungs, StudySpec, TrainerSpec,
 };
 pub use storage::{KeepCheckpoints, Storage};
+pub use warm_start::WarmStart;

@@ -16,6 +16,7 @@ use crate::memory::{GpuSpec, OomPolicy};
 use crate::printout::MetricPattern;
 use crate::space::Space;
 use crate::storage::Storage;
+use crate::warm_start::WarmStart;
 
 /// A whole study, checked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,6 +68,12 @@ pub struct StudySpec {
     /// With how many seeds each configuration is run; `None`: once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<u32>,
+    /// What is known before the first trial.
+    #[serde(default, skip_serializing_if = "WarmStart::is_empty")]
+    pub warm_start: WarmStart,
+    /// Configurations may be tried again when all have been, or when a sampler wishes it.
+    #[serde(default)]
+    pub allow_duplicates: bool,
 }
 
 impl StudySpec {

@@ -25,6 +25,7 @@ Examples:
   hpo best -f pytorch              its best configuration as a program
   hpo report                       all of it as plots, in one HTML file
   hpo stop, hpo set, hpo enqueue   steer it from another terminal
+  hpo import study.yaml old.db     learn from trials that ran elsewhere
 
 Exit codes:
   0  done
@@ -65,6 +66,7 @@ pub(crate) enum Command {
     Cancel(CancelArguments),
     Set(SetArguments),
     Enqueue(EnqueueArguments),
+    Import(ImportArguments),
     Notify(NotifyArguments),
     Gpus(GpusArguments),
     Init(InitArguments),
@@ -563,17 +565,112 @@ pub(crate) struct SetArguments {
 ///
 /// Give all values or some; those that are missing are drawn at random. It is tried before the search
 /// proposes anything more, counts as one of the study's trials, and the search learns from it. When
-/// nothing runs the study, the next `hpo run` tries it.
+/// nothing runs the study, the next `hpo run` tries it; with -s STUDY.YAML also in a study that has not
+/// begun. With --from a file has several of them: CSV with a column per parameter, or JSON with an object
+/// each (a line each, or in a list). They are all checked first.
 ///
-/// Example:  hpo enqueue optimizer=adamw lr=3e-4 batch_size=64
+/// Examples:
+///   hpo enqueue optimizer=adamw lr=3e-4 batch_size=64
+///   hpo enqueue --from favourites.csv -s study.yaml
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct EnqueueArguments {
     /// The values
-    #[arg(value_name = "NAME=VALUE", required = true)]
+    #[arg(value_name = "NAME=VALUE", required_unless_present = "from")]
     pub(crate) values: Vec<String>,
+    /// A file with several configurations, CSV or JSON
+    #[arg(long, value_name = "FILE", conflicts_with = "values")]
+    pub(crate) from: Option<PathBuf>,
+    /// Even if it was tried before
+    #[arg(long)]
+    pub(crate) again: bool,
     #[command(flatten)]
     pub(crate) study: NamedStudyArguments,
+}
+
+/// Learn from trials that ran elsewhere: warm start
+///
+/// SOURCE is another study's directory, an Optuna database (SQLite), a CSV table (pandas, W&B's export,
+/// `hpo trials -f csv`), or JSON. The search learns from these trials, early stopping from their curves,
+/// and configurations that were tried there are not tried again; the best one is, first of all, so that
+/// it is known what it is worth here. They are shown by `hpo trials` as imported, count for no cap, and are
+/// not the best of this study (--as trials: they can be). With values on another scale (other data) use
+/// --as prior: then only where the good ones were counts, as a belief that fades.
+///
+/// All or nothing is imported; what was imported before is passed over. Works before the first
+/// `hpo run` (STUDY is the study file then), between runs, and while the study runs.
+///
+/// Examples:
+///   hpo import study.yaml runs/yesterday
+///   hpo import study.yaml old.db --study-name cnn --map learning_rate=lr --dry-run
+///   hpo import digits results.csv --metric loss --set batch_size=64
+///
+/// Exit codes: 0 done; 2 the source is wrong, or nothing of it fits; 4 trouble with the store.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct ImportArguments {
+    /// The study: its study file, its name or its directory
+    #[arg(value_name = "STUDY")]
+    pub(crate) study: PathBuf,
+    /// Where the trials are
+    #[arg(value_name = "SOURCE")]
+    pub(crate) source: PathBuf,
+    /// Which study of a database that holds several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) study_name: Option<String>,
+    /// What the metric is called there; for several objectives of Optuna its number
+    #[arg(long, value_name = "NAME")]
+    pub(crate) metric: Option<String>,
+    /// A parameter's name there and here; may be given several times
+    #[arg(long, value_name = "THERE=HERE", value_parser = renamed)]
+    pub(crate) map: Vec<(String, String)>,
+    /// The value of a parameter that is not named there; may be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// What the trials are to the study
+    #[arg(long = "as", value_name = "USE", value_enum, default_value_t = ImportUse::Evidence)]
+    pub(crate) used: ImportUse,
+    /// How many of the best are tried here, before anything else
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub(crate) rerun: u32,
+    /// Only say what would be imported
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Where study directories are
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub(crate) dir: PathBuf,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = TextFormat::Text)]
+    pub(crate) format: TextFormat,
+}
+
+/// What imported trials are to a study.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImportUse {
+    /// The search learns from their values
+    Evidence,
+    /// The same, and they can be the best
+    Trials,
+    /// Only where the good ones were: for values on another scale
+    Prior,
+}
+
+impl From<ImportUse> for hpo_study::ImportAs {
+    fn from(used: ImportUse) -> Self {
+        match used {
+            ImportUse::Evidence => Self::Evidence,
+            ImportUse::Trials => Self::Trials,
+            ImportUse::Prior => Self::Prior,
+        }
+    }
+}
+
+fn renamed(text: &str) -> Result<(String, String), String> {
+    let pair = text
+        .split_once('=')
+        .filter(|(a, b)| !a.is_empty() && !b.is_empty());
+    let (there, here) = pair.ok_or("write THERE=HERE, for example learning_rate=lr")?;
+    Ok((there.to_owned(), here.to_owned()))
 }
 
 /// A whole study, or one of its trials.

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use hpo_study::{Event, History, HistoryError, Timestamp, Trial, TrialId};
+use hpo_study::{Event, History, HistoryError, StudySpec, Timestamp, Trial, TrialId};
 
 use crate::cli::StudyArguments;
 use crate::failure::Failure;
@@ -23,6 +23,22 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// One of its trials that ran here.
+    pub(crate) fn own_trial(&self, number: TrialId) -> Result<&Trial, Failure> {
+        let trial = self.trial(number)?;
+        match &trial.origin {
+            None => Ok(trial),
+            Some(origin) => {
+                let batch = self.history.imports().get(origin.batch as usize);
+                let source = batch.map_or("elsewhere", |batch| batch.source.as_str());
+                Err(Failure::usage(format!(
+                    "trial {number} never ran here: it was imported from {source}, where it is {}",
+                    origin.name
+                )))
+            }
+        }
+    }
+
     /// One of its trials.
     pub(crate) fn trial(&self, number: TrialId) -> Result<&Trial, Failure> {
         let count = self.history.trials().len();
@@ -91,7 +107,7 @@ fn whole(directory: &Path) -> Result<History, Failure> {
     known.map_err(Failure::trouble)
 }
 
-fn in_brief(directory: &Path) -> Result<History, Failure> {
+pub(crate) fn in_brief(directory: &Path) -> Result<History, Failure> {
     let events = hpo_store::read_brief(directory).map_err(Failure::trouble)?;
     History::replay(&events).map_err(Failure::trouble)
 }
@@ -119,6 +135,52 @@ pub(crate) fn directory(
         Some(name) => named(name, runs),
         None => latest(runs, tell),
     }
+}
+
+/// A study that may not have begun.
+pub(crate) struct Target {
+    pub(crate) directory: PathBuf,
+    /// The study as its file says it, where a file was named.
+    file: Option<StudySpec>,
+}
+
+/// The study that a study file is of, begun or not, or one that was named otherwise.
+pub(crate) fn target(name: &Path, runs: &Path) -> Result<Target, Failure> {
+    if !name.is_file() {
+        let directory = named(name, runs)?;
+        return Ok(Target {
+            directory,
+            file: None,
+        });
+    }
+    let study = crate::study_file::load(name)?;
+    let directory = runs.join(&study.spec.name);
+    let directory = std::path::absolute(&directory)
+        .map_err(|e| Failure::trouble(format!("{}: {e}", directory.display())))?;
+    Ok(Target {
+        directory,
+        file: Some(study.spec),
+    })
+}
+
+impl Target {
+    /// The study: as it has begun, or else as its file says it.
+    pub(crate) fn spec(&self) -> Result<StudySpec, Failure> {
+        match &self.file {
+            Some(spec) if !hpo_store::exists(&self.directory) => Ok(spec.clone()),
+            _ => spec_of(&self.directory),
+        }
+    }
+
+    /// Begins the study if it has not begun.
+    pub(crate) fn begin(&self, spec: &StudySpec) -> Result<(), Failure> {
+        hpo_run::begin(&self.directory, spec, env!("CARGO_PKG_VERSION")).map_err(Failure::trouble)
+    }
+}
+
+/// The study in a directory, as it is at present.
+pub(crate) fn spec_of(directory: &Path) -> Result<StudySpec, Failure> {
+    Ok(in_brief(directory)?.spec().clone())
 }
 
 pub(crate) fn named(name: &Path, runs: &Path) -> Result<PathBuf, Failure> {

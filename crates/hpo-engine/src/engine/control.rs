@@ -27,7 +27,8 @@ impl Engine {
             Request::Resume => self.resume(&mut turn)?,
             Request::Stop => self.stop_study(&mut turn)?,
             Request::Cancel => self.cancel_study(&mut turn)?,
-            Request::Enqueue { config } => self.enqueue(&mut turn, &config)?,
+            Request::Enqueue { config, again } => self.enqueue(&mut turn, &config, again)?,
+            Request::Import { .. } => Answer::refused("an import is taken in with its file"),
             Request::Limits { limits } => self.limit(&mut turn, limits)?,
             Request::PauseTrial { trial }
             | Request::ResumeTrial { trial }
@@ -218,7 +219,12 @@ impl Engine {
         Ok(Answer::done(words))
     }
 
-    fn enqueue(&mut self, turn: &mut Turn, wished: &Config) -> Result<Answer, HistoryError> {
+    fn enqueue(
+        &mut self,
+        turn: &mut Turn,
+        wished: &Config,
+        again: bool,
+    ) -> Result<Answer, HistoryError> {
         /// More are refused: it is a mistake in a loop.
         const MOST: usize = 10_000;
         let waiting = self.history.enqueued().len();
@@ -234,18 +240,12 @@ impl Engine {
             Err((why, Some(hint))) => return Ok(Answer::refused_with_hint(why, hint)),
             Err((why, None)) => return Ok(Answer::refused(why)),
         };
-        let place = self
-            .next_trial()
-            .0
-            .saturating_add(u32::try_from(waiting).unwrap_or(u32::MAX));
-        let seed = seed::derive(spec.seed, TrialId(place), Purpose::Suggest);
-        let Some(config) = hpo_search::complete(&spec.space, &fixed, &mut hpo_search::stream(seed))
-        else {
-            return Ok(Answer::refused_with_hint(
-                "these values do not go together: some are not active with the others",
-                "give the parameters that they depend on, too (`optimizer`, `schedule`)",
-            ));
+        let place = u32::try_from(self.history.own_count() + waiting).unwrap_or(u32::MAX);
+        let config = match self.completed(&fixed, again) {
+            Ok(config) => config,
+            Err(refusal) => return Ok(refusal),
         };
+        let spec = self.history.spec();
         let mut words = format!("to be tried next: {config}");
         if let Some(cap) = spec
             .run_cap
@@ -253,12 +253,53 @@ impl Engine {
         {
             words += &format!(
                 "; but run_cap is {cap}, and {} trials are there: `hpo set --run-cap {}` makes room",
-                self.history.trials().len(),
+                self.history.own_count(),
                 place.saturating_add(1),
             );
         }
-        self.grant(turn, Request::Enqueue { config })?;
+        self.grant(turn, Request::Enqueue { config, again })?;
         Ok(Answer::done(words))
+    }
+
+    /// A configuration with the values wished, the others drawn; one that was tried or waits already only if it is
+    /// to be tried `again`.
+    fn completed(&self, fixed: &Config, again: bool) -> Result<Config, Answer> {
+        /// Draws of the values that are not given.
+        const DRAWS: u32 = 20;
+        let spec = self.history.spec();
+        let first = self.history.trials().len() + self.history.enqueued().len();
+        let first = u32::try_from(first).unwrap_or(u32::MAX);
+        let mut known = None;
+        for draw in 0..DRAWS {
+            let place = TrialId(first.saturating_add(draw.saturating_mul(100_003)));
+            let seed = seed::derive(spec.seed, place, Purpose::Suggest);
+            let drawn = hpo_search::complete(&spec.space, fixed, &mut hpo_search::stream(seed));
+            let Some(config) = drawn else {
+                return Err(Answer::refused_with_hint(
+                    "these values do not go together: some are not active with the others",
+                    "give the parameters that they depend on, too (`optimizer`, `schedule`)",
+                ));
+            };
+            match self.tried(&config) {
+                Some(where_it_is) if !again && !spec.allow_duplicates => known = Some(where_it_is),
+                _ => return Ok(config),
+            }
+        }
+        let why = known.unwrap_or_else(|| "it was tried already".to_owned());
+        let hint = "--again tries it once more; `repeats` in the study file gives every configuration several seeds";
+        Err(Answer::refused_with_hint(why, hint))
+    }
+
+    /// Where a configuration was tried already, or waits to be, in words.
+    fn tried(&self, config: &Config) -> Option<String> {
+        if self.history.enqueued().contains(config) {
+            return Some(format!("{config} waits to be tried already"));
+        }
+        let trial = self.history.own_trials().find(|t| t.config == *config)?;
+        Some(format!(
+            "trial {} has this configuration: {config}",
+            trial.id
+        ))
     }
 
     fn limit(&mut self, turn: &mut Turn, limits: Limits) -> Result<Answer, HistoryError> {

@@ -277,6 +277,8 @@ fn study(seed: u64, trials: u32, limit: u64) -> StudySpec {
         storage: hpo_study::Storage::default(),
         confirm: None,
         repeats: None,
+        warm_start: hpo_study::WarmStart::default(),
+        allow_duplicates: false,
     }
 }
 

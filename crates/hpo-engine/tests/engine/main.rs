@@ -11,6 +11,7 @@
 mod common;
 mod confirm;
 mod divergence;
+mod importing;
 mod kill;
 mod limits;
 mod memory;

@@ -20,8 +20,9 @@ use rand::Rng as _;
 
 use hpo_study::{Config, Event, EventKind, History, Space, StudySpec, Trial, TrialId};
 
+use super::beliefs::Beliefs;
 use super::encoding::{Candidate, Point};
-use super::observations::Observations;
+use super::observations::{Observations, is_prior_only};
 use super::parzen::{Columns, Mixture};
 use super::sobol::Sobol;
 use crate::scheduler::{comparable, objective_at};
@@ -56,6 +57,7 @@ pub(crate) struct Bohb {
     reached: Vec<usize>,
     /// d: the most parameters that a configuration has had.
     dimensions: usize,
+    beliefs: Beliefs,
 }
 
 impl Bohb {
@@ -74,6 +76,7 @@ impl Bohb {
             levels,
             reached: Vec::new(),
             dimensions: 0,
+            beliefs: Beliefs::new(spec),
         }
     }
 
@@ -92,7 +95,14 @@ impl Bohb {
         };
         let goal = history.spec().metric.goal;
         while let Some(level) = self.levels.get(*reached).filter(|level| **level <= step) {
-            let value = objective_at(&trial.curve, *level).filter(|_| !infeasible);
+            let value = objective_at(&trial.curve, *level);
+            // Of one from elsewhere perhaps only the end is known: at the lower rungs it has not been.
+            let end = trial.value().filter(|_| trial.curve.is_empty());
+            if end.is_some() && *reached + 1 < self.levels.len() {
+                *reached += 1;
+                continue;
+            }
+            let value = value.or(end).filter(|_| !infeasible);
             let entry = (comparable(goal, value.unwrap_or(f64::NAN)), trial.id);
             let rung = &mut self.rungs[*reached];
             let place = rung.partition_point(|(loss, id)| (*loss, *id) < entry);
@@ -126,7 +136,8 @@ impl Bohb {
 
     /// The candidate with the highest ratio that no trial has had yet; `None`: there is no model, or nothing
     /// new near the good ones.
-    fn propose(&self, space: &Space, rng: &mut Rng) -> Option<Candidate> {
+    fn propose(&self, history: &History, rng: &mut Rng) -> Option<Candidate> {
+        let space = &history.spec().space;
         let (good, bad) = self.split()?;
         let encoding = &self.observations.encoding;
         let mixture = |trials: &[usize]| {
@@ -140,8 +151,13 @@ impl Bohb {
         let mut candidates: Vec<Candidate> = draws.filter(unseen).collect();
         let points: Vec<&Point> = candidates.iter().map(|c| &c.point).collect();
         let (l, g) = (l.log_densities(&points), g.log_densities(&points));
-        let ratios = l.iter().zip(&g).map(|(l, g)| l - g);
-        let best = ratios.enumerate().max_by(|a, b| a.1.total_cmp(&b.1))?.0;
+        let mut ratios: Vec<f64> = l.iter().zip(&g).map(|(l, g)| l - g).collect();
+        self.beliefs.add_to(&mut ratios, history, &candidates);
+        let best = ratios
+            .iter()
+            .enumerate()
+            .max_by(|a, b| a.1.total_cmp(b.1))?
+            .0;
         Some(candidates.swap_remove(best))
     }
 
@@ -168,7 +184,7 @@ impl Sampler for Bohb {
         let proposed = if at_random {
             None
         } else {
-            self.propose(space, rng)
+            self.propose(history, rng)
         };
         Some(
             proposed
@@ -178,6 +194,7 @@ impl Sampler for Bohb {
     }
 
     fn observe(&mut self, history: &History, event: &Event) {
+        self.beliefs.observe(history, event);
         self.observations.observe(history, event);
         match &event.kind {
             EventKind::TrialSuggested { trial, .. } => {
@@ -192,7 +209,9 @@ impl Sampler for Bohb {
             | EventKind::TrialStopped { trial, .. }
             | EventKind::TrialRescued { trial, .. }
             | EventKind::TrialFailed { trial, .. } => {
-                if let Some(record) = history.trial(*trial) {
+                if let Some(record) = history.trial(*trial)
+                    && !is_prior_only(history, *trial)
+                {
                     self.come(history, record);
                 }
             }

@@ -28,6 +28,7 @@ use rand_distr::StandardNormal;
 
 use hpo_study::{Config, Event, History, Space, StudySpec};
 
+use super::beliefs::Beliefs;
 use super::encoding::{Candidate, Kind, Point};
 use super::normal;
 use super::observations::{Observations, Outcome};
@@ -194,6 +195,7 @@ pub(crate) struct Gp {
     objective: Model,
     feasibility: Model,
     sobol: Sobol,
+    beliefs: Beliefs,
 }
 
 impl Gp {
@@ -208,6 +210,7 @@ impl Gp {
             },
             feasibility: Model::default(),
             sobol: Sobol::new(spec),
+            beliefs: Beliefs::new(spec),
         }
     }
 
@@ -236,7 +239,7 @@ impl Gp {
     }
 
     /// The judge of candidates, as things stand.
-    fn judge(&self) -> Option<Judge<'_>> {
+    fn judge<'a>(&'a self, history: &'a History) -> Option<Judge<'a>> {
         let (features, observations) = (&self.features, &self.observations);
         let (mut process, rows) = self.objective.process(features, observations)?;
         let values = targets(observations);
@@ -278,12 +281,14 @@ impl Gp {
             objective,
             best,
             feasibility,
+            beliefs: (&self.beliefs, history),
         })
     }
 
     /// The configuration with the highest score that is found.
-    fn propose(&self, space: &Space, rng: &mut Rng) -> Option<Candidate> {
-        let judge = self.judge()?;
+    fn propose(&self, history: &History, rng: &mut Rng) -> Option<Candidate> {
+        let space = &history.spec().space;
+        let judge = self.judge(history)?;
         let rows = judge.objective.process.len() as f64;
         let count = (WORK / (rows * rows)).clamp(CANDIDATES.0, CANDIDATES.1) as usize / 3;
         let (told, ranking) = (self.observations.told(), self.observations.ranking());
@@ -292,6 +297,9 @@ impl Gp {
             &judge,
             (0..count).map(|_| self.observations.encoding.random(space, rng)),
         );
+        let encoding = &self.observations.encoding;
+        let believed = self.beliefs.candidates(count, history, encoding, rng);
+        elite.add(&judge, believed.into_iter());
         let leaders = &ranking[..ranking.len().min(LEADERS)];
         let mutations = leaders.iter().flat_map(|i| {
             let parent = self.observations.point(told[*i].trial);
@@ -394,6 +402,8 @@ struct Judge<'a> {
     best: f64,
     /// What is feasible, where not everything was.
     feasibility: Option<Belief>,
+    /// What is believed beforehand.
+    beliefs: (&'a Beliefs, &'a History),
 }
 
 impl Judge<'_> {
@@ -412,6 +422,8 @@ impl Judge<'_> {
                 *score += normal::log_below(label / (deviation * deviation + LABEL_NOISE).sqrt());
             }
         }
+        let (beliefs, history) = self.beliefs;
+        beliefs.add_to(&mut scores, history, candidates);
         scores
     }
 }
@@ -439,11 +451,12 @@ impl Sampler for Gp {
         if early || self.features.is_empty() {
             return self.sobol.suggest(history, rng);
         }
-        let candidate = self.propose(space, rng);
+        let candidate = self.propose(history, rng);
         Some(candidate.unwrap_or_else(|| self.draw(space, rng)).config)
     }
 
     fn observe(&mut self, history: &History, event: &Event) {
+        self.beliefs.observe(history, event);
         if !self.observations.observe(history, event) || self.features.is_empty() {
             return;
         }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use hpo_study::{Config, Event, EventKind, History, Space, Value};
 
 use super::key;
+use super::observations::is_prior_only;
 use crate::{Rng, Sampler};
 
 /// A domain of more values than this is not laid out.
@@ -76,15 +77,43 @@ impl Grid {
     }
 }
 
+/// All combinations of a space, in the order of a grid.
+pub(super) struct Combinations {
+    grid: Grid,
+    next: Option<Vec<usize>>,
+}
+
+impl Combinations {
+    /// Of a space that has countable values only.
+    pub(super) fn of(space: &Space) -> Self {
+        let grid = Grid::new(space);
+        let next = grid.next.clone();
+        Self { grid, next }
+    }
+}
+
+impl Iterator for Combinations {
+    type Item = Config;
+
+    fn next(&mut self) -> Option<Config> {
+        let indices = self.next.take()?;
+        self.next = self.grid.after(&indices);
+        Some(self.grid.config(&indices))
+    }
+}
+
 impl Sampler for Grid {
     fn suggest(&self, _history: &History, _rng: &mut Rng) -> Option<Config> {
         self.next.as_deref().map(|indices| self.config(indices))
     }
 
-    fn observe(&mut self, _history: &History, event: &Event) {
-        let EventKind::TrialSuggested { config, .. } = &event.kind else {
+    fn observe(&mut self, history: &History, event: &Event) {
+        let EventKind::TrialSuggested { trial, config, .. } = &event.kind else {
             return;
         };
+        if is_prior_only(history, *trial) {
+            return;
+        }
         self.tried.insert(key(config));
         while let Some(indices) = &self.next {
             if !self.tried.remove(&key(&self.config(indices))) {

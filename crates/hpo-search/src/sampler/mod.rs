@@ -1,7 +1,8 @@
 //! Samplers: which configuration is tried next. A new one is a file here and a row in
-//! [`build_sampler`].
+//! [`of_method`].
 
 mod bayes;
+mod beliefs;
 mod bohb;
 mod cmaes;
 pub(crate) mod encoding;
@@ -17,8 +18,9 @@ mod sobol;
 mod surrogate;
 mod targets;
 mod tpe;
+mod unique;
 
-use hpo_study::{Config, Domain, Method, Space, StudySpec};
+use hpo_study::{Config, Method, StudySpec};
 
 use crate::Sampler;
 
@@ -27,9 +29,14 @@ use crate::Sampler;
 /// It has seen nothing yet: show it every event of the study, from the first one on.
 #[must_use]
 pub fn build_sampler(spec: &StudySpec) -> Box<dyn Sampler> {
+    let sampler = of_method(spec);
+    unique::Unique::around(beliefs::Believing::around(sampler, spec), spec)
+}
+
+fn of_method(spec: &StudySpec) -> Box<dyn Sampler> {
     match spec.method {
         Method::Grid => Box::new(grid::Grid::new(&spec.space)),
-        Method::Random => Box::new(random::Random::new(&spec.space)),
+        Method::Random => Box::new(random::Random),
         Method::Sobol => Box::new(sobol::Sobol::new(spec)),
         Method::Tpe => Box::new(tpe::Tpe::new(spec)),
         Method::Gp => Box::new(gp::Gp::new(spec)),
@@ -38,15 +45,6 @@ pub fn build_sampler(spec: &StudySpec) -> Box<dyn Sampler> {
         Method::Dehb => Box::new(crate::dehb::Dehb::new(spec)),
         Method::Bayes => Box::new(bayes::Bayes::new(spec)),
     }
-}
-
-/// Every domain of a space, whatever its condition.
-fn domains(space: &Space) -> impl Iterator<Item = &Domain> {
-    space
-        .parameters
-        .iter()
-        .flat_map(|p| &p.branches)
-        .map(|branch| &branch.domain)
 }
 
 /// A text that two configurations share only when they are equal; unlike the text for people, it

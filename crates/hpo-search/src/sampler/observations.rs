@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use hpo_study::{Event, EventKind, Goal, History, Space, Trial, TrialId, TrialState};
+use hpo_study::{Event, EventKind, Goal, History, ImportAs, Space, Trial, TrialId, TrialState};
 
 use super::encoding::{Encoding, Point, fingerprint};
 use super::resolution::Resolution;
@@ -161,11 +161,15 @@ impl Observations {
         match &event.kind {
             EventKind::TrialSuggested { trial, config, .. } => {
                 let point = self.encoding.point(&history.spec().space, config);
-                self.seen.insert(fingerprint(&point));
+                // What is on another scale, or of other data, has not been tried here.
+                let counts = !is_prior_only(history, *trial);
+                if counts {
+                    self.seen.insert(fingerprint(&point));
+                    self.pending.insert(*trial);
+                }
                 self.points.push(point);
                 self.index.push(None);
-                self.pending.insert(*trial);
-                true
+                counts
             }
             EventKind::TrialPaused { trial }
             | EventKind::TrialCompleted { trial }
@@ -174,6 +178,9 @@ impl Observations {
                 let Some(record) = history.trial(*trial) else {
                     return false;
                 };
+                if is_prior_only(history, *trial) {
+                    return false;
+                }
                 let outcome = outcome(record, history.spec().metric.goal);
                 if record.state.is_final() || outcome.is_some() {
                     self.pending.remove(trial);
@@ -297,6 +304,12 @@ fn outcome(trial: &Trial, goal: Goal) -> Option<Outcome> {
     }
 }
 
+/// Whether a trial from elsewhere says only where the good ones are (see [`super::beliefs`]).
+pub(crate) fn is_prior_only(history: &History, trial: TrialId) -> bool {
+    let record = history.trial(trial);
+    record.and_then(|t| history.imported_as(t)) == Some(ImportAs::Prior)
+}
+
 /// Whether both came to their ends with the same loss, to the last digit.
 fn is_same(a: Outcome, b: Outcome) -> bool {
     matches!((a, b), (Outcome::Complete { loss: a }, Outcome::Complete { loss: b }) if a == b)
@@ -306,8 +319,17 @@ fn is_same(a: Outcome, b: Outcome) -> bool {
 fn is_better(trials: &[Trial], goal: Goal, a: &Told, b: &Told) -> bool {
     match (a.outcome, b.outcome) {
         (Outcome::Complete { loss: a }, Outcome::Complete { loss: b }) => a < b,
-        (Outcome::Complete { .. }, Outcome::Partial { step, loss }) => {
-            at(trials, goal, a.trial, step).is_some_and(|a| a < loss)
+        (Outcome::Complete { loss: end }, Outcome::Partial { step, loss }) => {
+            // Of one from elsewhere only the end may be known: losses fall, mostly.
+            let is_known = |a: &Told| {
+                trials
+                    .get(a.trial.index())
+                    .is_some_and(|t| !t.curve.is_empty())
+            };
+            match at(trials, goal, a.trial, step) {
+                Some(a) => a < loss,
+                None => !is_known(a) && end < loss,
+            }
         }
         (Outcome::Partial { step: reached, .. }, Outcome::Partial { step, loss }) => {
             reached >= step && at(trials, goal, a.trial, step).is_some_and(|a| a < loss)

@@ -3,60 +3,19 @@
 //! Bergstra & Bengio, "Random search for hyper-parameter optimization", JMLR 13, 2012. Every active
 //! parameter is drawn on its own: `domain.at(u)` with `u` uniform in `[0, 1)`.
 
-use std::collections::HashSet;
-
 use rand::Rng as _;
 
-use hpo_study::{Config, Event, EventKind, History, Space};
+use hpo_study::{Config, History};
 
-use super::{domains, key};
 use crate::{Rng, Sampler};
 
-/// How often a configuration that was tried already is drawn again.
-const DRAWS: usize = 64;
-
 /// Independent draws.
-///
-/// In a space of finitely many configurations, one that a trial has had already is drawn again, up to
-/// 64 times; after that it is taken as it is, so a small space may be sampled more often than it has
-/// configurations.
-pub(crate) struct Random {
-    /// The configurations tried so far, in a finite space; `None` in any other, where no two draws
-    /// are ever alike.
-    tried: Option<HashSet<String>>,
-}
-
-impl Random {
-    pub(crate) fn new(space: &Space) -> Self {
-        let finite = domains(space).all(|domain| domain.cardinality().is_some());
-        Self {
-            tried: finite.then(HashSet::new),
-        }
-    }
-}
+pub(crate) struct Random;
 
 impl Sampler for Random {
     fn suggest(&self, history: &History, rng: &mut Rng) -> Option<Config> {
         let space = &history.spec().space;
-        let mut draw = || space.build(|_, _, domain, _| domain.at(rng.random()));
-        let mut config = draw();
-        if let Some(tried) = &self.tried {
-            for _ in 1..DRAWS {
-                if !tried.contains(&key(&config)) {
-                    break;
-                }
-                config = draw();
-            }
-        }
-        Some(config)
-    }
-
-    fn observe(&mut self, _history: &History, event: &Event) {
-        if let (Some(tried), EventKind::TrialSuggested { config, .. }) =
-            (&mut self.tried, &event.kind)
-        {
-            tried.insert(key(config));
-        }
+        Some(space.build(|_, _, domain, _| domain.at(rng.random())))
     }
 }
 
@@ -70,31 +29,6 @@ mod tests {
         (0..count)
             .map(|_| log.suggest().expect("random never runs out"))
             .collect()
-    }
-
-    #[test]
-    fn a_small_finite_space_is_covered_before_anything_comes_twice() {
-        let space = space([
-            always(
-                "a",
-                Domain::Int {
-                    low: 1,
-                    high: 4,
-                    log: false,
-                    step: 1,
-                },
-            ),
-            always("b", categorical(["x", "y"])),
-        ]);
-        let mut log = Log::new(spec(space, Method::Random, EarlyTerminate::None));
-        let configs = suggestions(&mut log, 8);
-        let distinct: HashSet<_> = configs.iter().map(key).collect();
-        assert_eq!(distinct.len(), 8);
-        assert_eq!(
-            suggestions(&mut log, 5).len(),
-            5,
-            "and it goes on after that"
-        );
     }
 
     #[test]

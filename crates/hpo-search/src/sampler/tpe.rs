@@ -22,8 +22,9 @@
 //! Infeasible trials and those that have told nothing yet (the constant liar: Ginsbourger, Le Riche &
 //! Carraro, 2010) are among the others.
 
-use hpo_study::{Config, Event, EventKind, History, Space, StudySpec};
+use hpo_study::{Config, Event, EventKind, History, StudySpec};
 
+use super::beliefs::Beliefs;
 use super::encoding::{Candidate, Point};
 use super::observations::{Observations, Outcome, Told};
 use super::parzen::{Columns, Mixture};
@@ -47,6 +48,7 @@ pub(crate) struct Tpe {
     observations: Observations,
     columns: Columns,
     sobol: Sobol,
+    beliefs: Beliefs,
 }
 
 impl Tpe {
@@ -56,6 +58,7 @@ impl Tpe {
             columns: Columns::new(&observations.encoding),
             observations,
             sobol: Sobol::new(spec),
+            beliefs: Beliefs::new(spec),
         }
     }
 
@@ -96,7 +99,8 @@ impl Tpe {
     }
 
     /// The candidate with the highest ratio that no trial has had yet.
-    fn propose(&self, space: &Space, rng: &mut Rng) -> Option<Candidate> {
+    fn propose(&self, history: &History, rng: &mut Rng) -> Option<Candidate> {
+        let space = &history.spec().space;
         let (good, others) = self.split();
         let weights = self.weights(good.len());
         let encoding = &self.observations.encoding;
@@ -110,6 +114,11 @@ impl Tpe {
                 candidates.push(candidate);
             }
         }
+        let believed = self
+            .beliefs
+            .candidates(CANDIDATES / 3, history, encoding, rng);
+        let unseen = |candidate: &Candidate| !self.observations.is_seen(&candidate.point);
+        candidates.extend(believed.into_iter().filter(unseen));
         let points: Vec<&Point> = candidates.iter().map(|c| &c.point).collect();
         let (l, g) = (l.log_densities(&points), g.log_densities(&points));
         let chances = self.log_chances(&points);
@@ -118,7 +127,13 @@ impl Tpe {
             .zip(&g)
             .zip(&chances)
             .map(|((l, g), chance)| l - g + chance);
-        let best = ratios.enumerate().max_by(|a, b| a.1.total_cmp(&b.1))?.0;
+        let mut ratios: Vec<f64> = ratios.collect();
+        self.beliefs.add_to(&mut ratios, history, &candidates);
+        let best = ratios
+            .iter()
+            .enumerate()
+            .max_by(|a, b| a.1.total_cmp(b.1))?
+            .0;
         Some(candidates.swap_remove(best))
     }
 
@@ -176,7 +191,7 @@ impl Sampler for Tpe {
             return self.sobol.suggest(history, rng);
         }
         let encoding = &self.observations.encoding;
-        let candidate = self.propose(space, rng).unwrap_or_else(|| {
+        let candidate = self.propose(history, rng).unwrap_or_else(|| {
             // A small space, of which the good part has been tried.
             let mut candidate = encoding.random(space, rng);
             for _ in 1..DRAWS {
@@ -191,6 +206,7 @@ impl Sampler for Tpe {
     }
 
     fn observe(&mut self, history: &History, event: &Event) {
+        self.beliefs.observe(history, event);
         self.observations.observe(history, event);
         if let EventKind::TrialSuggested { trial, .. } = &event.kind {
             self.columns.push(self.observations.point(*trial));
@@ -202,7 +218,7 @@ impl Sampler for Tpe {
 mod tests {
     use super::*;
     use crate::simulate::{Log, Simulation, Worker, always, categorical, float, space, spec, when};
-    use hpo_study::{EarlyTerminate, Method, StopReason};
+    use hpo_study::{EarlyTerminate, Method, Space, StopReason};
 
     #[test]
     fn good_trials_weigh_as_much_as_they_are_better() {

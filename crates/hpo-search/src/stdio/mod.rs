@@ -62,6 +62,10 @@ impl Session {
                 method.word()
             ));
         }
+        if file.believes() && matches!(method, Method::Grid | Method::Sobol) {
+            let word = method.word();
+            return Err(format!("a `prior` does not go with `--method {word}`"));
+        }
         Self::of(space::spec(file, seed, method, rule))
     }
 

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use hpo_study::{
-    Branch, Clause, CommandJob, Condition, Cpu, Domain, EarlyTerminate, Failure, Goal, Job, Method,
-    Metric, Parameter, Scale, Space, StudySpec, Value,
+    Belief, Branch, Clause, CommandJob, Condition, Confidence, Cpu, Domain, EarlyTerminate,
+    Failure, Goal, Job, Method, Metric, Parameter, Prior, Priors, Scale, Space, StudySpec, Value,
 };
 
 use super::Refusal;
@@ -21,6 +21,15 @@ pub(super) struct SpaceFile {
     goal: Goal,
     pub(super) max_steps: Option<u64>,
     pub(super) eta: u32,
+    priors: Priors,
+    allow_duplicates: bool,
+}
+
+impl SpaceFile {
+    /// Whether it has priors.
+    pub(super) fn believes(&self) -> bool {
+        !self.priors.is_empty()
+    }
 }
 
 /// The file as it is written.
@@ -33,6 +42,8 @@ struct File {
     max_steps: Option<u64>,
     #[serde(default)]
     eta: Option<u32>,
+    #[serde(default)]
+    allow_duplicates: bool,
 }
 
 /// One parameter as it is written.
@@ -53,6 +64,37 @@ struct Entry {
     choices: Option<Vec<Value>>,
     #[serde(default)]
     when: std::collections::BTreeMap<String, Vec<Value>>,
+    #[serde(default)]
+    prior: Option<Wish>,
+}
+
+/// A prior as it is written: a guess, or more.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Wish {
+    Full(Full),
+    Guess(Value),
+}
+
+/// A prior with all its words.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Full {
+    #[serde(default, deserialize_with = "given")]
+    guess: Option<Value>,
+    #[serde(default)]
+    confidence: Option<Confidence>,
+    #[serde(default)]
+    min: Option<f64>,
+    #[serde(default)]
+    max: Option<f64>,
+    #[serde(default)]
+    weights: Option<Vec<f64>>,
+}
+
+/// `null` is a value here, too.
+fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 pub(super) fn read(text: &str) -> Result<SpaceFile, Refusal> {
@@ -71,8 +113,19 @@ pub(super) fn read(text: &str) -> Result<SpaceFile, Refusal> {
         return Err("`eta` must be at least 2, and `max_steps` at least 1".to_owned());
     }
     let mut parameters: Vec<Parameter> = Vec::new();
+    let mut priors = Vec::new();
     for entry in &file.params {
-        let branch = branch(entry).map_err(|why| format!("parameter `{}`: {why}", entry.name))?;
+        let named = |why: String| format!("parameter `{}`: {why}", entry.name);
+        let branch = branch(entry).map_err(named)?;
+        if let Some(wish) = &entry.prior {
+            let earlier = parameters.iter().find(|p| p.name == entry.name);
+            priors.push(Prior {
+                parameter: entry.name.clone(),
+                branch: earlier.map_or(0, |p| p.branches.len()),
+                when: Condition::default(),
+                belief: belief(wish, &branch.domain).map_err(named)?,
+            });
+        }
         match parameters.iter_mut().find(|p| p.name == entry.name) {
             Some(parameter) => parameter.branches.push(branch),
             None => parameters.push(Parameter {
@@ -89,6 +142,36 @@ pub(super) fn read(text: &str) -> Result<SpaceFile, Refusal> {
         goal,
         max_steps: file.max_steps,
         eta,
+        priors: Priors(priors),
+        allow_duplicates: file.allow_duplicates,
+    })
+}
+
+fn belief(wish: &Wish, domain: &Domain) -> Result<Belief, Refusal> {
+    let usual = Confidence::default();
+    let found = match wish {
+        Wish::Guess(guess) => Belief::around(domain, guess, usual),
+        Wish::Full(full) => match (&full.guess, full.min, full.max, &full.weights) {
+            (Some(guess), None, None, None) => {
+                Belief::around(domain, guess, full.confidence.unwrap_or(usual))
+            }
+            (None, Some(low), Some(high), None) if low < high => Belief::between(domain, low, high),
+            (None, None, None, Some(weights)) => match domain {
+                Domain::Categorical { choices, .. }
+                    if choices.len() == weights.len() && weights.iter().all(|w| *w >= 0.0) =>
+                {
+                    Belief::weighted(weights.clone())
+                }
+                _ => None,
+            },
+            _ => {
+                return Err("`prior` is a guess, or has a `guess` (with a `confidence`), `min` below `max`, or `weights`".to_owned());
+            }
+        },
+    };
+    found.ok_or_else(|| {
+        let range = hpo_study::control::range(domain);
+        format!("its `prior` is not of what it can be: {range}")
     })
 }
 
@@ -235,5 +318,10 @@ pub(super) fn spec(
         storage: hpo_study::Storage::default(),
         confirm: None,
         repeats: None,
+        warm_start: hpo_study::WarmStart {
+            priors: file.priors,
+            ..hpo_study::WarmStart::default()
+        },
+        allow_duplicates: file.allow_duplicates,
     }
 }

@@ -39,6 +39,8 @@ fn spec() -> StudySpec {
         storage: hpo_study::Storage::default(),
         confirm: None,
         repeats: None,
+        warm_start: hpo_study::WarmStart::default(),
+        allow_duplicates: false,
     }
 }
 

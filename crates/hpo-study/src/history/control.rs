@@ -78,7 +78,8 @@ impl History {
                     });
                 }
             }
-            Request::Enqueue { config } => self.wishes.enqueued.push_back(config.clone()),
+            Request::Import { .. } => {}
+            Request::Enqueue { config, .. } => self.wishes.enqueued.push_back(config.clone()),
             Request::Limits { limits } => {
                 let file = self.file_spec().clone();
                 self.wishes.limits = self.wishes.limits.with(*limits);

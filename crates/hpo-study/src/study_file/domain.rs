@@ -130,11 +130,9 @@ fn infer(
             (false, true) => "q_uniform",
             (false, false) => "uniform",
         }
-    } else if node
-        .entries()
-        .iter()
-        .any(|(key, _)| key.name != "when" && !CONTENT.contains(&key.name.as_str()))
-    {
+    } else if node.entries().iter().any(|(key, _)| {
+        !["when", "prior"].contains(&key.name.as_str()) && !CONTENT.contains(&key.name.as_str())
+    }) {
         // It has unknown keys, which have been reported: one mistake, not two.
         return None;
     } else if has("mu") || has("sigma") {

@@ -17,6 +17,9 @@ pub(crate) static STUDY: Table = Table {
             "other executors than this machine are not in this version",
         ),
         ("params", "did you mean `parameters`?"),
+        ("prior_runs", "did you mean `import`?"),
+        ("warm_start", "did you mean `import`?"),
+        ("priors", "did you mean `prior`?"),
         ("workdir", "did you mean `cwd`?"),
         ("working_directory", "did you mean `cwd`?"),
         ("environment", "did you mean `env`?"),
@@ -130,6 +133,23 @@ const STUDY_KEYS: &[KeyFacts] = &[
         "parameters",
         Shape::Parameters(&PARAMETER_ENTRY),
         "what is searched, by name",
+    ),
+    key(
+        "prior",
+        Shape::Map(&super::prior::ENTRY),
+        "where the optimum is believed to be, by parameter",
+    )
+    .hint("write `prior: {lr: 0.001, optimizer: adam}`"),
+    key(
+        "import",
+        super::import::IMPORTS,
+        "trials from elsewhere that the search learns from",
+    )
+    .hint("write `import: ../runs/yesterday`, or `import: [{from: old.csv, metric: loss}]`"),
+    key(
+        "allow_duplicates",
+        Shape::Flag,
+        "configurations may come again; false if absent",
     ),
     key(
         "early_terminate",
@@ -604,6 +624,12 @@ pub(crate) static PARAMETER: Table = Table {
             "how the values are spread",
         ),
         key(
+            "prior",
+            super::prior::OWN,
+            "where the best value is believed to be",
+        )
+        .hint("write the best guess, `prior: 0.001`, or `prior: {guess: 0.001, confidence: high}`"),
+        key(
             "when",
             Shape::Map(&CHOICE),
             "other parameters' values under which this one exists",
@@ -622,7 +648,7 @@ pub(crate) static PARAMETER: Table = Table {
 };
 static SHARE: Shape = Shape::Number(Bound::Included(0.0), Bound::Included(1.0));
 /// In a condition a list means "any of these".
-static CHOICE: Shape = Shape::Value;
+pub(super) static CHOICE: Shape = Shape::Value;
 
 const DISTRIBUTIONS: &[Word] = &[
     word("constant", "always `value`"),

@@ -8,11 +8,13 @@
 mod confirm;
 mod divergence;
 mod domain;
+mod import;
 mod keys;
 mod memory;
 mod metrics;
 mod notify;
 mod parameters;
+mod prior;
 mod problem;
 mod program;
 mod ranges;
@@ -28,6 +30,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::spec::{Goal, Method, Metric, OnCrash, StudySpec};
+use crate::warm_start::WarmStart;
 use problem::Problems;
 use yaml::Node;
 
@@ -240,6 +243,7 @@ fn read_study(
     let divergence = metric
         .as_ref()
         .and_then(|metric| divergence::read(root, metric, job.as_ref(), problems));
+    let priors = prior::read(root, &space, space_is_sound, method, problems);
     let gpu = memory::gpu(root, &space, space_is_sound, job.as_ref(), problems);
     Some(StudySpec {
         name: settings::name(root, source, problems)?,
@@ -265,6 +269,11 @@ fn read_study(
         storage: settings::storage(root, problems),
         confirm: confirm::read(root, problems),
         repeats: confirm::repeats(root),
+        allow_duplicates: root.get("allow_duplicates").and_then(Node::flag) == Some(true),
+        warm_start: WarmStart {
+            priors,
+            imports: import::read(root, problems),
+        },
         stop_grace: root
             .get("stop_grace")
             .and_then(|node| shape::duration(node).ok())

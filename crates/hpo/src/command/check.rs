@@ -94,6 +94,7 @@ struct Warning<'a> {
 pub(super) fn perform(arguments: &CheckArguments) -> Result<Exit, Failure> {
     let study = study_file::load(&arguments.file)?;
     study.check_files()?;
+    super::import::look(&study.spec, &study.directory)?;
     let sample = arguments
         .sample
         .as_deref()

@@ -1,8 +1,10 @@
 //! `hpo pause`, `resume`, `stop`, `cancel`, `set` and `enqueue`: what is asked of a study from another
 //! terminal.
 
+use std::path::Path;
+
 use hpo_study::control::{self, Answer, Limits, Request};
-use hpo_study::{Config, TrialId};
+use hpo_study::{Config, Domain, StudySpec, TrialId};
 
 use crate::cli::{EnqueueArguments, NamedStudyArguments, SetArguments, TextFormat, WhoseArguments};
 use crate::failure::{Exit, Failure};
@@ -75,11 +77,53 @@ pub(super) fn set(arguments: &SetArguments) -> Result<Exit, Failure> {
 }
 
 pub(super) fn enqueue(arguments: &EnqueueArguments) -> Result<Exit, Failure> {
-    let config = assignments(arguments.values.iter())?;
-    ask(&arguments.study, &Request::Enqueue { config })
+    let again = arguments.again;
+    if let Some(named) = arguments.study.named.as_ref().filter(|path| path.is_file()) {
+        let target = study_dir::target(named, &arguments.study.dir)?;
+        target.begin(&target.spec()?)?;
+    }
+    let Some(file) = &arguments.from else {
+        let config = assignments(arguments.values.iter())?;
+        return ask(&arguments.study, &Request::Enqueue { config, again });
+    };
+    let directory = study_dir::directory(
+        arguments.study.named.as_ref(),
+        &arguments.study.dir,
+        arguments.study.format == TextFormat::Text,
+    )?;
+    let spec = study_dir::spec_of(&directory)?;
+    let configs = configurations(file, &spec)?;
+    for config in configs {
+        ask(&arguments.study, &Request::Enqueue { config, again })?;
+    }
+    Ok(Exit::Done)
 }
 
-fn assignments<'a>(words: impl Iterator<Item = &'a String>) -> Result<Config, Failure> {
+/// The configurations of a file; none of them when one is wrong.
+fn configurations(file: &Path, spec: &StudySpec) -> Result<Vec<Config>, Failure> {
+    let names = spec.space.parameters.iter().map(|p| p.name.clone());
+    let rows = hpo_import::configurations(file, &names.collect()).map_err(|error| {
+        let failure = Failure::usage(&error);
+        match error.hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })?;
+    let mut configs = Vec::new();
+    for (name, config) in rows {
+        let checked = control::check_values(&spec.space, &config, Domain::contains);
+        configs.push(checked.map_err(|(why, hint)| {
+            let failure = Failure::usage(format!("{}, {name}: {why}", file.display()));
+            match hint {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        })?);
+    }
+    Ok(configs)
+}
+
+pub(super) fn assignments<'a>(words: impl Iterator<Item = &'a String>) -> Result<Config, Failure> {
     let mut config = Config::new();
     for word in words {
         let pair = word.split_once('=').filter(|(name, _)| !name.is_empty());

@@ -11,7 +11,7 @@ use crate::study_dir;
 
 pub(super) fn perform(arguments: &LogsArguments) -> Result<Exit, Failure> {
     let found = study_dir::open(&arguments.study)?;
-    let trial = found.trial(arguments.trial)?;
+    let trial = found.own_trial(arguments.trial)?;
     let directory = found.directory.join("trials").join(trial.id.to_string());
     let files = [
         ("stdout.log", !arguments.stderr),

@@ -6,6 +6,7 @@ mod confirm;
 mod control;
 mod divergence;
 mod gpus;
+mod import;
 mod init;
 mod inspect;
 mod logs;
@@ -47,6 +48,7 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Cancel(cancel) => control::cancel(&cancel.whose),
         Command::Set(set) => control::set(set),
         Command::Enqueue(enqueue) => control::enqueue(enqueue),
+        Command::Import(import) => import::perform(import),
         Command::Notify(notify) => notify::perform(notify),
         Command::Gpus(gpus) => gpus::perform(gpus),
         Command::Init(init) => init::perform(init),

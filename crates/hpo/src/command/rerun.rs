@@ -15,7 +15,7 @@ use crate::{output, study_dir};
 
 pub(super) fn perform(arguments: &RerunArguments) -> Result<Exit, Failure> {
     let found = study_dir::open(&arguments.study)?;
-    let trial = found.trial(arguments.trial)?;
+    let trial = found.own_trial(arguments.trial)?;
     let absolute = |path: &std::path::Path| {
         std::path::absolute(path).map_err(|e| Failure::trouble(format!("{}: {e}", path.display())))
     };

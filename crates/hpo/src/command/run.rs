@@ -26,6 +26,7 @@ pub(super) fn perform(arguments: &RunArguments, verbosity: u8) -> Result<Exit, F
         Some(run_cap) => study.begun_with(run_cap),
         None => study,
     };
+    import(&study, &directory)?;
     let program = std::env::current_exe()
         .map_err(|e| Failure::trouble(format!("hpo cannot find its own program: {e}")))?;
     let watch = view::watch(!arguments.no_live);
@@ -45,6 +46,27 @@ pub(super) fn perform(arguments: &RunArguments, verbosity: u8) -> Result<Exit, F
         &result.map_err(|e| explain(e, &name, &arguments.dir))?,
         &arguments.dir,
     )
+}
+
+/// Takes in the trials that the study file names. A study that cannot be gone on with gets none: it is said later why.
+fn import(study: &Study, directory: &Path) -> Result<(), Failure> {
+    if study.spec.warm_start.imports.is_empty() {
+        return Ok(());
+    }
+    let history = match hpo_store::exists(directory) {
+        true => Some(crate::study_dir::in_brief(directory)?),
+        false => None,
+    };
+    let is_another = |history: &History| {
+        let changes = hpo_study::changes::differences(history.file_spec(), &study.spec);
+        !changes.refused.is_empty()
+    };
+    if history.as_ref().is_some_and(is_another)
+        || crate::study_dir::coordinator(directory).is_some()
+    {
+        return Ok(());
+    }
+    super::import::by_file(&study.spec, &study.directory, directory, history.as_ref())
 }
 
 /// The `run_cap` of a study that has begun. What is wrong with its database is said when it is opened.

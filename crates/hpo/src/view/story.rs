@@ -42,7 +42,8 @@ fn asked(request: &Request) -> Option<Line> {
         }
         Request::ResumeTrial { trial } => format!("trial {trial} may go on"),
         Request::Set { trial, values } => format!("trial {trial} goes on with {values}"),
-        Request::Enqueue { config } => format!("to be tried next: {config}"),
+        Request::Import { .. } => "trials from elsewhere".to_owned(),
+        Request::Enqueue { config, .. } => format!("to be tried next: {config}"),
         Request::Limits { limits } => format!("from now on: {}", limits.words()),
         Request::Stop
         | Request::Cancel
@@ -398,6 +399,8 @@ pub(crate) mod tests {
             storage: hpo_study::Storage::default(),
             confirm: None,
             repeats: None,
+            warm_start: hpo_study::WarmStart::default(),
+            allow_duplicates: false,
         }
     }
 

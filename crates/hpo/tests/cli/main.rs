@@ -25,3 +25,4 @@ mod scripts;
 mod stdio;
 mod steering;
 mod study;
+mod warm_start;
