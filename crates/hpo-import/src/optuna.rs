@@ -379,10 +379,22 @@ mod tests {
         assert_eq!((row.value, row.curve.clone()), (Some(0.75), vec![(5, 0.5)]));
         assert_eq!(row.params["opt"], "b".into());
         let connection = Connection::open(&path).unwrap();
-        connection.execute_batch("UPDATE trial_params SET distribution_json = 'no'").unwrap();
-        assert!(read(&path, &Wanted::default()).unwrap_err().to_string().contains("not understood"));
+        connection
+            .execute_batch("UPDATE trial_params SET distribution_json = 'no'")
+            .unwrap();
+        assert!(
+            read(&path, &Wanted::default())
+                .unwrap_err()
+                .to_string()
+                .contains("not understood")
+        );
         connection.execute_batch("DROP TABLE studies").unwrap();
-        assert!(read(&path, &Wanted::default()).unwrap_err().to_string().contains("no database of Optuna"));
+        assert!(
+            read(&path, &Wanted::default())
+                .unwrap_err()
+                .to_string()
+                .contains("no database of Optuna")
+        );
     }
 
     #[test]

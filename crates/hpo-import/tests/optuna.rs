@@ -3,7 +3,11 @@
 //! Needs a Python with optuna: `HPO_TEST_PYTHON=…/python cargo test -p hpo-import --test optuna`. Without one the test
 //! says so and is skipped; with `HPO_TEST_REQUIRE_ALL=1` it fails then.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
 
 use std::path::Path;
 use std::process::Command;
@@ -22,13 +26,24 @@ fn make(path: &Path) -> Option<()> {
     let Some(python) = std::env::var_os("HPO_TEST_PYTHON") else {
         return skip("needs optuna (set HPO_TEST_PYTHON)");
     };
-    let has = Command::new(&python).args(["-c", "import optuna"]).output().unwrap();
+    let has = Command::new(&python)
+        .args(["-c", "import optuna"])
+        .output()
+        .unwrap();
     if !has.status.success() {
         return skip("the Python of HPO_TEST_PYTHON has no optuna");
     }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/optuna.py");
-    let made = Command::new(&python).arg(script).arg(path).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/make_database.py");
+    let made = Command::new(&python)
+        .arg(script)
+        .arg(path)
+        .output()
+        .unwrap();
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
     Some(())
 }
 
@@ -41,7 +56,10 @@ fn wanted(study: &str) -> Wanted {
 }
 
 fn params(row: &Row) -> Vec<(&str, &Value)> {
-    row.params.iter().map(|(name, value)| (name.as_str(), value)).collect()
+    row.params
+        .iter()
+        .map(|(name, value)| (name.as_str(), value))
+        .collect()
 }
 
 #[test]
@@ -67,27 +85,69 @@ fn a_database_of_optuna_is_read_as_it_is_meant() {
             ("optimizer", &"adam".into()),
         ]
     );
-    assert_eq!((rows[0].value, rows[0].end), (Some(0.25), RowEnd::Completed));
-    assert_eq!(rows[0].curve, [(1, 1.0), (2, 0.5), (3, 0.25)], "steps from 0 are counted from 1");
-    let choices: Vec<&Value> = rows[1..5].iter().map(|row| &row.params["optimizer"]).collect();
-    assert_eq!(choices, [&"sgd".into(), &Value::Null, &Value::Int(3), &Value::Bool(true)]);
+    assert_eq!(
+        (rows[0].value, rows[0].end),
+        (Some(0.25), RowEnd::Completed)
+    );
+    assert_eq!(
+        rows[0].curve,
+        [(1, 1.0), (2, 0.5), (3, 0.25)],
+        "steps from 0 are counted from 1"
+    );
+    let choices: Vec<&Value> = rows[1..5]
+        .iter()
+        .map(|row| &row.params["optimizer"])
+        .collect();
+    assert_eq!(
+        choices,
+        [
+            &"sgd".into(),
+            &Value::Null,
+            &Value::Int(3),
+            &Value::Bool(true)
+        ]
+    );
     assert_eq!((rows[5].end, rows[5].value), (RowEnd::Stopped, Some(1.5)));
     assert_eq!(rows[5].curve, [(3, 2.0), (4, 1.5)]);
     assert_eq!((rows[6].end, rows[6].value), (RowEnd::Infeasible, None));
     assert_eq!(rows[7].value, Some(f64::INFINITY));
     assert!(rows[8].value.unwrap().is_nan());
-    assert_eq!((rows[9].end, rows[10].end), (RowEnd::Unfinished, RowEnd::Unfinished));
+    assert_eq!(
+        (rows[9].end, rows[10].end),
+        (RowEnd::Unfinished, RowEnd::Unfinished)
+    );
     assert_eq!(rows[10].name, "trial 10");
 
-    let acc = read(&path, &Wanted { metric: Some("acc".into()), ..wanted("two") }).unwrap();
-    assert_eq!((acc.goal, acc.rows[0].value), (Some(Goal::Maximize), Some(0.75)));
-    let second = read(&path, &Wanted { metric: Some("1".into()), ..wanted("two") }).unwrap();
+    let acc = read(
+        &path,
+        &Wanted {
+            metric: Some("acc".into()),
+            ..wanted("two")
+        },
+    )
+    .unwrap();
+    assert_eq!(
+        (acc.goal, acc.rows[0].value),
+        (Some(Goal::Maximize), Some(0.75))
+    );
+    let second = read(
+        &path,
+        &Wanted {
+            metric: Some("1".into()),
+            ..wanted("two")
+        },
+    )
+    .unwrap();
     assert_eq!(second.rows[1].value, Some(0.75));
     let text = |wanted: &Wanted| {
         let error = read(&path, wanted).unwrap_err();
-        format!("{error}; {}", error.hint.unwrap_or_default())
+        format!("{error}; {}", error.hint.clone().unwrap_or_default())
     };
-    assert!(text(&wanted("two")).contains("2 objectives"), "{}", text(&wanted("two")));
+    assert!(
+        text(&wanted("two")).contains("2 objectives"),
+        "{}",
+        text(&wanted("two"))
+    );
     assert!(text(&wanted("two")).contains("loss, acc"));
     assert!(text(&wanted("three")).contains("there are: one, two"));
     assert!(text(&Wanted::default()).contains("--study-name"));

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use hpo_study::divergence::trainer_tells;
-use hpo_study::plan::{GridSize, Plan, ScheduleCurve};
+use hpo_study::plan::{GridSize, Plan, ScheduleCurve, describe_clause};
 use hpo_study::{Confirm, DivergencePolicy, EarlyTerminate, Job, StudySpec};
 
 use crate::number::{short, time};
@@ -34,10 +34,34 @@ pub fn text(spec: &StudySpec, plan: &Plan, width: Option<u16>) -> String {
         ]);
     }
     text += &table.render(width);
+    text += &beliefs(spec);
     text += &rungs(plan);
     text += &memory(plan, width);
     text += &pictures(&plan.schedules, width);
     text
+}
+
+/// What is believed beforehand, where anything is.
+fn beliefs(spec: &StudySpec) -> String {
+    let mut text = String::new();
+    for prior in &spec.warm_start.priors.0 {
+        let branches = spec.space.parameter(&prior.parameter).map(|p| &p.branches);
+        let Some(branch) = branches.and_then(|branches| branches.get(prior.branch)) else {
+            continue;
+        };
+        let clauses = branch.when.0.iter().chain(&prior.when.0);
+        let when: Vec<String> = clauses.map(describe_clause).collect();
+        let when = match when.is_empty() {
+            true => String::new(),
+            false => format!(", where {}", when.join(" and ")),
+        };
+        let words = prior.belief.words(&branch.domain);
+        let _ = writeln!(text, "believed: {} {words}{when}", prior.parameter);
+    }
+    match text.is_empty() {
+        true => text,
+        false => format!("\n{text}"),
+    }
 }
 
 fn heading(spec: &StudySpec, plan: &Plan) -> String {

@@ -506,8 +506,8 @@ mod tests {
             row(&params, RowEnd::Completed, Some(1.0))
         };
         assert_eq!(
-            why(row(&without("batch"), RowEnd::Completed, Some(1.0))),
-            "`batch` is missing"
+            why(row(&without("learning_rate"), RowEnd::Completed, Some(1.0))),
+            "`lr` is missing"
         );
         assert!(
             why(with("learning_rate", Value::Float(3.0))).contains("`lr` is not a number from")

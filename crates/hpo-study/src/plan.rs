@@ -103,7 +103,12 @@ pub fn plan(spec: &StudySpec) -> Plan {
     let configurations = grid_size(&spec.space, MOST_COUNTED);
     let cap = spec.run_cap.map(u64::from);
     let trials = match (spec.method, configurations) {
-        (Method::Grid, GridSize::Points(points)) => Some(cap.map_or(points, |cap| cap.min(points))),
+        // No configuration comes twice; a single one is run as often as asked.
+        (method, GridSize::Points(points))
+            if method == Method::Grid || (points > 1 && !spec.allow_duplicates) =>
+        {
+            Some(cap.map_or(points, |cap| cap.min(points)))
+        }
         _ => cap,
     };
     let full_length = spec.max_steps();
@@ -141,7 +146,9 @@ fn dimensions(space: &Space) -> Vec<Dimension> {
     dimensions
 }
 
-fn describe_clause(clause: &Clause) -> String {
+/// A demand of a condition, for people: `optimizer = sgd or momentum`.
+#[must_use]
+pub fn describe_clause(clause: &Clause) -> String {
     let values: Vec<String> = clause.any_of.iter().map(Value::to_string).collect();
     format!("{} = {}", clause.parameter, values.join(" or "))
 }

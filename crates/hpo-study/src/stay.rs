@@ -61,7 +61,7 @@ fn best_first(history: &History) -> Vec<TrialId> {
     let completed = history
         .trials()
         .iter()
-        .filter(|t| t.state == TrialState::Completed);
+        .filter(|t| t.state == TrialState::Completed && t.origin.is_none());
     let mut ranked: Vec<(f64, TrialId)> = completed
         .filter_map(|t| Some((goal.as_loss(t.value().filter(|v| v.is_finite())?), t.id)))
         .collect();

@@ -211,7 +211,9 @@ class _Search:
 
     def __init__(self, group: Group, method: str, seed: int, direction: str) -> None:
         self.group = group
-        self.searcher = Searcher(group.entries(), method=method, seed=seed, direction=direction)
+        # A study of Optuna runs as many trials as it is told to, however few configurations there are.
+        space = {"params": group.entries(), "allow_duplicates": True}
+        self.searcher = Searcher(space, method=method, seed=seed, direction=direction)
         #: Trials of the study that are told, or that say nothing.
         self.done: Set[int] = set()
         #: Trials of the study that run: the number of each in the search, and what it was told to run.

@@ -49,7 +49,11 @@ impl Driver {
 
     /// Runs a trial to its end.
     fn through(&mut self, trial: u32, loss: f64) {
-        self.step([started(trial, 1), report(trial, 1, 1, loss), ended(trial, 1, exit(0))]);
+        self.step([
+            started(trial, 1),
+            report(trial, 1, 1, loss),
+            ended(trial, 1, exit(0)),
+        ]);
     }
 }
 
@@ -67,12 +71,26 @@ fn imported_trials_are_numbered_and_count_for_nothing_else() {
     driver.through(0, 0.5);
     // The best one of them is next.
     let next = &driver.engine.history().trials()[5];
-    assert_eq!((next.config.number("x"), next.origin.is_some()), (Some(20.0), false));
+    assert_eq!(
+        (next.config.number("x"), next.origin.is_some()),
+        (Some(20.0), false)
+    );
     driver.through(5, 0.4);
     let history = driver.engine.history();
     assert_eq!(history.end(), Some(&StudyEnd::RunCap), "two of its own");
-    assert_eq!((history.trials().len(), history.own_count(), history.imported()), (6, 2, 4));
-    assert_eq!(history.best().map(|t| t.id), Some(TrialId(5)), "0.1 was elsewhere");
+    assert_eq!(
+        (
+            history.trials().len(),
+            history.own_count(),
+            history.imported()
+        ),
+        (6, 2, 4)
+    );
+    assert_eq!(
+        history.best().map(|t| t.id),
+        Some(TrialId(5)),
+        "0.1 was elsewhere"
+    );
     assert_eq!(history.trials()[2].value(), Some(0.1));
     assert_eq!(history.trials()[3].curve.last(), Some((2, 0.8)));
     assert!(history.trials()[4].state.is_infeasible());
@@ -85,7 +103,10 @@ fn what_counts_as_own_can_be_the_best() {
     let told = driver.import(&import(ImportAs::Trials, three()));
     assert!(told.rerun.is_empty());
     driver.through(0, 0.5);
-    assert_eq!(driver.engine.history().best().map(|t| t.id), Some(TrialId(2)));
+    assert_eq!(
+        driver.engine.history().best().map(|t| t.id),
+        Some(TrialId(2))
+    );
 }
 
 #[test]
@@ -95,7 +116,10 @@ fn the_same_trials_are_imported_once() {
     let length = driver.log.len();
     let mut more = three();
     let again = driver.import(&import(ImportAs::Evidence, more.clone()));
-    assert_eq!((again.count(), again.known, driver.log.len()), (0, 4, length));
+    assert_eq!(
+        (again.count(), again.known, driver.log.len()),
+        (0, 4, length)
+    );
     more.push(trial(60.0, 0.3));
     more.push(trial(60.0, 0.3));
     let told = driver.import(&import(ImportAs::Evidence, more));
@@ -113,13 +137,26 @@ fn values_on_another_scale_are_told() {
     for i in 0..5 {
         driver.through(i, f64::from(i) + 100.0);
     }
-    let far: Vec<ImportTrial> = (0..5).map(|i| trial(f64::from(i) + 50.0, 0.01 * f64::from(i))).collect();
+    let far: Vec<ImportTrial> = (0..5)
+        .map(|i| trial(f64::from(i) + 50.0, 0.01 * f64::from(i)))
+        .collect();
     let told = driver.import(&import(ImportAs::Prior, far.clone()));
     assert_eq!(told.warning, None, "a prior has no scale");
     let mut driver = Driver { ..driver };
-    let near: Vec<ImportTrial> = (0..5).map(|i| trial(f64::from(i) + 60.0, 100.0 + f64::from(i))).collect();
-    assert_eq!(driver.import(&import(ImportAs::Evidence, near)).warning, None);
-    let others: Vec<ImportTrial> = far.into_iter().map(|t| ImportTrial { config: [("x", t.last().unwrap() + 70.0)].into_iter().collect(), ..t }).collect();
+    let near: Vec<ImportTrial> = (0..5)
+        .map(|i| trial(f64::from(i) + 60.0, 100.0 + f64::from(i)))
+        .collect();
+    assert_eq!(
+        driver.import(&import(ImportAs::Evidence, near)).warning,
+        None
+    );
+    let others: Vec<ImportTrial> = far
+        .into_iter()
+        .map(|t| ImportTrial {
+            config: [("x", t.last().unwrap() + 70.0)].into_iter().collect(),
+            ..t
+        })
+        .collect();
     let told = driver.import(&import(ImportAs::Evidence, others));
     assert!(told.warning.unwrap().contains("nothing in common"));
 }
@@ -135,10 +172,22 @@ fn a_study_with_imports_resumes_as_it_was() {
     };
     let methods = [
         (Method::Random, EarlyTerminate::None),
-        (Method::Sobol, EarlyTerminate::Median { min_iter: 1, min_trials: 2 }),
+        (
+            Method::Sobol,
+            EarlyTerminate::Median {
+                min_iter: 1,
+                min_trials: 2,
+            },
+        ),
         (Method::Tpe, EarlyTerminate::Asha(rungs)),
         (Method::Gp, EarlyTerminate::AshaPromotion(rungs)),
-        (Method::Bayes, EarlyTerminate::Auto { min_iter: 1, max_iter: Some(9) }),
+        (
+            Method::Bayes,
+            EarlyTerminate::Auto {
+                min_iter: 1,
+                max_iter: Some(9),
+            },
+        ),
         (Method::Bohb, EarlyTerminate::SuccessiveHalving(rungs)),
         (Method::Dehb, EarlyTerminate::Hyperband(rungs)),
     ];
@@ -152,8 +201,12 @@ fn a_study_with_imports_resumes_as_it_was() {
             };
             let mut log = vec![crate::common::opened(spec)];
             let mut engine = Engine::new(&log).unwrap();
-            let trials = (0..12).map(|i| trial(f64::from(i) / 12.0, f64::from(i % 5))).chain(three());
-            let trials = trials.filter(|t| t.config.number("x") <= Some(1.0)).collect();
+            let trials = (0..12)
+                .map(|i| trial(f64::from(i) / 12.0, f64::from(i % 5)))
+                .chain(three());
+            let trials = trials
+                .filter(|t| t.config.number("x") <= Some(1.0))
+                .collect();
             let now = log[0].at;
             log.extend(engine.import(now, &import(used, trials)).unwrap().0);
             let mut resumed = Engine::new(&log).unwrap();
@@ -163,7 +216,11 @@ fn a_study_with_imports_resumes_as_it_was() {
             let inventory = hpo_engine::Inventory::slots(4);
             for turn in 0..30 {
                 let inputs = |engine: &Engine| -> Vec<hpo_engine::Input> {
-                    let active = engine.history().trials().iter().filter(|t| t.state.is_active());
+                    let active = engine
+                        .history()
+                        .trials()
+                        .iter()
+                        .filter(|t| t.state.is_active());
                     let of = |t: &hpo_study::Trial| {
                         let attempt = t.attempts.len() as u32;
                         let to = t.target.unwrap_or(9);
@@ -177,24 +234,49 @@ fn a_study_with_imports_resumes_as_it_was() {
                     active.flat_map(of).collect()
                 };
                 let (a, b) = (inputs(&engine), inputs(&resumed));
-                let (a, b) = (engine.step(now, &inventory, a).unwrap(), resumed.step(now, &inventory, b).unwrap());
+                let (a, b) = (
+                    engine.step(now, &inventory, a).unwrap(),
+                    resumed.step(now, &inventory, b).unwrap(),
+                );
                 assert_eq!(a, b, "{method:?} {used:?} turn {turn}");
             }
             let history = engine.history();
-            assert!(history.end().is_some(), "{method:?} {early_terminate:?} comes to its end");
+            assert!(
+                history.end().is_some(),
+                "{method:?} {early_terminate:?} comes to its end"
+            );
             assert_eq!(history.own_count(), 12, "{method:?} {used:?}");
             let first = history.own_trials().next().unwrap();
             let rerun = first.config.number("x") == Some(0.0);
-            assert!(rerun == (used != ImportAs::Trials), "{method:?} {used:?}: {}", first.config);
+            assert!(
+                rerun == (used != ImportAs::Trials),
+                "{method:?} {used:?}: {}",
+                first.config
+            );
             if used != ImportAs::Prior {
-                let mut own: Vec<String> = history.own_trials().map(|t| t.config.to_string()).skip(1).collect();
-                own.extend(history.trials().iter().filter(|t| t.origin.is_some()).map(|t| t.config.to_string()));
+                let mut own: Vec<String> = history
+                    .own_trials()
+                    .map(|t| t.config.to_string())
+                    .skip(1)
+                    .collect();
+                own.extend(
+                    history
+                        .trials()
+                        .iter()
+                        .filter(|t| t.origin.is_some())
+                        .map(|t| t.config.to_string()),
+                );
                 let count = own.len();
                 own.sort();
                 own.dedup();
                 assert_eq!(own.len(), count, "{method:?} {used:?}: nothing twice");
             }
-            assert!(history.trials().iter().all(|t| t.origin.is_none() || t.state != TrialState::Queued));
+            assert!(
+                history
+                    .trials()
+                    .iter()
+                    .all(|t| t.origin.is_none() || t.state != TrialState::Queued)
+            );
         }
     }
 }

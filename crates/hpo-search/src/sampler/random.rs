@@ -22,7 +22,7 @@ impl Sampler for Random {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulate::{Log, always, categorical, float, space, spec};
+    use crate::simulate::{Log, always, float, space, spec};
     use hpo_study::{Domain, EarlyTerminate, Method, Scale, Value};
 
     fn suggestions(log: &mut Log, count: usize) -> Vec<Config> {

@@ -135,13 +135,14 @@ mod tests {
     use crate::simulate::{Log, always, categorical, float, space, spec, when};
     use hpo_study::{EarlyTerminate, Rungs};
 
-    const METHODS: [Method; 7] = [
+    const METHODS: [Method; 8] = [
         Method::Random,
         Method::Sobol,
         Method::Tpe,
         Method::Gp,
         Method::Bohb,
         Method::Dehb,
+        Method::Cmaes,
         Method::Bayes,
     ];
 

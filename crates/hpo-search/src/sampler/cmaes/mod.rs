@@ -30,7 +30,7 @@ use hpo_study::{Config, Domain, Event, EventKind, History, Space, StudySpec, Tri
 use self::categories::Categories;
 use self::gaussian::{Gaussian, Place};
 use super::encoding::{Candidate, Kind, Point, fingerprint};
-use super::observations::Observations;
+use super::observations::{Observations, is_prior_only};
 use crate::{Rng, Sampler, stream};
 
 /// The deviation at the beginning, in shares of a range.
@@ -430,6 +430,8 @@ impl Sampler for Cmaes {
         };
         self.seen.observe(history, event);
         match suggested {
+            // What ran elsewhere on other data was not tried.
+            Some(trial) if is_prior_only(history, trial) => {}
             Some(trial) => {
                 let point = fingerprint(self.seen.point(trial));
                 self.tried.entry(point).or_insert(trial);
