@@ -318,6 +318,10 @@ fn belief(
         return Vec::new();
     }
     let is_map = matches!(node.kind, Kind::Map(_));
+    let known = |key: &Key| UNDER.keys.iter().any(|facts| facts.name == key.name);
+    if !node.entries().iter().all(|(key, _)| known(key)) {
+        return Vec::new(); // unknown keys have been reported: one mistake, not two
+    }
     let given = |key: &'static str| node.get(key).filter(|_| is_map);
     let guess = if is_map { given("guess") } else { Some(node) };
     let between = (given("min"), given("max"));

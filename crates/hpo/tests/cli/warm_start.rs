@@ -53,7 +53,7 @@ fn trials_of_a_table_inform_a_study_before_it_has_begun() {
         &first,
         &[
             "as evidence",
-            "`x` is not a number from 0.0 to 1.0: line 5",
+            "`x` is not a number from 0 to 1: line 5",
             "`kind` is missing: line 6",
         ],
     );
@@ -342,7 +342,10 @@ fn a_prior_is_where_the_search_begins_and_a_wrong_one_is_an_error_with_its_place
     assert_eq!(bench.trials()[0]["params"]["x"], 0.7);
     for (prior, words) in [
         ("7", "the guess 7 is not one that `x` can be"),
-        ("{guess: 0.5, confidence: certain}", "low, medium or high"),
+        (
+            "{guess: 0.5, confidence: certain}",
+            "it can be `low`, `medium` or `high`",
+        ),
         ("{min: 0.5}", "only one of `min` and `max`"),
         ("{mean: 0.5}", "did you mean `guess`?"),
     ] {
