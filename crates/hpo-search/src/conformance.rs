@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use hpo_study::{
-    AttemptEnd, Config, Domain, EarlyTerminate, Goal, Method, Rungs, Scale, Space, StopReason,
+    AttemptEnd, Config, Domain, EarlyTerminate, Goal, Law, Method, Rungs, Scale, Space, StopReason,
     StudySpec, TrialId, Value,
 };
 
@@ -178,6 +178,34 @@ fn rich() -> Space {
     ])
 }
 
+/// Numbers with distributions of their own: without bounds, in steps, as whole numbers, and one that has nearly all
+/// its weight at the ends.
+fn laws() -> Space {
+    let law = |law, step, whole| Domain::Law { law, step, whole };
+    let (normal, log_normal) = (
+        Law::Normal {
+            mu: -3.0,
+            sigma: 2.0,
+        },
+        Law::LogNormal {
+            mu: -7.0,
+            sigma: 2.0,
+        },
+    );
+    space([
+        always("optimizer", categorical(["sgd", "adam"])),
+        always("lr", law(log_normal, None, false)),
+        always("shift", law(normal, Some(0.5), false)),
+        always("depth", law(normal, Some(1.0), true)),
+        when(
+            "momentum",
+            "optimizer",
+            "sgd",
+            law(Law::Beta { a: 0.05, b: 0.02 }, None, false),
+        ),
+    ])
+}
+
 fn spaces() -> Vec<Space> {
     let point = Domain::Float {
         low: 2.0,
@@ -187,6 +215,7 @@ fn spaces() -> Vec<Space> {
     };
     vec![
         rich(),
+        laws(),
         Space::default(),
         space([always("only", Domain::Constant(Value::Int(3)))]),
         space([always("point", point), always("one", categorical(["x"]))]),

