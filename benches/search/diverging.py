@@ -1,4 +1,4 @@
-"""A space of which 18 % diverges, with the best configurations just below the edge: how many proposals after trial 20 diverge?
+"""A space of which a fifth diverges, with the best configurations just below the edge: how many proposals after trial 20 diverge?
 
 Learning rate (log scale), SGD with momentum or Adam with beta1, weight decay. Above a largest stable rate, which falls with the momentum, a
 configuration cannot be trained; the best rate is 1.2 times below it."""
@@ -10,7 +10,7 @@ import numpy as np
 from problems import choice, number
 from searchers import Optuna, make
 
-HELP = "share of the proposals that diverge, in a space of which 18 %% does"
+HELP = "share of the proposals that diverge, in a space of which a fifth does"
 SPACE = [
     number("lr", 1e-5, 10.0, True),
     choice("optimizer", ["sgd", "adam"]),
