@@ -68,16 +68,22 @@ fn representative(class: i32) -> u64 {
 
 /// Whether standings at a step say something, as things are.
 pub(crate) fn tells(history: &History, step: u64) -> bool {
-    let step = representative(class(step));
+    let next = representative(class(step) + 1);
     let goal = history.spec().metric.goal;
     let pairs: Vec<(f64, f64)> = (history.trials().iter().rev())
         .filter_map(|trial| {
+            let up_to = |most: u64| {
+                let newest_first = trial.curve.objectives().rev();
+                newest_first.skip_while(|(s, _)| *s > most).next()
+            };
+            let (step, now) = up_to(next - 1)?;
             let last = trial.curve.last_step()?;
             let later = step.saturating_mul(2);
             let is_there = last >= later || (last > step && trial.state == TrialState::Completed);
-            let (now, then) = (trial.curve.at(step)?, trial.curve.at(later)?);
+            // What was not measured again by then would only agree with itself.
+            let (_, then) = up_to(later).filter(|(s, _)| is_there && *s > step)?;
             let pair = (goal.as_loss(now), goal.as_loss(then));
-            (is_there && pair.0.is_finite() && pair.1.is_finite()).then_some(pair)
+            (pair.0.is_finite() && pair.1.is_finite()).then_some(pair)
         })
         .take(MOST)
         .collect();
@@ -147,7 +153,7 @@ mod tests {
     fn ranks_that_change_at_random_tell_nothing_and_lasting_ones_do() {
         let lasting = log(30, |i, step| shuffled(i) + 1.0 / step as f64);
         assert!(tells(&lasting.history, 1) && tells(&lasting.history, 4));
-        let random = log(30, noise);
+        let random = log(90, noise);
         assert!(!tells(&random.history, 1) && !tells(&random.history, 4));
         assert!(tells(&random.history, 8), "nobody came further");
         assert!(tells(&log(1, noise).history, 1), "one trial is no proof");
@@ -158,10 +164,28 @@ mod tests {
         let early = log(2, noise);
         let mut foresight = Foresight::default();
         assert!(!foresight.is_blind(&early.history, 1));
-        let late = log(40, noise);
+        let late = log(90, noise);
         assert!(foresight.look(&late.history, 40) && foresight.is_blind(&late.history, 1));
         assert!(!foresight.look(&late.history, 41), "too few are new");
         assert!(!foresight.look(&late.history, 60), "nothing has changed");
+    }
+
+    #[test]
+    fn what_is_measured_seldom_tells_as_much_and_what_is_not_measured_again_nothing() {
+        let reports = |steps: &[u64]| {
+            let mut log = Log::new(spec(Space::default(), Method::Random, EarlyTerminate::None));
+            for i in 0..60 {
+                let trial = log.start(Config::new(), 0, None);
+                for step in steps {
+                    log.report(trial, *step, noise(i, *step));
+                }
+            }
+            log
+        };
+        assert!(!tells(&reports(&[500, 1000, 1500]).history, 500));
+        assert!(!tells(&reports(&[500, 1000, 1500, 2000]).history, 1000));
+        // From rung to rung: nobody knows what step 2 would have been.
+        assert!(tells(&reports(&[1, 3, 9]).history, 1));
     }
 
     #[test]

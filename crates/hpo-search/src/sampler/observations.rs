@@ -197,6 +197,7 @@ impl Observations {
     fn tell(&mut self, history: &History, trial: TrialId, outcome: Outcome) {
         let goal = history.spec().metric.goal;
         let (trials, index) = (history.trials(), self.index[trial.index()]);
+        let earlier = index.map(|index| self.told[index]);
         let index = match index {
             Some(index) => {
                 let earlier = self.told[index];
@@ -237,6 +238,10 @@ impl Observations {
                 own.better += u32::from(is_better(trials, goal, other, &own));
                 other.better += u32::from(is_better(trials, goal, &own, other));
             }
+        }
+        // What came back from a pause may count no more, or count again: whoever keeps rows must know.
+        if earlier.is_some_and(|earlier| earlier.is_blind != own.is_blind) {
+            self.turns += 1;
         }
         self.told[index] = own;
         if self.foresight.look(history, self.told.len()) {
@@ -443,6 +448,30 @@ mod tests {
         assert_eq!(observations.told().len(), 4);
         assert_eq!(observations.pending().collect::<Vec<_>>(), [running]);
         assert!(observations.is_seen(observations.point(lost)));
+    }
+
+    #[test]
+    fn what_comes_back_from_a_pause_and_counts_no_more_is_said() {
+        let mut log = log();
+        // Ranks at step 1 last until step 2, and those at step 4 turn round until step 8.
+        for i in 0..60_u32 {
+            let (early, late) = (f64::from(i), f64::from(60 - i));
+            complete(
+                &mut log,
+                0.001 * f64::from(i),
+                &[early, early, early, early, late, late, late, late],
+            );
+        }
+        let waiting = run(&mut log, 0.5, &[6.5]);
+        log.pause(waiting);
+        let before = observed(&log);
+        log.launch(waiting, None);
+        (2..=4).for_each(|step| log.report(waiting, step, 6.5));
+        log.pause(waiting);
+        let after = observed(&log);
+        let is_blind = |o: &Observations| o.told().last().unwrap().is_blind;
+        assert_eq!((is_blind(&before), is_blind(&after)), (false, true));
+        assert!(after.turns() > before.turns());
     }
 
     #[test]
