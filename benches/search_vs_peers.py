@@ -26,18 +26,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hpo", default=str(HERE.parent / "target/release/hpo"), help="the program")
     parts = parser.add_subparsers(required=True)
-    for name in PARTS:
-        if not (HERE / "search" / f"{name}.py").exists():
-            continue
-        try:
-            part = importlib.import_module(name)
-        except ModuleNotFoundError as missing:
-            raise SystemExit(f"{missing}; what is needed:\n{__doc__}") from None
-        command = parts.add_parser(name, help=part.HELP, description=part.__doc__)
-        part.add_arguments(command)
-        command.set_defaults(main=part.main)
-    arguments = parser.parse_args()
-    arguments.main(arguments)
+    try:
+        for name in PARTS:
+            if (HERE / "search" / f"{name}.py").exists():
+                part = importlib.import_module(name)
+                command = parts.add_parser(name, help=part.HELP, description=part.__doc__)
+                part.add_arguments(command)
+                command.set_defaults(main=part.main)
+        arguments = parser.parse_args()
+        arguments.main(arguments)
+    except ModuleNotFoundError as missing:
+        raise SystemExit(f"{missing}; what is needed:\n{__doc__}") from None
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def spread(values):
 
 def figure(values):
     mean, error = spread(values)
-    return f"{mean:.4f} ± {error:.4f}"
+    return f"{mean:.4f}" if math.isnan(error) else f"{mean:.4f} ± {error:.4f}"
 
 
 def table(rows, ours="hpo-bayes"):
