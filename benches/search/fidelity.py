@@ -1,0 +1,81 @@
+"""Four asynchronous workers, trials that can be stopped or paused: regret after the time of 5, 10, 20 and 40 whole trainings.
+
+Time is simulated. A trial with a budget that was trained before goes on from where it was, at no cost for what is done.
+"""
+
+import csv
+import heapq
+import itertools
+import math
+import pathlib
+
+from curves import STEPS, Table, make, print_table, tables
+
+HELP = "regret with early stopping, four workers, beside Optuna's samplers and pruners"
+WORKERS = 4
+BUDGETS = [5, 10, 20, 40]
+COLUMNS = ["problem", "searcher", "seed", *map(str, BUDGETS)]
+SEARCHERS = "hpo-bayes+auto,hpo-bayes+asha-promotion,hpo-tpe+auto,optuna-tpe,optuna-tpe+median,optuna-tpe+hyperband,optuna-tpe+sha,optuna-random+sha"
+
+
+def add_arguments(parser):
+    parser.add_argument("--searchers", default=SEARCHERS)
+    parser.add_argument("--problems", default=",".join(tables()))
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("fidelity.csv"), help="rows are added; what is there is not run again")
+
+
+def run(table, searcher):
+    """The regret at each of the budgets, of the lowest loss seen by then."""
+    events, order, done, regrets, best = [], itertools.count(), {}, {}, math.inf
+    marks = [(STEPS * budget / WORKERS, budget) for budget in BUDGETS]
+
+    def start(now, worker):
+        trial, config, budget = searcher.ask()
+        row, step = table.row(config), done.get(trial, 0) if budget else 0
+        heapq.heappush(events, (now + table.cost[row], next(order), worker, trial, row, step, budget))
+
+    for worker in range(WORKERS):
+        start(0.0, worker)
+    while marks:
+        now, _, worker, trial, row, step, budget = heapq.heappop(events)
+        while marks and now > marks[0][0]:
+            regrets[marks.pop(0)[1]] = table.regret(best) if best < math.inf else 1.0
+        loss, step = float(table.losses[row, step]), step + 1
+        if math.isnan(loss):
+            searcher.tell(trial, table.worst, "failed")
+            start(now, worker)
+            continue
+        best = min(best, loss)
+        prune = budget is None and searcher.report(trial, step, loss)
+        if step == (budget or STEPS):
+            done[trial] = step
+            searcher.tell(trial, loss, "complete")
+            start(now, worker)
+        elif prune:
+            searcher.tell(trial, loss, "pruned")
+            start(now, worker)
+        else:
+            heapq.heappush(events, (now + table.cost[row], next(order), worker, trial, row, step, budget))
+    searcher.close()
+    return regrets
+
+
+def main(arguments):
+    rows = list(csv.DictReader(arguments.out.open())) if arguments.out.exists() else []
+    done = {(row["problem"], row["searcher"], row["seed"]) for row in rows}
+    with arguments.out.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        if not rows:
+            writer.writeheader()
+        for problem in arguments.problems.split(","):
+            table = Table(problem)
+            for name, seed in itertools.product(arguments.searchers.split(","), range(arguments.seeds)):
+                if (problem, name, str(seed)) in done:
+                    continue
+                regrets = run(table, make(name, arguments.hpo, table.space, seed))
+                row = {"problem": problem, "searcher": name, "seed": seed} | {str(b): f"{r:.5g}" for b, r in regrets.items()}
+                rows.append(row)
+                writer.writerow(row)
+                file.flush()
+    print_table(rows, "searcher", list(map(str, BUDGETS)))

@@ -1,0 +1,92 @@
+"""Stopping rules alone, on one stream of 100 random configurations a seed for all rules; four asynchronous workers.
+
+How much of all steps is used, how many of the best tenth of the configurations run to their end, and how many steps a run makes after it diverged
+(a loss twice as high as beginners have in the middle).
+"""
+
+import csv
+import heapq
+import itertools
+import math
+import pathlib
+
+import numpy as np
+
+from curves import STEPS, Table, draw, make, print_table, tables
+
+HELP = "what stopping rules save and what they lose"
+WORKERS = 4
+TRIALS = 100
+NUMBERS = ["steps used", "best tenth to the end", "steps after diverging"]
+COLUMNS = ["problem", "rule", "seed", *NUMBERS]
+RULES = "hpo-random+auto,hpo-random+median,hpo-random+asha,optuna-random+median,optuna-random+hyperband,optuna-random+sha"
+
+
+def add_arguments(parser):
+    parser.add_argument("--rules", default=RULES)
+    parser.add_argument("--problems", default=",".join(tables()))
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("stopping.csv"), help="rows are added; what is there is not run again")
+
+
+def run(table, searcher, seed):
+    """The three numbers. What the searcher proposes is not looked at: it is asked for the rule alone."""
+    rng = np.random.default_rng(500 + seed)
+    stream = [table.row(draw(table.space, rng)) for _ in range(TRIALS)]
+    level = 2 * float(np.nanmedian(table.losses[:, 0]))
+    best_tenth = set(sorted(range(TRIALS), key=lambda i: table.values[stream[i]])[: TRIALS // 10])
+    lengths = [int(np.isfinite(table.losses[row]).sum()) for row in stream]
+    diverging = sum(bool((table.losses[row, :length] >= level).any()) for row, length in zip(stream, lengths))
+    used, kept, late, events, order = 0, 0, 0, [], itertools.count()
+    waiting = iter(range(TRIALS))
+
+    def start(now):
+        i = next(waiting, None)
+        if i is not None:
+            trial, _, _ = searcher.ask()
+            heapq.heappush(events, (now + table.cost[stream[i]], next(order), i, trial, 0))
+
+    for _ in range(WORKERS):
+        start(0.0)
+    while events:
+        now, _, i, trial, step = heapq.heappop(events)
+        losses, step = table.losses[stream[i]], step + 1
+        loss = float(losses[step - 1])
+        if math.isnan(loss):
+            searcher.tell(trial, table.worst, "failed")
+            start(now)
+            continue
+        used += 1
+        late += bool((losses[: step - 1] >= level).any())
+        prune = searcher.report(trial, step, loss)
+        if step == STEPS:
+            kept += i in best_tenth
+            searcher.tell(trial, loss, "complete")
+            start(now)
+        elif prune:
+            searcher.tell(trial, loss, "pruned")
+            start(now)
+        else:
+            heapq.heappush(events, (now + table.cost[stream[i]], next(order), i, trial, step))
+    searcher.close()
+    return [used / sum(lengths), kept / len(best_tenth), late / max(diverging, 1)]
+
+
+def main(arguments):
+    rows = list(csv.DictReader(arguments.out.open())) if arguments.out.exists() else []
+    done = {(row["problem"], row["rule"], row["seed"]) for row in rows}
+    with arguments.out.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        if not rows:
+            writer.writeheader()
+        for problem in arguments.problems.split(","):
+            table = Table(problem)
+            for name, seed in itertools.product(arguments.rules.split(","), range(arguments.seeds)):
+                if (problem, name, str(seed)) in done:
+                    continue
+                numbers = run(table, make(name, arguments.hpo, table.space, seed), seed)
+                row = {"problem": problem, "rule": name, "seed": seed} | {c: f"{n:.5g}" for c, n in zip(NUMBERS, numbers)}
+                rows.append(row)
+                writer.writerow(row)
+                file.flush()
+    print_table(rows, "rule", NUMBERS)
