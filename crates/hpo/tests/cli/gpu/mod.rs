@@ -96,7 +96,7 @@ impl Machine {
         self.bench.write(
             "study.yaml",
             &format!(
-                "name: night\nmethod: random\nseed: 5\nrun_cap: {run_cap}\ncommand: {command}\n\
+                "name: night\nmethod: random\nseed: 5\nrun_cap: {run_cap}\nallow_duplicates: true\ncommand: {command}\n\
                  metric: {{name: loss, goal: minimize}}\nstop_grace: 1s\n\
                  parameters: {{{parameters}}}\n{settings}\n"
             ),
