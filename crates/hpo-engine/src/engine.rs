@@ -15,6 +15,7 @@ pub use recall::Recall;
 
 use hpo_search::{Next, Sampler, Scheduler};
 use hpo_study::changes::differences;
+use hpo_study::population;
 use hpo_study::protocol::Report;
 use hpo_study::seed::{self, Purpose};
 use hpo_study::{
@@ -265,6 +266,7 @@ impl Engine {
                 seed: seed::derive(self.history.spec().seed, id, Purpose::Training) as u32,
                 target: attempt.target,
                 resume: number.0 > 1,
+                parent: trial.parent.map(|parent| parent.trial),
                 resume_step: trial.resume_step(),
                 assignment: attempt.assignment.clone(),
             }),
@@ -356,11 +358,7 @@ impl Engine {
         ) {
             return Ok(());
         }
-        let next = record
-            .curve
-            .last_step()
-            .map_or(1, |last| last.saturating_add(1));
-        let step = report.step.unwrap_or(next);
+        let step = report.step.unwrap_or_else(|| record.next_step());
         let spec = self.history.spec();
         let has = |name: &String| report.metrics.contains_key(name);
         let (measured, watched) = (has(&spec.metric.name), has(&spec.watched().name));
@@ -520,6 +518,9 @@ impl Engine {
                 Next::Start { bracket, target } if can_start => match self.suggest() {
                     Some(config) => {
                         let trial = self.next_trial();
+                        if let Some(from) = self.scheduler.parent(&self.history) {
+                            self.emit(turn, EventKind::TrialForked { trial, from })?;
+                        }
                         let kind = EventKind::TrialSuggested {
                             trial,
                             config,
@@ -601,7 +602,7 @@ impl Engine {
             let reason = StopReason::Pruned { evidence };
             self.emit(turn, EventKind::TrialStopped { trial, reason })?;
         }
-        let end = if self.cap_reached() {
+        let end = if self.cap_reached() || population::of(&self.history).is_some() {
             StudyEnd::RunCap
         } else {
             StudyEnd::SpaceExhausted

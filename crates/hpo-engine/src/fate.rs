@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hpo_search::{Scheduler, Verdict};
 use hpo_study::causes;
+use hpo_study::population;
 use hpo_study::protocol::EXIT_RETRY;
 use hpo_study::repeats::wanted;
 use hpo_study::{
@@ -159,6 +160,10 @@ pub(crate) fn after_end(
     let end = attempt.end.as_ref()?;
     let id = trial.id;
     Some(match &trial.state {
+        // Who went beyond the end of an interval has come to it all the same.
+        TrialState::Stopping(StopIntent::Pause) if population::of(history).is_some() => {
+            done(history, scheduler, trial)
+        }
         TrialState::Stopping(StopIntent::Pause) => EventKind::TrialPaused { trial: id },
         TrialState::Stopping(StopIntent::Stop { reason }) => EventKind::TrialStopped {
             trial: id,

@@ -101,6 +101,9 @@ pub enum Command {
         target: Option<u64>,
         /// Whether the trial had an attempt before, which may have left checkpoints.
         resume: bool,
+        /// The trial whose checkpoints it begins from, which are to be copied before its first process starts; `None`: it
+        /// begins afresh.
+        parent: Option<TrialId>,
         /// Only checkpoints that are not after this step count (`HPO_RESUME_STEP`); `None`: all do.
         resume_step: Option<u64>,
         /// What of the machine is set aside for it; `None`: that is not counted.

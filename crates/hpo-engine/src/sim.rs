@@ -385,10 +385,12 @@ impl Session<'_> {
                     config,
                     seed,
                     target,
+                    parent,
                     resume_step,
                     ..
                 } => {
                     if self.performed.insert((trial, attempt, true)) {
+                        self.world.copy(parent, trial);
                         let checkpoint = self.world.go_back(trial, resume_step);
                         let start = Start {
                             trial,
@@ -460,6 +462,15 @@ impl World {
             arranged: 0,
             processes: Vec::new(),
             checkpoints: BTreeMap::new(),
+        }
+    }
+
+    /// A trial that begins from another's checkpoints has a copy of them, unless it has its own already.
+    fn copy(&mut self, from: Option<TrialId>, to: TrialId) {
+        let copy = from.and_then(|from| self.checkpoints.get(&from)).cloned();
+        let own = self.checkpoints.entry(to).or_default();
+        if let (true, Some(copy)) = (own.is_empty(), copy) {
+            *own = copy;
         }
     }
 

@@ -225,6 +225,13 @@ fn rule(spec: &StudySpec, early: &EarlyTerminate) -> String {
         EarlyTerminate::Hyperband(r) => {
             format!("Hyperband: at each rung the best 1 in {} goes on", r.eta)
         }
+        EarlyTerminate::Population(p) => format!(
+            "none; of {} members the worst {} copy the best after every {} steps, and go on with another {}",
+            p.size,
+            p.replaced(),
+            p.interval,
+            p.mutate.join(", ")
+        ),
     }
 }
 
@@ -252,6 +259,13 @@ fn promotion(spec: &StudySpec) -> Option<&'static str> {
             | EarlyTerminate::Auto { .. },
             _,
         ) => None,
+        (EarlyTerminate::Population(_), Job::Trainer(_)) => {
+            Some("each interval of a member is a trial, which begins from a copy of a checkpoint")
+        }
+        (EarlyTerminate::Population(_), Job::Command(_)) => Some(
+            "each interval of a member is a trial, which begins from a copy of what another left in \
+             HPO_CHECKPOINT_DIR; one that left nothing fails",
+        ),
         (EarlyTerminate::Asha(_), _) => {
             Some("trials that are good enough run through, without a pause")
         }

@@ -109,6 +109,102 @@ fn history(config: &Config) -> History {
     History::replay(&events.collect::<Vec<_>>()).unwrap()
 }
 
+/// Rate and momentum of each third of a training.
+const STRETCHES: [(f64, f64); 3] = [(0.1, 0.9), (0.08, 0.95), (0.12, 0.95)];
+
+/// A history in which each of three trials trained a third, each from the one before.
+fn population() -> History {
+    let config = |(lr, momentum): (f64, f64)| -> Config {
+        let pairs: [(&str, Value); 3] = [
+            ("optimizer", "momentum".into()),
+            ("lr", lr.into()),
+            ("momentum", momentum.into()),
+        ];
+        pairs.into_iter().collect()
+    };
+    let spec = history(&config(STRETCHES[0])).spec().clone();
+    let mut kinds = vec![EventKind::StudyOpened {
+        spec: Box::new(spec),
+        hpo_version: "0.1.0".into(),
+    }];
+    for (i, values) in STRETCHES.into_iter().enumerate() {
+        let (trial, attempt) = (TrialId(i as u32), AttemptNumber(1));
+        let end = EPOCHS * (i as u64 + 1) / 3;
+        if i > 0 {
+            let from = hpo_study::population::Parent {
+                trial: TrialId(i as u32 - 1),
+                step: EPOCHS * i as u64 / 3,
+            };
+            kinds.push(EventKind::TrialForked { trial, from });
+        }
+        kinds.push(EventKind::TrialSuggested {
+            trial,
+            config: config(values),
+            bracket: 0,
+            target: Some(end),
+        });
+        kinds.extend([
+            EventKind::AttemptLaunching {
+                trial,
+                attempt,
+                target: Some(end),
+                assignment: None,
+            },
+            EventKind::AttemptStarted {
+                trial,
+                attempt,
+                pid: 1,
+            },
+            EventKind::Reported {
+                trial,
+                attempt,
+                step: end,
+                metrics: BTreeMap::from([("val_loss".into(), 1.0 / end as f64)]),
+            },
+            EventKind::AttemptEnded {
+                trial,
+                attempt,
+                end: AttemptEnd::Exited {
+                    code: 0,
+                    stderr: String::new(),
+                },
+            },
+            EventKind::TrialCompleted { trial },
+        ]);
+    }
+    let events = kinds.into_iter().enumerate().map(|(i, kind)| Event {
+        at: Timestamp(i as u64),
+        kind,
+    });
+    History::replay(&events.collect::<Vec<_>>()).unwrap()
+}
+
+#[test]
+fn what_a_population_changed_is_written_by_step() {
+    let history = population();
+    let best = history.best().unwrap();
+    let yaml = export(&history, best, Format::Yaml).unwrap();
+    assert!(yaml.contains("optimizer: momentum\n"), "{yaml}");
+    assert!(!yaml.contains("\nlr:"), "{yaml}");
+    assert!(
+        yaml.contains("\n  - {from_step: 3, to_step: 6, lr: 0.08, momentum: 0.95}\n"),
+        "{yaml}"
+    );
+    let json: Json = serde_json::from_str(&export(&history, best, Format::Json).unwrap()).unwrap();
+    let stretch = &json["schedule"][2];
+    assert_eq!(
+        *stretch,
+        json!({"trial": 2, "from_step": 6, "to_step": 9,
+            "params": {"optimizer": "momentum", "lr": 0.12, "momentum": 0.95}})
+    );
+    for format in [Format::Args, Format::Env] {
+        let error = export(&history, best, format).unwrap_err();
+        assert!(error.hint().contains("pytorch"), "{error}");
+    }
+    // The first trial was one configuration from its beginning.
+    assert!(export(&history, &history.trials()[0], Format::Args).is_ok());
+}
+
 fn configs() -> Vec<Config> {
     let config = |pairs: &[(&str, Value)]| pairs.iter().cloned().collect::<Config>();
     vec![
@@ -306,6 +402,11 @@ fn exported_programs_run_and_follow_the_schedules() {
         .into_iter()
         .flat_map(|config| [(config.clone(), Format::Pytorch), (config, Format::Keras)])
         .collect();
+    let population = population();
+    let followed = [Format::Pytorch, Format::Keras].map(|format| {
+        let program = export(&population, population.best().unwrap(), format).unwrap();
+        json!({"library": format.name(), "program": program})
+    });
     let input: Vec<Json> = cases
         .iter()
         .map(|(config, format)| {
@@ -313,6 +414,7 @@ fn exported_programs_run_and_follow_the_schedules() {
             let program = export(&history, history.best().unwrap(), *format).unwrap();
             json!({"library": format.name(), "program": program})
         })
+        .chain(followed)
         .collect();
     let mut child = Command::new(python)
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs.py"))
@@ -332,8 +434,30 @@ fn exported_programs_run_and_follow_the_schedules() {
     assert!(output.status.success(), "{words}");
     let text = String::from_utf8(output.stdout).unwrap();
     let results: Vec<Json> = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-    assert_eq!(results.len(), cases.len());
+    assert_eq!(results.len(), cases.len() + 2);
     for ((config, format), seen) in cases.iter().zip(&results) {
         check(config, *format, seen);
+    }
+    for seen in &results[cases.len()..] {
+        assert!(
+            seen["error"].is_null(),
+            "{}",
+            seen["error"].as_str().unwrap()
+        );
+        let steps = seen["steps"].as_array().unwrap();
+        assert_eq!(steps.len() as u64, EPOCHS * 4);
+        for (i, step) in steps.iter().enumerate() {
+            let (lr, momentum) = STRETCHES[i / 12];
+            close(
+                step[0].as_f64().unwrap(),
+                lr,
+                &format!("population: rate at step {i}"),
+            );
+            close(
+                step[1].as_f64().unwrap(),
+                momentum,
+                &format!("population: momentum at step {i}"),
+            );
+        }
     }
 }

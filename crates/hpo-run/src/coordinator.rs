@@ -537,6 +537,7 @@ impl Coordinator<'_> {
                     seed,
                     target,
                     resume,
+                    parent,
                     resume_step,
                     assignment,
                 } => {
@@ -548,6 +549,7 @@ impl Coordinator<'_> {
                             seed,
                             target,
                             resume,
+                            parent,
                             resume_step,
                             place: self.gpus.place(assignment.as_ref()),
                         };

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use hpo_store::private;
 use hpo_study::command;
-use hpo_study::{Config, GpuShare, Job as Task, StudySpec, protocol};
+use hpo_study::{Config, GpuShare, Job as Task, StudySpec, TrialId, protocol};
 
 use crate::error::RunError;
 use crate::files::{self, TrialFiles};
 use crate::gpu::environment::{self, Place};
+use crate::inherit;
 use crate::program::ProgramJob;
 use crate::session::{AttemptId, Session};
 use crate::spares::Spares;
@@ -60,9 +61,18 @@ pub(crate) struct Order<'a> {
     pub(crate) seed: u32,
     pub(crate) target: Option<u64>,
     pub(crate) resume: bool,
+    /// The trial whose checkpoints it begins from.
+    pub(crate) parent: Option<TrialId>,
     pub(crate) resume_step: Option<u64>,
     /// Its part of a GPU, and all of that GPU's memory in bytes.
     pub(crate) place: Option<(&'a GpuShare, Option<u64>)>,
+}
+
+impl Order<'_> {
+    /// Whether there are checkpoints to go on from.
+    fn goes_on(&self, files: &TrialFiles) -> bool {
+        (self.resume || self.parent.is_some()) && files.has_checkpoint()
+    }
 }
 
 /// How many checkpoints trials are to keep, where one may be asked for again. The built-in trainer thins the
@@ -106,6 +116,10 @@ impl Workshop {
                 .map_err(RunError::io(&files.params))?,
         };
         write(&json).map_err(RunError::io(&files.params))?;
+        let lacks = match order.parent {
+            Some(from) => inherit::checkpoints(&self.study_dir, from, &files)?,
+            None => None,
+        };
         let program = match &spec.job {
             Task::Command(job) => ProgramJob::new(self, spec, job, order, &files),
             Task::Trainer(_) => ProgramJob {
@@ -136,8 +150,8 @@ impl Workshop {
             environment: program.environment.into_iter().chain(ours).collect(),
             directory: program.directory,
             base: self.work_dir.clone(),
-            refused: program.refused,
-            resumed: order.resume && files.has_checkpoint(),
+            refused: lacks.or(program.refused),
+            resumed: order.goes_on(&files),
             files,
         })
     }
@@ -151,7 +165,7 @@ impl Workshop {
     ) -> Vec<(&'static str, Option<OsString>)> {
         let path = |path: &Path| Some(path.as_os_str().to_owned());
         let text = |text: String| Some(OsString::from(text));
-        let resume = order.resume && files.has_checkpoint();
+        let resume = order.goes_on(files);
         let mut variables = vec![
             (protocol::STUDY, text(spec.name.clone())),
             (protocol::TRIAL, text(order.id.trial.0.to_string())),
@@ -174,6 +188,10 @@ impl Workshop {
             (protocol::METRICS_FILE, path(&files.metrics)),
             (protocol::CHECKPOINT_DIR, path(&files.checkpoints)),
             (protocol::CONTROL_FILE, path(&files.control)),
+            (
+                protocol::PARENT,
+                order.parent.map(|from| from.0.to_string().into()),
+            ),
             (
                 protocol::RESUME_FROM,
                 path(&files.checkpoints).filter(|_| resume),

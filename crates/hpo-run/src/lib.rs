@@ -19,6 +19,7 @@ mod executor;
 mod files;
 pub mod gpu;
 mod importing;
+mod inherit;
 mod job;
 mod logging;
 mod notify;

@@ -235,6 +235,14 @@ pub(crate) fn log_event(history: &History, event: &Event) {
         EventKind::TrialImported { trial, origin } => {
             tracing::debug!(trial = trial.0, origin = plain(origin), "trial imported");
         }
+        EventKind::TrialForked { trial, from } => {
+            tracing::info!(
+                trial = trial.0,
+                parent = from.trial.0,
+                step = from.step,
+                "a trial begins from another's checkpoint"
+            );
+        }
         EventKind::SnapshotTaken { snapshot } => {
             tracing::info!(snapshot = plain(snapshot), "code and environment noted");
         }

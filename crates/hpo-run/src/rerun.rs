@@ -90,6 +90,7 @@ impl Rerun {
             seed: seed::derive(spec.seed, trial.id, Purpose::Training) as u32,
             target: trial.target,
             resume: false,
+            parent: None,
             resume_step: None,
             place: None,
         };

@@ -7,6 +7,7 @@
 mod complete;
 mod dehb;
 mod foresight;
+mod pbt;
 mod sampler;
 mod scheduler;
 pub mod stdio;
@@ -22,6 +23,7 @@ pub use scheduler::build_scheduler;
 
 use rand::SeedableRng as _;
 
+use hpo_study::population::Parent;
 use hpo_study::{Config, Event, History, TrialId};
 
 /// The one generator everything random draws from: portable, seedable, the same on every machine.
@@ -59,6 +61,11 @@ pub trait Scheduler: Send {
     /// `can_start` is `false`, no trial runs or is queued, and the answer is [`Next::Wait`], every
     /// trial is over.
     fn next(&self, history: &History, can_start: bool) -> Next;
+
+    /// Where the trial begins that [`Next::Start`] is answered for now; `None`: afresh.
+    fn parent(&self, _history: &History) -> Option<Parent> {
+        None
+    }
 
     /// What becomes of a running trial after its newest report (and once more when its process has
     /// ended well). A trial whose process has ended well and which may [`Verdict::Continue`] has

@@ -16,6 +16,7 @@ use crate::divergence::{Finding, Rescued};
 use crate::id::{AttemptNumber, Timestamp, TrialId};
 use crate::import::{ImportBatch, Origin};
 use crate::memory::{Assignment, MemorySeen, Oom, Waiting};
+use crate::population::Parent;
 use crate::spec::StudySpec;
 
 /// Something that happened, and when.
@@ -116,6 +117,14 @@ pub enum EventKind {
         trial: TrialId,
         /// The rule and the numbers, for people.
         evidence: String,
+    },
+    /// The next trial begins from a copy of another trial's checkpoints. It comes before that trial's `TrialSuggested`, so
+    /// that a log that ends between the two has no trial that does not know where it begins.
+    TrialForked {
+        /// The trial.
+        trial: TrialId,
+        /// Whose checkpoints, and how far that one had come.
+        from: Parent,
     },
     /// It was decided to start a process for the trial.
     AttemptLaunching {
@@ -275,6 +284,7 @@ impl EventKind {
             | Self::TrialRepeating { trial }
             | Self::RepeatSuggested { trial, .. }
             | Self::RepeatsGivenUp { trial, .. }
+            | Self::TrialForked { trial, .. }
             | Self::AttemptLaunching { trial, .. }
             | Self::TrialWaiting { trial, .. }
             | Self::MemoryMeasured { trial, .. }

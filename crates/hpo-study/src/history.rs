@@ -29,6 +29,7 @@ use crate::event::{
 use crate::id::{AttemptNumber, Timestamp, TrialId};
 use crate::import::Origin;
 use crate::memory::{Assignment, MemorySeen, Waiting};
+use crate::population::Parent;
 use crate::repeats::{self, Repeats};
 use crate::spec::StudySpec;
 
@@ -55,6 +56,8 @@ pub struct History {
     repeats: Vec<Trial>,
     confirm: Option<Confirm>,
     only_confirms: bool,
+    /// Where the next trial begins.
+    fork: Option<Parent>,
     code: Vec<CodeNote>,
     imports: Imports,
 }
@@ -95,6 +98,8 @@ pub struct Trial {
     pub repeats: Repeats,
     /// Where it is from, if it did not run here.
     pub origin: Option<Origin>,
+    /// The trial whose checkpoints it began from, if that was no fresh start.
+    pub parent: Option<Parent>,
     /// When it was suggested.
     pub suggested: Timestamp,
     /// When its first process started.
@@ -222,6 +227,7 @@ impl Trial {
             repeat_of: None,
             repeats: Repeats::default(),
             origin: None,
+            parent: None,
             suggested,
             started: None,
             ended: None,
@@ -238,6 +244,13 @@ impl Trial {
             return Some(own);
         }
         repeats::mean(&repeats::values(self))
+    }
+    /// The step of a report that does not say its own.
+    #[must_use]
+    pub fn next_step(&self) -> u64 {
+        let begun_at = self.parent.map_or(0, |parent| parent.step);
+        let last = self.curve.last_step().unwrap_or(begun_at);
+        last.saturating_add(1)
     }
     /// Whether it runs another trial's configuration again, to repeat or to confirm it.
     #[must_use]
@@ -324,6 +337,7 @@ impl History {
             only_confirms: false,
             code: Vec::new(),
             imports: Imports::default(),
+            fork: None,
         })
     }
 
@@ -380,8 +394,10 @@ impl History {
                 if origin.is_none() {
                     self.take_enqueued(config);
                 }
+                let parent = self.fork.take();
                 self.trials.push(Trial {
                     origin,
+                    parent,
                     bracket: *bracket,
                     target: *target,
                     ..Trial::new(*trial, config.clone(), at)
@@ -390,6 +406,13 @@ impl History {
             }
             EventKind::TrialsImported { .. } | EventKind::TrialImported { .. } => {
                 self.import(event)
+            }
+            EventKind::TrialForked { trial, from } => {
+                if trial.index() != self.trials.len() || self.trial(from.trial).is_none() {
+                    return Err(misfit(event, "the next trial begins from an earlier one"));
+                }
+                self.fork = Some(*from);
+                Ok(())
             }
             EventKind::SnapshotTaken { snapshot } => {
                 self.code.push(snapshot.clone());

@@ -19,6 +19,7 @@ pub mod memory;
 pub mod need;
 pub mod normal;
 pub mod plan;
+pub mod population;
 pub mod printout;
 pub mod prior;
 pub mod proposal;

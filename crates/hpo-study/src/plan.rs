@@ -111,10 +111,17 @@ pub fn plan(spec: &StudySpec) -> Plan {
         }
         _ => cap,
     };
+    let population = match &spec.early_terminate {
+        EarlyTerminate::Population(population) => Some(population),
+        _ => None,
+    };
+    let size = population.map(|p| u64::from(p.size));
+    let trials = population.map_or(trials, |p| size.map(|n| n.saturating_mul(p.generations())));
     let full_length = spec.max_steps();
     let brackets = brackets(&spec.early_terminate, trials);
     let seeds = u64::from(spec.repeats.unwrap_or(1));
-    let most_steps = trials
+    let most_steps = size
+        .or(trials)
         .zip(full_length)
         .map(|(n, steps)| n.saturating_mul(steps).saturating_mul(seeds));
     Plan {
@@ -297,7 +304,8 @@ fn brackets(rule: &EarlyTerminate, trials: Option<u64>) -> Vec<Bracket> {
         | EarlyTerminate::Percentile { .. }
         | EarlyTerminate::Wilcoxon { .. }
         | EarlyTerminate::Patient { .. }
-        | EarlyTerminate::Auto { .. } => Vec::new(),
+        | EarlyTerminate::Auto { .. }
+        | EarlyTerminate::Population(_) => Vec::new(),
         // Rungs without end: nobody knows how many a trial will come to.
         EarlyTerminate::Asha(rungs) if rungs.is_open() => Vec::new(),
         EarlyTerminate::Asha(rungs)
@@ -360,7 +368,8 @@ fn expected_steps(rule: &EarlyTerminate, brackets: &[Bracket], trials: Option<u6
         | EarlyTerminate::Percentile { .. }
         | EarlyTerminate::Wilcoxon { .. }
         | EarlyTerminate::Patient { .. }
-        | EarlyTerminate::Auto { .. } => None,
+        | EarlyTerminate::Auto { .. }
+        | EarlyTerminate::Population(_) => None,
         EarlyTerminate::Asha(_)
         | EarlyTerminate::AshaPromotion(_)
         | EarlyTerminate::SuccessiveHalving(_) => Some(steps),

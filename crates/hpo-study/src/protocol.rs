@@ -32,6 +32,9 @@ pub const CHECKPOINT_DIR: &str = "HPO_CHECKPOINT_DIR";
 pub const CONTROL_FILE: &str = "HPO_CONTROL_FILE";
 /// In the control file: true when the process is to end, at a place that suits it.
 pub const CONTROL_STOP: &str = "stop";
+/// The trial whose checkpoints this one began from, with values of its own for what may change; absent: it began
+/// afresh. A copy of them is in [`CHECKPOINT_DIR`] and is named by [`RESUME_FROM`] as a trial's own are.
+pub const PARENT: &str = "HPO_PARENT";
 /// Directory of checkpoints to go on from; absent when there is none.
 pub const RESUME_FROM: &str = "HPO_RESUME_FROM";
 /// The step to go back to when a trial is rescued from divergence: go on from the newest checkpoint

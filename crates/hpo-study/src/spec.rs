@@ -13,6 +13,7 @@ use hpo_recipe::Value;
 use crate::confirm::Confirm;
 use crate::divergence::Divergence;
 use crate::memory::{GpuSpec, OomPolicy};
+use crate::population::Population;
 use crate::printout::MetricPattern;
 use crate::space::Space;
 use crate::storage::Storage;
@@ -82,6 +83,7 @@ impl StudySpec {
     pub fn max_steps(&self) -> Option<u64> {
         let of_rule = match &self.early_terminate {
             EarlyTerminate::Auto { max_iter, .. } => *max_iter,
+            EarlyTerminate::Population(population) => Some(population.max_iter),
             rule => {
                 (rule.rungs().map(|rungs| rungs.max_iter)).filter(|steps| *steps != Rungs::OPEN)
             }
@@ -235,6 +237,8 @@ pub enum Method {
     Gp,
     /// CMA-ES with margin (arXiv 2205.13482).
     Cmaes,
+    /// Population-based training (arXiv 1711.09846).
+    Pbt,
     /// BOHB: a density model for each rung of Hyperband (arXiv 1807.01774).
     Bohb,
     /// DEHB: differential evolution for each rung of Hyperband (arXiv 2105.09821).
@@ -254,6 +258,7 @@ impl Method {
             Self::Tpe => "tpe",
             Self::Gp => "gp",
             Self::Cmaes => "cmaes",
+            Self::Pbt => "pbt",
             Self::Bohb => "bohb",
             Self::Dehb => "dehb",
             Self::Bayes => "bayes",
@@ -363,6 +368,8 @@ pub enum EarlyTerminate {
     SuccessiveHalving(Rungs),
     /// Hyperband: brackets of successive halving (Li et al., 2017; arXiv 1603.06560).
     Hyperband(Rungs),
+    /// Never; after each interval the worst members of a population copy the best.
+    Population(Population),
 }
 
 impl EarlyTerminate {
@@ -379,7 +386,8 @@ impl EarlyTerminate {
             | Self::Median { .. }
             | Self::Percentile { .. }
             | Self::Wilcoxon { .. }
-            | Self::Auto { .. } => None,
+            | Self::Auto { .. }
+            | Self::Population(_) => None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::history::{History, Trial, TrialState};
 use crate::id::TrialId;
+use crate::population;
 use crate::storage::KeepCheckpoints;
 
 /// What stays of one finished trial's checkpoints.
@@ -24,7 +25,7 @@ pub fn what_stays(history: &History, rule: KeepCheckpoints) -> Vec<(TrialId, Sta
         let ranked = best.iter().take(count as usize);
         ranked.into_iter().any(|id| *id == trial.id)
     };
-    let finished = history.runs().filter(|t| t.state.is_final());
+    let finished = history.runs().filter(|t| is_done_with(history, t));
     let stay = |trial: &Trial| match rule {
         KeepCheckpoints::All => Stay::All,
         KeepCheckpoints::Last(count) => Stay::Newest(count),
@@ -45,7 +46,7 @@ pub fn worst_first(history: &History) -> Vec<TrialId> {
         value.filter(|loss| !loss.is_nan()).unwrap_or(f64::INFINITY)
     };
     let best = history.best().map(|trial| trial.id);
-    let finished = history.runs().filter(|t| t.state.is_final());
+    let finished = history.runs().filter(|t| is_done_with(history, t));
     let mut trials: Vec<&Trial> = finished.filter(|t| Some(t.id) != best).collect();
     let completed = |trial: &Trial| trial.state == TrialState::Completed;
     trials.sort_by(|a, b| {
@@ -53,6 +54,11 @@ pub fn worst_first(history: &History) -> Vec<TrialId> {
         by_state.then_with(|| loss(b).total_cmp(&loss(a)))
     });
     trials.into_iter().map(|trial| trial.id).collect()
+}
+
+/// Whether nobody will go on from a trial's checkpoints.
+fn is_done_with(history: &History, trial: &Trial) -> bool {
+    trial.state.is_final() && !population::is_needed(history, trial)
 }
 
 /// The completed trials with finite values, best first; the earlier one when two are alike.

@@ -830,3 +830,42 @@ fn bounds_farther_apart_than_a_number_are_refused() {
     let halved = text.replace("1e308", "8e307");
     assert!(hpo_study::study_file::read(&halved, &source).spec.is_some());
 }
+
+#[test]
+fn a_population_has_the_defaults_of_ray_tune_and_changes_numbers_only() {
+    let text = |job: &str, more: &str| {
+        format!(
+            "{job}\nmethod: pbt\nmetric: {{name: val_loss}}\nparameters:\n  optimizer: {{values: [sgd, momentum]}}\n  \
+             lr: {{min: 0.001, max: 1.0}}\n  batch_size: {{min: 8, max: 64}}\n{more}"
+        )
+    };
+    let population = |text: &str| match spec(text).early_terminate {
+        EarlyTerminate::Population(population) => population,
+        other => panic!("{other:?}"),
+    };
+    let trainer = "trainer: {model: mlp, dataset: digits, epochs: 30}";
+    let of_trainer = population(&text(trainer, ""));
+    assert_eq!(
+        (of_trainer.size, of_trainer.interval, of_trainer.max_iter),
+        (8, 3, 30)
+    );
+    assert_eq!((of_trainer.quantile, of_trainer.resample), (0.25, 0.25));
+    assert_eq!(of_trainer.factors, [0.8, 1.2]);
+    // A checkpoint of the trainer's depends on nothing else than what is left out here.
+    assert_eq!(of_trainer.mutate, ["lr"]);
+    let program = text(
+        "program: t.py",
+        "pbt: {max_iter: 7, interval: 2, population: 3}\n",
+    );
+    let of_program = population(&program);
+    assert_eq!((of_program.size, of_program.generations()), (3, 4));
+    assert_eq!(of_program.mutate, ["lr", "batch_size"]);
+    let named = text("program: t.py", "pbt: {max_iter: 7, mutate: [optimizer]}\n");
+    assert_eq!(population(&named).mutate, ["optimizer"]);
+    assert_eq!(
+        spec(&program).storage.keep_checkpoints,
+        hpo_study::KeepCheckpoints::Best(1)
+    );
+    let kept = spec(&(program + "keep_checkpoints: all\n")).storage;
+    assert_eq!(kept.keep_checkpoints, hpo_study::KeepCheckpoints::All);
+}

@@ -58,6 +58,7 @@ fn main() -> Result<(), hpo_train::TrainError> {
             checkpoint_interval: run::CHECKPOINT_INTERVAL,
             resume_from: None,
             resume_epoch: None,
+            inherits: false,
             keep_checkpoints: 0,
             control_file: None,
         };

@@ -63,6 +63,7 @@ pub fn job(lookup: &dyn Fn(&str) -> Option<String>) -> Result<TrainJob, TrainErr
         checkpoint_interval: run::CHECKPOINT_INTERVAL,
         resume_from: directory(protocol::RESUME_FROM),
         resume_epoch: number(lookup, protocol::RESUME_STEP)?,
+        inherits: lookup(protocol::PARENT).is_some(),
         keep_checkpoints: number(lookup, protocol::KEEP_CHECKPOINTS)?.unwrap_or(0),
         control_file: directory(protocol::CONTROL_FILE),
         spec,
@@ -164,12 +165,14 @@ mod tests {
             ("HPO_CHECKPOINT_DIR", "c"),
             ("HPO_RESUME_FROM", ""),
             ("HPO_RESUME_STEP", "2"),
+            ("HPO_PARENT", "4"),
             ("HPO_KEEP_CHECKPOINTS", "9"),
         ];
         let part = with(&[&base[..], &more[..]].concat()).unwrap();
         assert_eq!((part.seed, part.budget, part.horizon), (7, 3, 27));
         assert_eq!(part.checkpoint_directory, Some(PathBuf::from("c")));
         assert_eq!(part.resume_from, None, "empty is absent");
+        assert!(part.inherits && !whole.inherits);
         assert_eq!((part.resume_epoch, part.keep_checkpoints), (Some(2), 9));
     }
 

@@ -48,6 +48,8 @@ pub struct TrainJob {
     /// (afresh, if there is none), though it may have been written with another `lr`. See
     /// [`Trainer::restore_at_own_lr`].
     pub resume_epoch: Option<u64>,
+    /// The checkpoint in `resume_from` may be of another run, with other hyperparameters. See [`Trainer::inherit`].
+    pub inherits: bool,
     /// How many of the last checkpoints are kept to go back to, one per epoch, and fewer and fewer of the
     /// older ones ([`Checkpoint::keep`]); 0: none.
     pub keep_checkpoints: u64,
@@ -164,9 +166,11 @@ fn resume(job: &TrainJob, trainer: &mut Trainer) -> Result<u64, TrainError> {
     match found {
         None => tracing::info!(place = %place.display(), "no checkpoint there: starting afresh"),
         // The rate may have been changed, by a rescue or by a user, since the checkpoint was written.
-        Some(checkpoint) => trainer
-            .restore_at_own_lr(checkpoint)
-            .map_err(|message| TrainError::checkpoint(place, message))?,
+        Some(checkpoint) => match job.inherits {
+            true => trainer.inherit(checkpoint),
+            false => trainer.restore_at_own_lr(checkpoint),
+        }
+        .map_err(|message| TrainError::checkpoint(place, message))?,
     }
     if let (Some(_), Some(directory)) = (job.resume_epoch, &job.checkpoint_directory) {
         // From here on this is the run there is, whenever it is cut off: what was trained beyond

@@ -352,6 +352,29 @@ impl Trainer {
         Ok(())
     }
 
+    /// As [`Trainer::restore_at_own_lr`], from a checkpoint of another run on the same data with the same model, of which
+    /// seed and hyperparameters may be others, too: what is learned by one member of a population and taken up by another.
+    ///
+    /// # Errors
+    /// As [`Trainer::restore`].
+    pub fn inherit(&mut self, checkpoint: Checkpoint) -> Result<(), String> {
+        let names: Vec<String> = checkpoint
+            .identity
+            .keys()
+            .chain(self.identity.keys())
+            .cloned()
+            .collect();
+        let may_differ = |name: &&str| {
+            *name == "seed" || *name == "batch size" || name.starts_with("parameter `")
+        };
+        let free: Vec<&str> = names
+            .iter()
+            .map(String::as_str)
+            .filter(may_differ)
+            .collect();
+        self.take_up(checkpoint, &free)
+    }
+
     fn take_up(&mut self, checkpoint: Checkpoint, free: &[&str]) -> Result<(), String> {
         checkpoint.check(&self.identity, free)?;
         if checkpoint.schedule.values() != self.schedule.values() {

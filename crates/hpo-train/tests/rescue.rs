@@ -20,6 +20,7 @@ fn kept_run(lr: f64, more: &[(&str, Value)], keep: u64) -> (tempfile::TempDir, T
         checkpoint_directory: place.clone(),
         checkpoint_interval: Duration::MAX,
         resume_from: place,
+        inherits: false,
         keep_checkpoints: keep,
         control_file: None,
         ..job(digits(&[12]), config("adam", lr, more), 6)

@@ -72,6 +72,7 @@ fn a_launch_says_all_a_process_needs() {
         seed: seed::derive(7, TrialId(0), Purpose::Training) as u32,
         target: Some(9),
         resume,
+        parent: None,
         resume_step: None,
         assignment: None,
     };

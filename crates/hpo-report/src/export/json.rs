@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hpo_study::{Change, Config, Goal, History, Rescued, Trial, TrialId, Value};
 use serde::Serialize;
 
+use super::{Stretch, stretches};
 use crate::confirmations::{Confirmation, confirmation};
 use crate::repeats::{Repeated, repeated};
 
@@ -22,6 +23,8 @@ struct Best<'a> {
     metrics: BTreeMap<String, Value>,
     steps: Option<u64>,
     rescued: &'a [Rescued],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    schedule: Vec<Stretch<'a>>,
     #[serde(skip_serializing_if = "<[Change]>::is_empty")]
     changed: &'a [Change],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,6 +47,7 @@ pub(super) fn write(history: &History, trial: &Trial) -> String {
         metrics: row.metrics,
         steps: row.steps,
         rescued: &trial.rescues,
+        schedule: stretches(history, trial),
         changed: &trial.changes,
         confirmed: confirmation(history, trial),
         repeats: repeated(trial),

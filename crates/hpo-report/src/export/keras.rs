@@ -4,11 +4,17 @@ use hpo_recipe::code::wrapped;
 use hpo_study::{History, Trial};
 
 use super::ExportError;
+use super::lineage::{Library, comment, following};
 use super::python::{block, comments, demonstration_rows, docstring, grows, imports, settings};
 use super::recipe::Recipe;
 
 pub(super) fn write(history: &History, trial: &Trial) -> Result<String, ExportError> {
-    let recipe = Recipe::read(history, trial)?;
+    let following = following(history, trial, &Library::Keras)?;
+    let first = following.as_ref().and_then(|f| history.trial(f.first));
+    let mut recipe = Recipe::read(history, first.unwrap_or(trial))?;
+    if let Some(following) = &following {
+        recipe.epochs = following.epochs;
+    }
     let optimizer = recipe.optimizer.keras();
     let schedule = recipe.schedule.keras();
     let rows = demonstration_rows(&recipe);
@@ -32,7 +38,14 @@ pub(super) fn write(history: &History, trial: &Trial) -> Result<String, ExportEr
     text += &comments(&schedule.code.notes);
     text += &block(&schedule.code.setup, "");
     text += &format!("learning_rate = {}\n", schedule.code.expression);
-    text += &format!("callbacks = [{}]\n\n", schedule.callbacks.join(", "));
+    let mut callbacks = schedule.callbacks.clone();
+    if let Some(following) = &following {
+        text += &comment(&following.others);
+        text += &following.table;
+        text += FOLLOW;
+        callbacks.push("Follow()".to_owned());
+    }
+    text += &format!("callbacks = [{}]\n\n", callbacks.join(", "));
     text += &comments(&optimizer.notes);
     text += &block(&optimizer.setup, "");
     text += &optimizer_line(&optimizer.expression, recipe.clip_norm.is_some());
@@ -50,6 +63,20 @@ fn optimizer_line(expression: &str, clips: bool) -> String {
     };
     wrapped(&assignment) + "\n"
 }
+
+const FOLLOW: &str = r#"
+
+class Follow(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        values = changes.get(epoch, {})
+        for name, value in values.items():
+            setattr(self.model.optimizer, name, value)
+        if values.keys() - {"learning_rate"}:
+            # A compiled training step holds all else as constants.
+            self.model.make_train_function(force=True)
+
+
+"#;
 
 const FIT: &str = "model.fit(
     inputs,

@@ -7,6 +7,7 @@ mod args;
 mod env;
 mod json;
 mod keras;
+mod lineage;
 mod python;
 mod pytorch;
 mod recipe;
@@ -18,6 +19,8 @@ use std::str::FromStr;
 use hpo_recipe::RecipeError;
 use hpo_study::{History, Trial};
 use thiserror::Error;
+
+pub use lineage::{Stretch, stretches};
 
 /// A language in which a configuration can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +97,22 @@ pub enum ExportError {
         /// What is wrong.
         error: RecipeError,
     },
+    /// Its values changed while it trained, and the format has one for each parameter.
+    #[error(
+        "the values of trial {trial} changed while it was trained, and this format has one for each parameter"
+    )]
+    Changing {
+        /// The trial.
+        trial: u32,
+    },
+    /// Its values changed while a learning-rate schedule ran.
+    #[error(
+        "the values of trial {trial} changed while a learning-rate schedule ran, and no program follows both"
+    )]
+    ChangingSchedule {
+        /// The trial.
+        trial: u32,
+    },
     /// Two parameters would become the same shell variable.
     #[error("`{first}` and `{second}` would both become the shell variable `{variable}`")]
     SameVariable {
@@ -115,6 +134,13 @@ impl ExportError {
                 "name the parameters as the catalogue does (`optimizer`, `lr`, `momentum`, `schedule`, …), \
                  or take yaml, json, args or env, which write any parameters"
             }
+            Self::Changing { .. } => {
+                "json and yaml have what it was trained with at which step; pytorch and keras write a program that \
+                 follows it"
+            }
+            Self::ChangingSchedule { .. } => {
+                "json and yaml have what it was trained with at which step"
+            }
             Self::Recipe { .. } | Self::SameVariable { .. } => {
                 "yaml, json and args write any parameters"
             }
@@ -130,8 +156,14 @@ pub fn export(history: &History, trial: &Trial, format: Format) -> Result<String
     match format {
         Format::Yaml => Ok(yaml::write(history, trial)),
         Format::Json => Ok(json::write(history, trial)),
-        Format::Args => Ok(args::write(history.spec(), trial)),
-        Format::Env => env::write(trial),
+        Format::Args => {
+            lineage::constant(history, trial)?;
+            Ok(args::write(history.spec(), trial))
+        }
+        Format::Env => {
+            lineage::constant(history, trial)?;
+            env::write(trial)
+        }
         Format::Pytorch => pytorch::write(history, trial),
         Format::Keras => keras::write(history, trial),
     }

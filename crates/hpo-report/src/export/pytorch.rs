@@ -4,11 +4,17 @@ use hpo_recipe::code::wrapped;
 use hpo_study::{History, Trial};
 
 use super::ExportError;
+use super::lineage::{Library, comment, following};
 use super::python::{block, comments, demonstration_rows, docstring, grows, imports, settings};
 use super::recipe::Recipe;
 
 pub(super) fn write(history: &History, trial: &Trial) -> Result<String, ExportError> {
-    let recipe = Recipe::read(history, trial)?;
+    let following = following(history, trial, &Library::Pytorch)?;
+    let first = following.as_ref().and_then(|f| history.trial(f.first));
+    let mut recipe = Recipe::read(history, first.unwrap_or(trial))?;
+    if let Some(following) = &following {
+        recipe.epochs = following.epochs;
+    }
     let optimizer = recipe.optimizer.pytorch();
     let schedule = recipe.schedule.pytorch();
     let rows = demonstration_rows(&recipe);
@@ -39,9 +45,15 @@ pub(super) fn write(history: &History, trial: &Trial) -> Result<String, ExportEr
     text += &comments(&schedule.code.notes);
     text += &block(&schedule.code.setup, "");
     text += &format!("scheduler = {}\n\n", schedule.code.expression);
+    if let Some(following) = &following {
+        text += &comment(&following.others);
+        text += &following.table;
+    }
     text += VALIDATE;
     text += if grows(&recipe) {
         GROWING_BATCHES
+    } else if following.is_some() {
+        FOLLOWING_BATCHES
     } else {
         BATCHES
     };
@@ -68,6 +80,13 @@ def validation_loss():
 "#;
 
 const BATCHES: &str = "for epoch in range(epochs):
+    model.train()
+    for inputs, targets in train_loader:
+";
+
+const FOLLOWING_BATCHES: &str = "for epoch in range(epochs):
+    for group in optimizer.param_groups:
+        group.update(changes.get(epoch, {}))
     model.train()
     for inputs, targets in train_loader:
 ";

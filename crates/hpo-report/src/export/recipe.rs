@@ -126,7 +126,7 @@ fn others(config: &Config, optimizer: &OptimizerSetting, schedule: &Schedule) ->
 }
 
 /// The configuration of a user's script in the catalogue's words, as far as they can be told.
-fn canonical(config: &Config) -> Config {
+pub(super) fn canonical(config: &Config) -> Config {
     let mut renamed = Config::new();
     for (name, value) in config {
         let plain = name.to_lowercase().replace(['-', '.', ' '], "_");

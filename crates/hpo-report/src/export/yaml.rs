@@ -4,13 +4,38 @@ use std::fmt::Write as _;
 
 use hpo_study::{History, Trial, Value};
 
+use super::lineage::{changing, stretches};
+
 pub(super) fn write(history: &History, trial: &Trial) -> String {
     let mut text = format!("# {}\n", headline_comment(history, trial));
     if trial.config.is_empty() {
         text.push_str("{}\n");
     }
-    for (name, value) in &trial.config {
+    let stretches = stretches(history, trial);
+    let changing = changing(&stretches);
+    let fixed = trial
+        .config
+        .iter()
+        .filter(|(name, _)| !changing.contains(name));
+    for (name, value) in fixed {
         let _ = writeln!(text, "{}: {}", string(name), scalar(value));
+    }
+    if changing.is_empty() {
+        return text;
+    }
+    text.push_str("# What population-based training changed, by step.\npbt_schedule:\n");
+    for stretch in &stretches {
+        let _ = write!(
+            text,
+            "  - {{from_step: {}, to_step: {}",
+            stretch.from_step, stretch.to_step
+        );
+        for name in &changing {
+            if let Some(value) = stretch.params.get(name) {
+                let _ = write!(text, ", {}: {}", string(name), scalar(value));
+            }
+        }
+        text.push_str("}\n");
     }
     text
 }

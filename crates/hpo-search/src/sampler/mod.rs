@@ -30,6 +30,10 @@ use crate::Sampler;
 #[must_use]
 pub fn build_sampler(spec: &StudySpec) -> Box<dyn Sampler> {
     let sampler = of_method(spec);
+    if spec.method == Method::Pbt {
+        // A member that goes on as it was has the configuration that it had.
+        return sampler;
+    }
     unique::Unique::around(beliefs::Believing::around(sampler, spec), spec)
 }
 
@@ -41,6 +45,7 @@ fn of_method(spec: &StudySpec) -> Box<dyn Sampler> {
         Method::Tpe => Box::new(tpe::Tpe::new(spec)),
         Method::Gp => Box::new(gp::Gp::new(spec)),
         Method::Cmaes => Box::new(cmaes::Cmaes::new(spec)),
+        Method::Pbt => Box::new(crate::pbt::Pbt::new(spec)),
         Method::Bohb => Box::new(bohb::Bohb::new(spec)),
         Method::Dehb => Box::new(crate::dehb::Dehb::new(spec)),
         Method::Bayes => Box::new(bayes::Bayes::new(spec)),

@@ -37,12 +37,15 @@ pub fn build_scheduler(spec: &StudySpec) -> Box<dyn Scheduler> {
     if spec.method == Method::Dehb {
         return Box::new(crate::dehb::Dehb::new(spec));
     }
+    if spec.method == Method::Pbt {
+        return Box::new(crate::pbt::Pbt::new(spec));
+    }
     build(&spec.early_terminate)
 }
 
 fn build(rule: &EarlyTerminate) -> Box<dyn Scheduler> {
     match *rule {
-        EarlyTerminate::None => Box::new(none::None::default()),
+        EarlyTerminate::None | EarlyTerminate::Population(_) => Box::new(none::None::default()),
         EarlyTerminate::Median {
             min_iter,
             min_trials,

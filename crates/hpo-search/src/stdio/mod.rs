@@ -49,6 +49,9 @@ impl Session {
     ) -> Result<Self, Refusal> {
         let file = space::read(space)?;
         let method = word::<Method>("method", method)?;
+        if method == Method::Pbt {
+            return Err("`--method pbt` copies checkpoints, which only `hpo run` does".to_owned());
+        }
         let word = match early_terminate {
             "none" if method.needs_rungs() => "hyperband",
             word => word,

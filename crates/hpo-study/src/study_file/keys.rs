@@ -158,6 +158,11 @@ const STUDY_KEYS: &[KeyFacts] = &[
     )
     .hint("write `early_terminate: auto`"),
     key(
+        "pbt",
+        Shape::Table(&POPULATION),
+        "how `method: pbt` trains its population",
+    ),
+    key(
         "divergence",
         Shape::Table(&DIVERGENCE),
         "what is done about runs that come to nothing",
@@ -316,6 +321,10 @@ const METHODS: &[Word] = &[
         "cmaes",
         "learns: CMA-ES with margin, a normal distribution that moves to the best trials",
     ),
+    word(
+        "pbt",
+        "population-based training: the worst copy the best and change their rates while they train",
+    ),
     word("bohb", "learns: a density model for each rung of Hyperband"),
     word(
         "dehb",
@@ -326,6 +335,62 @@ const METHODS: &[Word] = &[
         "is not a method: `hpo` chooses the configurations",
     ),
 ];
+
+/// `pbt`
+pub(crate) static POPULATION: Table = Table {
+    title: "`pbt`",
+    keys: &[
+        key(
+            "population",
+            Shape::Whole(2, 10_000),
+            "how many members; 8 if absent",
+        ),
+        key(
+            "interval",
+            Shape::Whole(1, 1_000_000_000),
+            "after so many steps the worst copy the best; a tenth of the training if absent",
+        ),
+        key(
+            "max_iter",
+            Shape::Whole(1, 1_000_000_000),
+            "the last step of a whole training; the trainer's epochs if absent",
+        ),
+        key(
+            "quantile",
+            Shape::Number(Bound::Excluded(0.0), Bound::Included(0.5)),
+            "which share copies which share; .25 if absent",
+        ),
+        key(
+            "resample",
+            Shape::Number(Bound::Included(0.0), Bound::Included(1.0)),
+            "how likely a parameter of a copy is drawn anew; .25 if absent",
+        ),
+        key(
+            "factors",
+            Shape::List(&POSITIVE, 1),
+            "by one of these it is multiplied otherwise; [0.8, 1.2] if absent",
+        ),
+        key(
+            "mutate",
+            Shape::List(&Shape::Text, 1),
+            "the parameters that change; all numbers if absent",
+        ),
+    ],
+    foreign: &[
+        ("size", "did you mean `population`?"),
+        ("population_size", "did you mean `population`?"),
+        ("num_samples", "did you mean `population`?"),
+        ("perturbation_interval", "did you mean `interval`?"),
+        ("quantile_fraction", "did you mean `quantile`?"),
+        ("resample_probability", "did you mean `resample`?"),
+        ("perturbation_factors", "did you mean `factors`?"),
+        (
+            "hyperparam_mutations",
+            "did you mean `mutate`? The ranges are those of `parameters`",
+        ),
+    ],
+    hint: Some("write `pbt: {population: 8, interval: 5}`"),
+};
 
 /// `confirm`
 pub(crate) static CONFIRM: Table = Table {

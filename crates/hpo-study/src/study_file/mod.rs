@@ -14,6 +14,7 @@ mod memory;
 mod metrics;
 mod notify;
 mod parameters;
+mod population;
 mod prior;
 mod problem;
 mod program;
@@ -226,6 +227,7 @@ fn read_study(
             "gp" => Some(Method::Gp),
             "bayes" => Some(Method::Bayes),
             "cmaes" => Some(Method::Cmaes),
+            "pbt" => Some(Method::Pbt),
             "bohb" => Some(Method::Bohb),
             "dehb" => Some(Method::Dehb),
             _ => None,
@@ -237,7 +239,8 @@ fn read_study(
     if method == Some(Method::Grid) && space_is_sound {
         settings::check_grid(root, &space, &drafts, run_cap, problems);
     }
-    let early_terminate = stopping::for_method(root, method, job.as_ref(), problems)
+    let early_terminate = population::read(root, method, &space, job.as_ref(), problems)
+        .or_else(|| stopping::for_method(root, method, job.as_ref(), problems))
         .unwrap_or_else(|| settings::early_terminate(root, job.as_ref(), problems));
     let metric = root.get("metric").and_then(metric);
     let divergence = metric
@@ -266,7 +269,7 @@ fn read_study(
         gpu: gpu?,
         space,
         failure: settings::failure(root, problems),
-        storage: settings::storage(root, problems),
+        storage: settings::storage(root, method, problems),
         confirm: confirm::read(root, problems),
         repeats: confirm::repeats(root),
         allow_duplicates: root.get("allow_duplicates").and_then(Node::flag) == Some(true),

@@ -63,7 +63,7 @@ pub(super) fn job(
 /// Says so when the study comes to no end of its own: a sweep file of W&B need not say when its agents stop.
 pub(super) fn check_end(root: &Node, method: Option<Method>, problems: &mut Problems) {
     let capped = root.get("run_cap").is_some() || root.get("time_cap").is_some();
-    if !capped && method.is_some_and(|method| method != Method::Grid) {
+    if !capped && method.is_some_and(|method| ![Method::Grid, Method::Pbt].contains(&method)) {
         problems.warning(
             root.key_span("method"),
             "the study goes on until it is stopped: it has neither `run_cap` nor `time_cap`",
@@ -390,9 +390,13 @@ pub(super) fn failure(root: &Node, problems: &mut Problems) -> Failure {
 }
 
 /// `keep_checkpoints` and `disk_budget`
-pub(super) fn storage(root: &Node, problems: &mut Problems) -> Storage {
+pub(super) fn storage(root: &Node, method: Option<Method>, problems: &mut Problems) -> Storage {
     let text = |node: &Node| node.text().map_or_else(|| node.describe(), str::to_owned);
     let mut storage = Storage::default();
+    if method == Some(Method::Pbt) {
+        // A copy per member and interval: what nobody needs any more would fill any disk.
+        storage.keep_checkpoints = KeepCheckpoints::Best(1);
+    }
     if let Some(node) = root.get("keep_checkpoints") {
         let rule = match node.whole() {
             Some(count) => u32::try_from(count).ok().map(KeepCheckpoints::Last),

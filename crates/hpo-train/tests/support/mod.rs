@@ -64,6 +64,7 @@ pub(crate) fn job(spec: TrainerSpec, config: Config, epochs: u64) -> TrainJob {
         checkpoint_interval: Duration::ZERO,
         resume_from: None,
         resume_epoch: None,
+        inherits: false,
         keep_checkpoints: 0,
         control_file: None,
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hpo_run::RunOptions;
-use hpo_study::{Confirm, History};
+use hpo_study::{Confirm, History, Method};
 
 use crate::cli::ConfirmArguments;
 use crate::failure::{Exit, Failure};
@@ -30,6 +30,12 @@ pub(super) fn perform(arguments: &ConfirmArguments, verbosity: u8) -> Result<Exi
         return Err(Failure::no_result(format!(
             "no trial of {name} has completed, so there is nothing to confirm"
         )));
+    }
+    if history.spec().method == Method::Pbt {
+        return Err(Failure::usage(format!(
+            "{name} trained a population: what it found is a schedule, and no configuration that could be run again"
+        ))
+        .hint("`hpo best -f pytorch` and `-f keras` are code that follows the schedule"));
     }
     let usual = history.confirm().unwrap_or_default();
     let confirm = Confirm {

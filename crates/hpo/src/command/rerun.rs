@@ -16,6 +16,16 @@ use crate::{output, study_dir};
 pub(super) fn perform(arguments: &RerunArguments) -> Result<Exit, Failure> {
     let found = study_dir::open(&arguments.study)?;
     let trial = found.own_trial(arguments.trial)?;
+    if let Some(parent) = trial.parent {
+        return Err(Failure::usage(format!(
+            "trial {} began from a checkpoint of trial {}, which is not kept: it cannot be run again by itself",
+            trial.id, parent.trial
+        ))
+        .hint(format!(
+            "`hpo best --trial {} -f json` has the whole schedule; `-f pytorch` and `-f keras` are code that follows it",
+            trial.id
+        )));
+    }
     let absolute = |path: &std::path::Path| {
         std::path::absolute(path).map_err(|e| Failure::trouble(format!("{}: {e}", path.display())))
     };

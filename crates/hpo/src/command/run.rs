@@ -174,10 +174,13 @@ fn take_away(history: &History, runs: &Path) -> String {
     if let Some(best) = history.best() {
         // The programs need to know the optimizer.
         let program = hpo_report::export(history, best, hpo_report::Format::Pytorch).is_ok();
-        let (format, others) = if program {
-            ("pytorch", "keras, yaml, json, args, env")
-        } else {
-            ("args", "yaml, json, env")
+        let arguments = hpo_report::export(history, best, hpo_report::Format::Args).is_ok();
+        let (format, others) = match (program, arguments) {
+            (true, true) => ("pytorch", "keras, yaml, json, args, env"),
+            (false, true) => ("args", "yaml, json, env"),
+            // What it was trained with changed on the way.
+            (true, false) => ("pytorch", "keras, yaml, json"),
+            (false, false) => ("yaml", "json"),
         };
         text +=
             &format!("\ntake it away:  hpo best -f {format} -s {study}{dir}    (or {others})\n");

@@ -17,6 +17,7 @@ mod gpu;
 mod kill;
 mod look;
 mod night;
+mod population;
 mod repeats;
 mod report;
 mod reproduce;

@@ -13,6 +13,7 @@ mod importance;
 mod making;
 mod map;
 mod parallel;
+mod population;
 mod progress;
 mod saved;
 mod slices;
@@ -40,6 +41,7 @@ pub(super) const ALL: &[Section] = &[
     Section { name: "answer", title: "The answer", data: answer::data, script: include_str!("answer.js") },
     Section { name: "choices", title: "Which choice is better, at equal effort", data: choices::data, script: include_str!("choices.js") },
     Section { name: "progress", title: "How the search went", data: progress::data, script: include_str!("progress.js") },
+    Section { name: "population", title: "What the population changed while it trained", data: population::data, script: include_str!("population.js") },
     Section { name: "map", title: "Which learning rates come to nothing", data: map::data, script: include_str!("map.js") },
     Section { name: "curves", title: "Training curves", data: curves::data, script: include_str!("curves.js") },
     Section { name: "trial", title: "One trial in detail", data: trial::data, script: include_str!("trial.js") },
