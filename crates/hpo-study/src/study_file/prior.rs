@@ -306,7 +306,7 @@ fn belief(
     problems: &mut Problems,
 ) -> Vec<Option<Belief>> {
     let varies = |domain: &&Domain| domain.cardinality() != Some(1);
-    if !domains.iter().any(|d| varies(d)) {
+    if !domains.iter().any(varies) {
         let what = domains
             .first()
             .map_or_else(String::new, |d| d.at(0.5).to_string());
