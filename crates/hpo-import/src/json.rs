@@ -64,11 +64,11 @@ pub(crate) fn configurations(
     Ok(found)
 }
 
+/// What an object is called, where it stands, and what is in it.
+type Found = (String, String, Map<String, Json>);
+
 /// The objects of a file: what each is called, where it stands, and what is in it.
-fn objects(
-    shown: &str,
-    text: &str,
-) -> Result<Vec<(String, String, Map<String, Json>)>, ImportError> {
+fn objects(shown: &str, text: &str) -> Result<Vec<Found>, ImportError> {
     let wrong = |at: &str, why: &str| {
         ImportError::new(format!("{at}: {why}"))
             .hint("a file has a list of objects, or an object a line")
