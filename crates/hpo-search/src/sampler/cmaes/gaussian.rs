@@ -316,7 +316,11 @@ impl Gaussian {
         let mut continuous = (0..self.mean.len()).filter(|i| self.grids[*i].is_empty());
         let narrow = |i: usize| self.deviation(i) < tolerance;
         let is_narrow = continuous.clone().next().is_some() && continuous.all(narrow);
-        is_narrow || !(condition <= 1e14) || !self.sigma.is_finite() || self.sigma < 1e-200
+        is_narrow
+            || condition.is_nan()
+            || condition > 1e14
+            || !self.sigma.is_finite()
+            || self.sigma < 1e-200
     }
 }
 
