@@ -73,8 +73,8 @@ pub(crate) fn tells(history: &History, step: u64) -> bool {
     let pairs: Vec<(f64, f64)> = (history.trials().iter().rev())
         .filter_map(|trial| {
             let up_to = |most: u64| {
-                let newest_first = trial.curve.objectives().rev();
-                newest_first.skip_while(|(s, _)| *s > most).next()
+                let mut newest_first = trial.curve.objectives().rev();
+                newest_first.find(|(s, _)| *s <= most)
             };
             let (step, now) = up_to(next - 1)?;
             let last = trial.curve.last_step()?;
