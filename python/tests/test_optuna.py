@@ -283,7 +283,7 @@ def test_what_it_cannot_do_is_refused():
         HpoSampler(method="grid")
     with pytest.raises(ValueError, match="'infeasible' or 'ignore'"):
         HpoSampler(failed="maybe")
-    study = optuna.create_study(directions=["minimize", "maximize"], sampler=HpoSampler())
+    study = optuna.create_study(directions=["minimize", "maximize"], sampler=HpoSampler("cmaes"))
     with pytest.raises(ValueError, match="multi-objective"):
         study.optimize(lambda trial: (trial.suggest_float("x", 0, 1), 1.0), n_trials=1)
     from hpo import SearcherError
@@ -291,3 +291,21 @@ def test_what_it_cannot_do_is_refused():
     study = optuna.create_study(sampler=HpoSampler(method="magic"))
     with pytest.raises(SearcherError, match="magic"):
         study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+
+
+@pytest.mark.parametrize("method", ["bayes", "tpe", "nsga2"])
+def test_several_directions_are_told_and_learned_from(method):
+    def objective(trial):
+        x, y = trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)
+        if trial.number == 3:
+            raise ValueError
+        return x + y * y, (1 - x) ** 2 + y
+
+    def covered(sampler):
+        study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
+        study.optimize(objective, n_trials=60, catch=ValueError)
+        assert len(study.best_trials) > 1
+        # The front is y = 0.
+        return sum(trial.params["y"] for trial in study.trials[30:]) / 30
+
+    assert covered(HpoSampler(method, seed=1)) < covered(optuna.samplers.RandomSampler(seed=1))

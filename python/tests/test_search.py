@@ -177,3 +177,14 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_several_objectives_are_told_as_lists():
+    with hpo.Searcher(SPACE, method="nsga2", seed=1, directions=["minimize", "maximize"]) as search:
+        search.tell(search.ask(), [1.0, 2.0])
+        search.tell(search.ask(), status="failed")
+        assert search.add({"optimizer": "adam", "lr": 0.1}, [0.5, float("nan")]) == 2
+        with pytest.raises(hpo.SearcherError, match="2 objectives"):
+            search.tell(search.ask(), [1.0])
+        with pytest.raises(hpo.SearcherError, match="no reports"):
+            search.report(3, 1, 0.5)

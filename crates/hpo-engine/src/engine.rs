@@ -27,6 +27,7 @@ use crate::confirm;
 use crate::fate;
 use crate::gpu::Ledger;
 use crate::limits::{self, Heard};
+use crate::objectives;
 use crate::seam::{Command, Input, Inventory};
 use crate::watch::Watch;
 
@@ -358,11 +359,13 @@ impl Engine {
         ) {
             return Ok(());
         }
-        let step = report.step.unwrap_or_else(|| record.next_step());
+        let step = report
+            .step
+            .unwrap_or_else(|| objectives::step(record, &report.metrics));
+        let metrics = objectives::together(&self.history, record, report.metrics);
         let spec = self.history.spec();
-        let has = |name: &String| report.metrics.contains_key(name);
+        let has = |name: &String| metrics.contains_key(name);
         let (measured, watched) = (has(&spec.metric.name), has(&spec.watched().name));
-        let metrics = report.metrics;
         self.heard.note(trial, turn.now);
         self.emit(
             turn,
@@ -393,6 +396,10 @@ impl Engine {
             return Ok(());
         }
         let end = self.sum_up(turn, trial, end)?;
+        let record = self.history.trial(trial);
+        if let Some(kind) = record.and_then(|t| objectives::at_end(&self.history, t, turn.now)) {
+            self.emit(turn, kind)?;
+        }
         self.emit(
             turn,
             EventKind::AttemptEnded {

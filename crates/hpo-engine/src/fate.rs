@@ -245,8 +245,12 @@ fn by_itself(
 /// has come to its end (at its target, or before it because the script has no more to do).
 fn done(history: &History, scheduler: &dyn Scheduler, trial: &Trial) -> EventKind {
     let Some((step, value)) = trial.curve.last() else {
-        return failed(trial, crate::unheard::reason(history, trial));
+        let objective = &history.spec().metric.name;
+        return failed(trial, crate::unheard::reason(history, trial, objective));
     };
+    if let Some(fate) = crate::objectives::fate(history, trial) {
+        return fate;
+    }
     let verdict = match trial.is_again() {
         true => Verdict::Continue,
         false => scheduler.judge(history, trial.id),

@@ -23,6 +23,7 @@ mod engine;
 mod fate;
 pub mod gpu;
 mod limits;
+mod objectives;
 mod repeats;
 mod seam;
 pub mod sim;

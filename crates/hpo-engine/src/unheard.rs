@@ -1,17 +1,17 @@
 //! Why nothing is known of a trial that ended well: which metrics it did report, and what it said last.
 
 use hpo_study::study_file::nearest;
-use hpo_study::{AttemptEnd, FailReason, History, Trial};
+use hpo_study::{AttemptEnd, FailReason, History, Measured, Trial};
 
 /// At most so many names are listed.
 const NAMED: usize = 8;
 
-/// What is said of a trial whose process ended well and never reported the objective.
-pub(crate) fn reason(history: &History, trial: &Trial) -> FailReason {
-    let objective = &history.spec().metric.name;
+/// What is said of a trial whose process ended well and never reported an objective.
+pub(crate) fn reason(history: &History, trial: &Trial, objective: &str) -> FailReason {
     let reported = history
         .metric_names()
         .iter()
+        .filter(|name| Measured::of(name).is_none())
         .filter(|name| history.last_metric(trial, name).is_some())
         .map(String::as_str);
     let seen: Vec<&str> = reported.collect();

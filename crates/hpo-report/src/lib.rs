@@ -10,6 +10,7 @@ pub mod confirmations;
 pub mod expand;
 pub mod export;
 pub mod forecast;
+pub mod front;
 pub mod gpus;
 pub mod html;
 pub mod importance;

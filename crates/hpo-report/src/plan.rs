@@ -69,18 +69,22 @@ fn heading(spec: &StudySpec, plan: &Plan) -> String {
         Job::Command(job) => job.command.join(" "),
         Job::Trainer(trainer) => format!("built-in trainer, {} epochs", trainer.epochs),
     };
-    let goal = match spec.metric.goal {
-        hpo_study::Goal::Minimize => "smaller",
-        hpo_study::Goal::Maximize => "larger",
-    };
     let mut text = String::new();
     let _ = writeln!(text, "study           {}", spec.name);
     let _ = writeln!(text, "each trial      {job}");
-    let _ = writeln!(
-        text,
-        "objective       {} ({goal} is better)",
-        spec.metric.name
-    );
+    for (i, metric) in spec.objectives().enumerate() {
+        let label = if i == 0 { "objective" } else { "         " };
+        let goal = match metric.goal {
+            hpo_study::Goal::Minimize => "smaller",
+            hpo_study::Goal::Maximize => "larger",
+        };
+        let measured = match hpo_study::Measured::of(&metric.name) {
+            Some(_) => ", measured by hpo",
+            None => "",
+        };
+        let name = &metric.name;
+        let _ = writeln!(text, "{label}       {name} ({goal} is better{measured})");
+    }
     let configurations = match plan.configurations {
         GridSize::Points(n) => n.to_string(),
         GridSize::MoreThan(n) => format!("more than {n}"),

@@ -57,6 +57,7 @@ pub(crate) fn spec() -> StudySpec {
             name: "val_accuracy".into(),
             goal: Goal::Maximize,
         },
+        further: Vec::new(),
         run_cap: Some(20),
         time_cap: None,
         space: Space {
@@ -321,6 +322,55 @@ pub(crate) fn confirmed() -> History {
     log.push(EventKind::StudyEnded {
         end: hpo_study::StudyEnd::RunCap,
     });
+    History::replay(&log.events).unwrap()
+}
+
+/// A study with two objectives, a loss and a size: the front is trials 0, 2 and 3.
+pub(crate) fn several() -> History {
+    let mut spec = spec();
+    spec.early_terminate = EarlyTerminate::None;
+    let metric = |name: &str| Metric {
+        name: name.into(),
+        goal: Goal::Minimize,
+    };
+    spec.metric = metric("val_loss");
+    spec.further = vec![metric("size")];
+    let mut log = Log { events: Vec::new() };
+    log.push(EventKind::StudyOpened {
+        spec: Box::new(spec),
+        hpo_version: "0.1.0".into(),
+    });
+    let trials = [
+        (0.4, 90.0),
+        (0.6, 95.0),
+        (0.5, 20.0),
+        (0.9, 10.0),
+        (f64::NAN, 5.0),
+    ];
+    for (number, (loss, size)) in (0..).zip(trials) {
+        let (trial, attempt) = (TrialId(number), AttemptNumber(1));
+        log.run(
+            number,
+            config("adamw", 0.001 * f64::from(number + 1), "cosine"),
+            &[],
+        );
+        log.push(EventKind::Reported {
+            trial,
+            attempt,
+            step: 9,
+            metrics: BTreeMap::from([("val_loss".to_owned(), loss), ("size".to_owned(), size)]),
+        });
+        log.end(number, 0, "");
+        log.push(match loss.is_finite() {
+            true => EventKind::TrialCompleted { trial },
+            false => EventKind::TrialStopped {
+                trial,
+                reason: StopReason::Diverged {
+                    evidence: "it was NaN".into(),
+                },
+            },
+        });
+    }
     History::replay(&log.events).unwrap()
 }
 

@@ -11,6 +11,7 @@ use hpo_study::{
 use serde::Serialize;
 
 use crate::confirmations::{Confirmation, confirmations};
+use crate::front::{self, Member, Objective};
 use crate::number::{seconds, short, time};
 use crate::table::Table;
 use crate::trials::{configuration, dash, is_held};
@@ -60,6 +61,12 @@ pub struct Status {
     /// Why the values imported may mislead the search.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub import_warning: Option<String>,
+    /// The objectives, where there are several; else left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub objectives: Vec<Objective>,
+    /// The trials of the front, where there are several objectives: `best` is the best compromise among them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub front: Vec<Member>,
     /// How often the code of the trials was another one than in the session before.
     #[serde(skip_serializing_if = "is_zero")]
     pub code_changes: usize,
@@ -186,6 +193,7 @@ pub fn status(history: &History, now: Timestamp, at_work: &AtWork, gpus: &[GpuSa
     trials.insert("total", history.own_count());
     let elapsed = history.running_time(now);
     let finished = finished(history);
+    let several = history.spec().has_several();
     Status {
         version: 1,
         study: history.spec().name.clone(),
@@ -209,6 +217,14 @@ pub fn status(history: &History, now: Timestamp, at_work: &AtWork, gpus: &[GpuSa
             .then(|| round(finished as f64 * 60.0 / elapsed.as_secs_f64())),
         eta_s: eta(history, now).map(seconds),
         best: history.best().and_then(best),
+        objectives: match several {
+            true => front::objectives(history),
+            false => Vec::new(),
+        },
+        front: match several {
+            true => front::members(history),
+            false => Vec::new(),
+        },
         code_changes: history.code_changes(),
         imported: history.imported(),
         import_warning: hpo_study::import::scale_warning(history),
@@ -450,6 +466,10 @@ pub fn page(
     }
     let _ = writeln!(text, "time    {clock}");
     match &status.best {
+        Some(_) if !status.front.is_empty() => {
+            let line = front::line(history).unwrap_or_default();
+            let _ = writeln!(text, "front   {line}");
+        }
         Some(best) => {
             let _ = writeln!(
                 text,
@@ -472,6 +492,10 @@ pub fn page(
         let _ = writeln!(text, "{}", crate::gpus::line(gpu));
     }
     if let Some(table) = crate::confirmations::table(history, width) {
+        text.push('\n');
+        text.push_str(&table);
+    }
+    if let Some(table) = front::table(history, width).filter(|_| !status.front.is_empty()) {
         text.push('\n');
         text.push_str(&table);
     }

@@ -52,6 +52,12 @@ pub fn text(history: &History, now: Timestamp, width: Option<u16>) -> String {
         }
         return text;
     };
+    if history.spec().has_several() {
+        let _ = writeln!(text, "\n{}", crate::front::sentence(history));
+        let table = crate::front::table(history, width);
+        let _ = write!(text, "\n{}", table.unwrap_or_default());
+        return text;
+    }
     let metric = &history.spec().metric.name;
     let value = best.value().map_or_else(String::new, short);
     let _ = writeln!(text, "\nbest: trial {} with {metric} = {value}", best.id);

@@ -211,9 +211,22 @@ impl Selection {
 /// The table for people.
 #[must_use]
 pub fn table(rows: &[TrialRow], metric: &str, width: Option<u16>) -> String {
+    table_of_several(rows, metric, &[], width)
+}
+
+/// The same with the values of further objectives, which are among the metrics.
+#[must_use]
+pub fn table_of_several(
+    rows: &[TrialRow],
+    metric: &str,
+    further: &[&str],
+    width: Option<u16>,
+) -> String {
     let objective = format!(">{metric}");
+    let others: Vec<String> = further.iter().map(|name| format!(">{name}")).collect();
     let repeated = rows.iter().any(|row| row.repeats.is_some());
     let mut headers = vec![">trial", "state", &objective];
+    headers.extend(others.iter().map(String::as_str));
     if repeated {
         headers.extend([">± error", ">seeds"]);
     }
@@ -228,6 +241,10 @@ pub fn table(rows: &[TrialRow], metric: &str, width: Option<u16>) -> String {
                 .and_then(Value::as_f64)
                 .map_or_else(dash, short),
         ];
+        cells.extend(further.iter().map(|name| {
+            let value = row.metrics.get(*name).and_then(Value::as_f64);
+            value.map_or_else(dash, short)
+        }));
         if repeated {
             let repeats = row.repeats.as_ref();
             let error = repeats.and_then(|r| r.standard_error);

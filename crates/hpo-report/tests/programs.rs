@@ -39,6 +39,7 @@ fn history(config: &Config) -> History {
             name: "val_loss".into(),
             goal: Goal::Minimize,
         },
+        further: Vec::new(),
         run_cap: Some(1),
         time_cap: None,
         space: Space::default(),

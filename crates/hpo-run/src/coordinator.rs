@@ -508,7 +508,8 @@ impl Coordinator<'_> {
         let history = self.engine.history();
         let final_runs = history.confirmations().iter();
         let final_runs = final_runs.filter(|run| run.state.is_final()).count();
-        let best = history.best().map(|t| (t.id, final_runs));
+        // Of a front the newest member: whoever leaves it gives way to one.
+        let best = history.newest_best().map(|id| (id, final_runs));
         if best == self.best {
             return Ok(());
         }

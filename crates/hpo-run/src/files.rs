@@ -144,14 +144,17 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8], durable: bool) -> io
     fs::rename(&draft, path)
 }
 
-/// Writes the best configuration so far where training code can read it; nothing when no trial is
+/// Writes the best configuration so far, or the front, where training code can read it; nothing when no trial is
 /// complete.
 pub(crate) fn write_best(study_dir: &Path, history: &History) -> Result<(), RunError> {
     let Some(best) = history.best() else {
         return Ok(());
     };
     let path = study_dir.join(BEST);
-    let text = hpo_report::export(history, best, hpo_report::Format::Yaml);
+    let text = match history.spec().has_several() {
+        true => Ok(hpo_report::front::yaml(history)),
+        false => hpo_report::export(history, best, hpo_report::Format::Yaml),
+    };
     let write = text
         .map_err(io::Error::other)
         .and_then(|text| write_atomically(&path, text.as_bytes(), true));

@@ -56,7 +56,7 @@ impl Notifier {
     /// Tells of an event if the study wants that. `history` holds it.
     pub(crate) fn event(&mut self, history: &History, event: &Event) {
         if let EventKind::SessionStarted { .. } = event.kind {
-            self.best = history.best().map(|trial| trial.id);
+            self.best = history.newest_best();
         }
         let wishes = &history.spec().notify;
         if wishes.is_off() {
@@ -101,6 +101,10 @@ impl Notifier {
         let spec = history.spec();
         let best = history.best();
         let value = |trial: &hpo_study::Trial| {
+            if spec.has_several() {
+                let words = hpo_report::front::words(history, trial);
+                return format!("trial {} with {words}", trial.id);
+            }
             let value = trial.value().unwrap_or(f64::NAN);
             format!("trial {} with {} = {value}", trial.id, spec.metric.name)
         };
@@ -122,6 +126,7 @@ impl Notifier {
                 })
             }
             EventKind::TrialCompleted { .. } => {
+                let best = history.newest_best().and_then(|id| history.trial(id));
                 let best = best.filter(|best| self.best != Some(best.id))?;
                 self.best = Some(best.id);
                 let interval = spec.notify.new_best_interval;

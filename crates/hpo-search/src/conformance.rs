@@ -1,6 +1,8 @@
 //! What every sampler and every scheduler has to keep to, tested over all of them: a new one is
 //! tested by having a row below (and the compiler demands one where it is built).
 
+mod several;
+
 use proptest::prelude::*;
 
 use hpo_study::{
@@ -13,13 +15,14 @@ use crate::simulate::{
 };
 use crate::{Next, Verdict};
 
-const METHODS: [Method; 9] = [
+const METHODS: [Method; 10] = [
     Method::Grid,
     Method::Random,
     Method::Sobol,
     Method::Tpe,
     Method::Gp,
     Method::Cmaes,
+    Method::Nsga2,
     Method::Bohb,
     Method::Dehb,
     Method::Bayes,

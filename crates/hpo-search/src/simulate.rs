@@ -31,6 +31,7 @@ pub(crate) fn spec(space: Space, method: Method, early_terminate: EarlyTerminate
             name: "loss".to_owned(),
             goal: Goal::Minimize,
         },
+        further: Vec::new(),
         run_cap: None,
         time_cap: None,
         space,
@@ -228,8 +229,21 @@ impl Log {
         });
     }
 
+    /// With several objectives the others come with it: [`second`], [`third`].
     pub(crate) fn report(&mut self, trial: TrialId, step: u64, loss: f64) {
-        self.report_metrics(trial, step, [("loss", loss)]);
+        let config = &self.trial(trial).config;
+        let others = [second(config), third(config)];
+        let further = &self.history.spec().further;
+        let names = further.iter().map(|metric| metric.name.clone());
+        let mut metrics: BTreeMap<String, f64> = names.zip(others).collect();
+        metrics.insert("loss".to_owned(), loss);
+        let attempt = self.attempt(trial);
+        self.push(EventKind::Reported {
+            trial,
+            attempt,
+            step,
+            metrics,
+        });
     }
 
     pub(crate) fn report_metrics<const N: usize>(
@@ -373,6 +387,18 @@ pub(crate) fn bowl(config: &Config, step: u64) -> f64 {
         .map(distance)
         .sum();
     far + 1.0 / (step as f64 + 1.0)
+}
+
+/// Another objective, at odds with [`bowl`]: how far all numbers are from 0.8.
+pub(crate) fn second(config: &Config) -> f64 {
+    let numbers = config.iter().filter_map(|(_, value)| value.as_f64());
+    numbers.map(|x| (x - 0.8).abs()).sum()
+}
+
+/// A third one: how many parameters there are, and how large the first number is.
+pub(crate) fn third(config: &Config) -> f64 {
+    let mut numbers = config.iter().filter_map(|(_, value)| value.as_f64());
+    config.iter().count() as f64 + numbers.next().unwrap_or(0.0)
 }
 
 /// A whole study.

@@ -14,7 +14,7 @@ const SELECT_LAST: &str = "SELECT seq, at, trial, attempt, step, metrics FROM re
                            WHERE trial = ?1 ORDER BY seq DESC";
 
 /// Reads the log of the study in `dir` as [`crate::read`] does, but for most reports of the trials that are over:
-/// their last step is there, and the last objective. What a history makes of it differs from the whole one in
+/// their last step is there, and the last value in each objective. What a history makes of it differs from the whole one in
 /// the curves of these trials and in nothing else that concerns their end.
 ///
 /// # Errors
@@ -37,13 +37,13 @@ fn brief(connection: &Connection, path: &Path) -> Result<Vec<Event>, StoreError>
     let mut rows: Vec<(i64, Event)> = Vec::new();
     let mut all: BTreeMap<TrialId, Fences> = BTreeMap::new();
     let (mut over, mut rescued) = (BTreeSet::new(), BTreeSet::new());
-    let mut metric = String::new();
+    let mut objectives: Vec<String> = Vec::new();
     let mut events = transaction.prepare(SELECT_EVENTS).map_err(sqlite)?;
     for row in events.query_and_then([], read_event).map_err(sqlite)? {
         let (seq, event) = row.map_err(|e| row_error(path, e))?;
         match &event.kind {
             EventKind::StudyOpened { spec, .. } | EventKind::SpecChanged { spec } => {
-                metric.clone_from(&spec.metric.name);
+                objectives = spec.objectives().map(|m| m.name.clone()).collect();
             }
             EventKind::TrialSuggested { trial, .. } => {
                 all.entry(*trial).or_default();
@@ -76,10 +76,9 @@ fn brief(connection: &Connection, path: &Path) -> Result<Vec<Event>, StoreError>
             .query_and_then([trial.0], read_report)
             .map_err(sqlite)?;
         let mut tail = Tail {
-            metric: &metric,
+            missing: objectives.clone(),
             fences,
             step: None,
-            found: false,
         };
         for row in reports {
             let (seq, event) = row.map_err(|e| row_error(path, e))?;
@@ -97,15 +96,14 @@ fn brief(connection: &Connection, path: &Path) -> Result<Vec<Event>, StoreError>
 /// From which number (of the log) on attempts below a number are not heard.
 type Fences = Vec<(u32, i64)>;
 
-/// Goes back through a trial's reports until its last row is whole, and its last objective is found.
-struct Tail<'m> {
-    metric: &'m str,
+/// Goes back through a trial's reports until its last row is whole, and its last value in each objective is found.
+struct Tail {
+    missing: Vec<String>,
     fences: Fences,
     step: Option<u64>,
-    found: bool,
 }
 
-impl Tail<'_> {
+impl Tail {
     fn wants_more(&mut self, seq: i64, event: &Event) -> bool {
         let EventKind::Reported {
             attempt,
@@ -121,8 +119,8 @@ impl Tail<'_> {
             return true;
         }
         let first = *self.step.get_or_insert(*step);
-        self.found |= metrics.contains_key(self.metric);
+        self.missing.retain(|name| !metrics.contains_key(name));
         // One more than needed shows that the last row is whole.
-        !self.found || *step == first
+        !self.missing.is_empty() || *step == first
     }
 }

@@ -204,6 +204,39 @@ SELECT b.trial - 2000000000 AS run, b.body ->> '$.confirms' AS confirms,
          ORDER BY m.step DESC LIMIT 1) AS value
   FROM events b WHERE b.event = 'confirmation_suggested' ORDER BY b.trial;
 
+CREATE VIEW objectives AS
+WITH spec AS (
+  SELECT body -> '$.spec' AS spec FROM events
+   WHERE event IN ('study_opened', 'spec_changed') ORDER BY seq DESC LIMIT 1
+)
+SELECT 0 AS position, spec ->> '$.metric.name' AS name, spec ->> '$.metric.goal' AS goal FROM spec
+UNION ALL
+SELECT m.key + 1, m.value ->> '$.name', m.value ->> '$.goal'
+  FROM spec, json_each(spec -> '$.further') m;
+
+CREATE VIEW front AS
+WITH reached AS MATERIALIZED (
+  SELECT t.trial, o.position, o.name, o.goal,
+         CASE o.position WHEN 0 THEN t.value ELSE
+           (SELECT m.value FROM metrics m WHERE m.trial = t.trial AND m.name = o.name
+             ORDER BY m.step DESC LIMIT 1) END AS value
+    FROM trials t, objectives o WHERE t.state = 'completed'
+), losses AS MATERIALIZED (
+  SELECT trial, position, CASE goal WHEN 'maximize' THEN -value ELSE value END AS loss
+    FROM reached r
+   WHERE NOT EXISTS (SELECT 1 FROM reached f WHERE f.trial = r.trial
+                        AND (f.value IS NULL OR abs(f.value) >= 9e999))
+), compared AS MATERIALIZED (
+  SELECT a.trial AS trial, b.trial AS other,
+         max(b.loss > a.loss) AS worse, max(b.loss < a.loss) AS better
+    FROM losses a JOIN losses b ON b.position = a.position AND b.trial <> a.trial
+   GROUP BY a.trial, b.trial
+)
+SELECT r.trial AS trial, r.name AS name, r.value AS value FROM reached r
+ WHERE r.trial IN (SELECT trial FROM losses)
+   AND r.trial NOT IN (SELECT trial FROM compared WHERE better AND NOT worse)
+ ORDER BY r.trial, r.position;
+
 CREATE VIEW best AS
 SELECT t.* FROM trials t, study s
  WHERE t.state = 'completed' AND abs(t.value) < 9e999

@@ -45,6 +45,7 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
         job,
         method,
         metric,
+        further,
         run_cap,
         time_cap,
         space,
@@ -170,6 +171,10 @@ pub fn differences(old: &StudySpec, new: &StudySpec) -> Differences {
             word(method),
             word(&new.method)
         ));
+    }
+    if *further != new.further {
+        let (from, to) = (word(further), word(&new.further));
+        refuse(format!("further objectives in `metric`: {from} → {to}"));
     }
     if *metric != new.metric {
         refuse(format!(

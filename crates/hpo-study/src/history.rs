@@ -4,6 +4,7 @@
 mod control;
 mod curve;
 mod importing;
+mod objectives;
 mod repeating;
 mod steps;
 
@@ -60,6 +61,8 @@ pub struct History {
     fork: Option<Parent>,
     code: Vec<CodeNote>,
     imports: Imports,
+    /// Only where there are several objectives.
+    front: Vec<TrialId>,
 }
 
 /// One trial's record.
@@ -338,6 +341,7 @@ impl History {
             code: Vec::new(),
             imports: Imports::default(),
             fork: None,
+            front: Vec::new(),
         })
     }
 
@@ -597,6 +601,7 @@ impl History {
             EventKind::TrialCompleted { trial } => {
                 self.settle(*trial, TrialState::Completed, event)?;
                 self.count_repeat(*trial);
+                self.join_front(*trial);
                 self.forget_failures();
                 Ok(())
             }
@@ -915,9 +920,13 @@ impl History {
         }
     }
     /// The completed trial with the best finite value; the earlier one when two are alike. That value
-    /// flatters: the best of many is lucky as well as good.
+    /// flatters: the best of many is lucky as well as good. With several objectives the front's
+    /// [compromise](History::compromise).
     #[must_use]
     pub fn single_best(&self) -> Option<&Trial> {
+        if self.spec.has_several() {
+            return self.compromise();
+        }
         let goal = self.spec.metric.goal;
         let completed = self
             .trials

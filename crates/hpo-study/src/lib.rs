@@ -10,11 +10,13 @@ pub mod confirm;
 pub mod control;
 pub mod divergence;
 pub mod event;
+pub mod front;
 pub mod gpu_sample;
 pub mod history;
 pub mod id;
 pub mod import;
 pub mod law;
+pub mod measured;
 pub mod memory;
 pub mod need;
 pub mod normal;
@@ -45,6 +47,7 @@ pub use hpo_recipe::{Config, Value};
 pub use id::{AttemptNumber, Timestamp, TrialId};
 pub use import::{ImportAs, ImportBatch, ImportEntry, ImportTrial, Origin};
 pub use law::Law;
+pub use measured::Measured;
 pub use memory::{
     Assignment, Device, Devices, Fallback, GpuShare, GpuSpec, LimitFor, MemoryKind, MemorySeen,
     Oom, OomPolicy, WaitReason, Waiting,

@@ -32,8 +32,11 @@ pub struct StudySpec {
     pub job: Job,
     /// How configurations are chosen.
     pub method: Method,
-    /// What is optimized.
+    /// What is optimized: the only objective, or the first. Trials report it, and by it they are watched.
     pub metric: Metric,
+    /// The other objectives, where there are several; none has the name of another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<Metric>,
     /// Most trials; `None`: until time or the grid runs out.
     pub run_cap: Option<u32>,
     /// Most running time, all sessions together.
@@ -100,6 +103,17 @@ impl StudySpec {
     #[must_use]
     pub fn watched(&self) -> &Metric {
         self.divergence.metric.as_ref().unwrap_or(&self.metric)
+    }
+
+    /// All objectives, the one that trials are watched by first.
+    pub fn objectives(&self) -> impl Iterator<Item = &Metric> {
+        std::iter::once(&self.metric).chain(&self.further)
+    }
+
+    /// Whether there are several objectives, so that no trial need be the best.
+    #[must_use]
+    pub fn has_several(&self) -> bool {
+        !self.further.is_empty()
     }
 
     /// The step with which a trial ends, where the study says it.
@@ -231,7 +245,8 @@ pub enum Method {
     Random,
     /// A scrambled Sobol sequence.
     Sobol,
-    /// The tree-structured Parzen estimator.
+    /// The tree-structured Parzen estimator; with several objectives its multi-objective form.
+    #[serde(alias = "motpe")]
     Tpe,
     /// A Gaussian process.
     Gp,
@@ -239,6 +254,8 @@ pub enum Method {
     Cmaes,
     /// Population-based training (arXiv 1711.09846).
     Pbt,
+    /// NSGA-II: an evolving population (Deb et al., 2002).
+    Nsga2,
     /// BOHB: a density model for each rung of Hyperband (arXiv 1807.01774).
     Bohb,
     /// DEHB: differential evolution for each rung of Hyperband (arXiv 2105.09821).
@@ -259,10 +276,17 @@ impl Method {
             Self::Gp => "gp",
             Self::Cmaes => "cmaes",
             Self::Pbt => "pbt",
+            Self::Nsga2 => "nsga2",
             Self::Bohb => "bohb",
             Self::Dehb => "dehb",
             Self::Bayes => "bayes",
         }
+    }
+
+    /// Whether it can have several objectives, or needs one number by which trials are ranked.
+    #[must_use]
+    pub fn takes_several(self) -> bool {
+        !self.needs_rungs() && !matches!(self, Self::Cmaes | Self::Pbt)
     }
 
     /// Whether it cannot do without rungs.
@@ -280,6 +304,9 @@ pub struct Metric {
     /// Which way is better.
     pub goal: Goal,
 }
+
+/// Most objectives of a study: of more, nearly every trial is one that no other is better than.
+pub const MOST_OBJECTIVES: usize = 16;
 
 /// Which way is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

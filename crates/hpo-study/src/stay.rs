@@ -20,17 +20,19 @@ pub enum Stay {
 /// among them: they keep what they have.
 #[must_use]
 pub fn what_stays(history: &History, rule: KeepCheckpoints) -> Vec<(TrialId, Stay)> {
-    let best = best_first(history);
-    let among = |trial: &Trial, count: u32| {
-        let ranked = best.iter().take(count as usize);
+    let best: Vec<TrialId> = history.best_first().iter().map(|t| t.id).collect();
+    // The best trial's, or all of the front's.
+    let always = history.front().len().max(1);
+    let among = |trial: &Trial, count: usize| {
+        let ranked = best.iter().take(count);
         ranked.into_iter().any(|id| *id == trial.id)
     };
     let finished = history.runs().filter(|t| is_done_with(history, t));
     let stay = |trial: &Trial| match rule {
         KeepCheckpoints::All => Stay::All,
         KeepCheckpoints::Last(count) => Stay::Newest(count),
-        KeepCheckpoints::Best(count) if among(trial, count) => Stay::All,
-        _ if among(trial, 1) => Stay::All,
+        KeepCheckpoints::Best(count) if among(trial, (count as usize).max(always)) => Stay::All,
+        _ if among(trial, best.len().min(always)) => Stay::All,
         _ => Stay::None,
     };
     finished.map(|trial| (trial.id, stay(trial))).collect()
@@ -45,9 +47,9 @@ pub fn worst_first(history: &History) -> Vec<TrialId> {
         let value = trial.value().map(|value| goal.as_loss(value));
         value.filter(|loss| !loss.is_nan()).unwrap_or(f64::INFINITY)
     };
-    let best = history.best().map(|trial| trial.id);
+    let best: Vec<TrialId> = history.front().iter().map(|t| t.id).collect();
     let finished = history.runs().filter(|t| is_done_with(history, t));
-    let mut trials: Vec<&Trial> = finished.filter(|t| Some(t.id) != best).collect();
+    let mut trials: Vec<&Trial> = finished.filter(|t| !best.contains(&t.id)).collect();
     let completed = |trial: &Trial| trial.state == TrialState::Completed;
     trials.sort_by(|a, b| {
         let by_state = completed(a).cmp(&completed(b));
@@ -59,18 +61,4 @@ pub fn worst_first(history: &History) -> Vec<TrialId> {
 /// Whether nobody will go on from a trial's checkpoints.
 fn is_done_with(history: &History, trial: &Trial) -> bool {
     trial.state.is_final() && !population::is_needed(history, trial)
-}
-
-/// The completed trials with finite values, best first; the earlier one when two are alike.
-fn best_first(history: &History) -> Vec<TrialId> {
-    let goal = history.spec().metric.goal;
-    let completed = history
-        .trials()
-        .iter()
-        .filter(|t| t.state == TrialState::Completed && t.origin.is_none());
-    let mut ranked: Vec<(f64, TrialId)> = completed
-        .filter_map(|t| Some((goal.as_loss(t.value().filter(|v| v.is_finite())?), t.id)))
-        .collect();
-    ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
-    ranked.into_iter().map(|(_, id)| id).collect()
 }

@@ -353,13 +353,13 @@ fn age(text: &str) -> Result<Duration, String> {
 pub(crate) struct BestArguments {
     #[command(flatten)]
     pub(crate) study: StudyArguments,
-    /// The format
-    #[arg(short, long, default_value = "yaml", value_name = "FORMAT", value_parser = format_parser())]
-    pub(crate) format: Format,
+    /// The format; yaml if absent, or a table of the front in a study with several objectives
+    #[arg(short, long, value_name = "FORMAT", value_parser = format_parser())]
+    pub(crate) format: Option<Format>,
     /// Write to this file instead of stdout
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// This trial instead of the best one
+    /// This trial instead of the best one, or the front
     #[arg(long, value_name = "TRIAL")]
     pub(crate) trial: Option<TrialId>,
     /// The one with the best single value, although another one was confirmed

@@ -15,6 +15,8 @@ from hpo._environment import Params, number
 
 #: A space file's content, or its list of parameters (docs/stdio.md).
 Space = Union[Mapping[str, Any], Sequence[Mapping[str, Any]]]
+#: What a trial reached, in one objective or in each.
+Value = Union[float, Sequence[float]]
 
 
 class SearcherError(RuntimeError):
@@ -59,10 +61,12 @@ class Searcher:
 
     Args:
         space: The parameters, as in the space file of docs/stdio.md; or that file's whole content.
-        method: As `method` in a study file: ``bayes``, ``gp``, ``tpe``, ``cmaes``, ``sobol``, ``random``, ``grid``, ``bohb`` or
-            ``dehb``.
+        method: As `method` in a study file: ``bayes``, ``gp``, ``tpe``, ``cmaes``, ``nsga2``, ``sobol``, ``random``, ``grid``,
+            ``bohb`` or ``dehb``.
         seed: Of everything random: the same seed and answers give the same trials.
         direction: ``minimize`` or ``maximize``; absent: as the space says, else ``minimize``.
+        directions: Of several objectives, one of the two words for each. Trials are then told with a list of values,
+            and there are no reports.
         early_terminate: ``none``, ``auto``, ``median``, ``percentile``, ``patient``, ``wilcoxon``, ``asha``,
             ``asha-promotion``, ``sha`` or ``hyperband``.
         max_steps: Full length of a trial in steps; needed by the last four of these.
@@ -81,13 +85,17 @@ class Searcher:
         method: str = "bayes",
         seed: int = 0,
         direction: Optional[str] = None,
+        directions: Optional[Sequence[str]] = None,
         early_terminate: str = "none",
         max_steps: Optional[int] = None,
         eta: Optional[int] = None,
     ) -> None:
         content: Dict[str, Any] = dict(space) if isinstance(space, Mapping) else {"params": list(space)}
-        settings = {"direction": direction, "max_steps": max_steps, "eta": eta}
+        several = None if directions is None else list(directions)
+        settings = {"direction": direction, "directions": several, "max_steps": max_steps, "eta": eta}
         content.update({key: value for key, value in settings.items() if value is not None})
+        #: Under which name values are told.
+        self._values = "values" if content.get("directions") is not None else "value"
         self._lock = threading.Lock()
         #: Its process is of this one: a fork of it would mix up the answers.
         self._owner = os.getpid()
@@ -130,22 +138,22 @@ class Searcher:
         return bool(self._say(message)["decision"] == "continue")
 
     def tell(
-        self, trial: Union[Suggestion, int], value: Optional[float] = None, status: str = "complete"
+        self, trial: Union[Suggestion, int], value: Optional[Value] = None, status: str = "complete"
     ) -> None:
         """Tells what came of a trial.
 
         Args:
             trial: As asked for, or its number.
-            value: What it reached; the last report if absent.
+            value: What it reached; the last report if absent. With several objectives a list.
             status: ``complete``; ``pruned``: stopped early; ``failed``: cannot be trained, worse than all
                 others; ``lost``: nobody knows, forget it.
         """
-        self._say({"op": "tell", "trial": _number(trial), "value": value, "status": status})
+        self._say({"op": "tell", "trial": _number(trial), self._values: value, "status": status})
 
     def add(
         self,
         params: Mapping[str, Any],
-        value: Optional[float] = None,
+        value: Optional[Value] = None,
         status: str = "complete",
         reports: Iterable[Tuple[int, float]] = (),
     ) -> int:
@@ -153,12 +161,14 @@ class Searcher:
 
         Args:
             params: The parameters that are active, and no others.
-            value: What it reached; the last of the reports if absent.
+            value: What it reached; the last of the reports if absent. With several objectives a list.
             status: ``complete``, ``pruned``, ``failed``, or ``running``: tell it later.
             reports: Its curve: pairs of step and value, with rising steps.
         """
-        message: Dict[str, Any] = {"op": "add", "params": dict(params), "status": status, "value": value}
-        message["reports"] = [[step, _value] for step, _value in reports]
+        message: Dict[str, Any] = {"op": "add", "params": dict(params), "status": status, self._values: value}
+        curve = [[step, reported] for step, reported in reports]
+        if curve:
+            message["reports"] = curve
         return int(self._say(message)["trial"])
 
     def is_running(self) -> bool:

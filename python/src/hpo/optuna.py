@@ -24,7 +24,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo._search import Searcher
+from hpo._search import Searcher, Value
 
 __all__ = ["HpoSampler"]
 
@@ -79,7 +79,7 @@ class HpoSampler(BaseSampler):
     """Samples by the searchers of `hpo`, which run as a process beside this one.
 
     Args:
-        method: ``bayes``, ``gp``, ``tpe``, ``cmaes``, ``sobol`` or ``random``.
+        method: ``bayes``, ``gp``, ``tpe``, ``nsga2``, ``cmaes``, ``sobol`` or ``random``.
         seed: Of everything random; absent: another one each time.
         constraints_func: As in Optuna's own samplers: a trial with a value above 0 is infeasible. So
             are trials with constraints set by ``trial.set_constraint``.
@@ -89,7 +89,7 @@ class HpoSampler(BaseSampler):
             absent: at random.
 
     It can be used with ``n_jobs``, copied and pickled: what it knows is in the study, and its process
-    is started again from that. One objective only.
+    is started again from that. A study may have several directions; not with ``cmaes``.
     """
 
     def __init__(
@@ -115,14 +115,14 @@ class HpoSampler(BaseSampler):
         self._searches: Dict[str, _Search] = {}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Space:
-        self._raise_error_if_multi_objective(study)
+        self._check(study)
         space: Space = {}
         for group in groups(_seen(study)):
             space.update(group.space)
         return space
 
     def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: Space) -> Dict[str, Any]:
-        self._raise_error_if_multi_objective(study)
+        self._check(study)
         if not search_space:
             return {}
         trials = study.get_trials(deepcopy=False)
@@ -145,9 +145,14 @@ class HpoSampler(BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        self._raise_error_if_multi_objective(study)
+        self._check(study)
         with self._lock:
             return self._independent.sample_independent(study, trial, param_name, param_distribution)
+
+    def _check(self, study: optuna.Study) -> None:
+        # It ranks trials by one number.
+        if self.method == "cmaes":
+            self._raise_error_if_multi_objective(study)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._independent.before_trial(study, trial)
@@ -196,7 +201,8 @@ class HpoSampler(BaseSampler):
             search.close()
             search = None
         if search is None:
-            search = _Search(group, self.method, self._seed_of(group), study.direction.name.lower())
+            directions = [direction.name.lower() for direction in study.directions]
+            search = _Search(group, self.method, self._seed_of(group), directions)
         search.learn(trials, trial.number, self.failed)
         return search, search.ask(trial.number)
 
@@ -209,11 +215,15 @@ class HpoSampler(BaseSampler):
 class _Search:
     """One group's process, and what it has been told of which trial."""
 
-    def __init__(self, group: Group, method: str, seed: int, direction: str) -> None:
+    def __init__(self, group: Group, method: str, seed: int, directions: Sequence[str]) -> None:
         self.group = group
         # A study of Optuna runs as many trials as it is told to, however few configurations there are.
-        space = {"params": group.entries(), "allow_duplicates": True}
-        self.searcher = Searcher(space, method=method, seed=seed, direction=direction)
+        space: Dict[str, Any] = {"params": group.entries(), "allow_duplicates": True}
+        if len(directions) == 1:
+            space["direction"] = directions[0]
+        else:
+            space["directions"] = list(directions)
+        self.searcher = Searcher(space, method=method, seed=seed)
         #: Trials of the study that are told, or that say nothing.
         self.done: Set[int] = set()
         #: Trials of the study that run: the number of each in the search, and what it was told to run.
@@ -265,12 +275,14 @@ class _Search:
         self.searcher.close()
 
 
-def outcome(trial: FrozenTrial) -> Tuple[str, Optional[float], List[Tuple[int, float]]]:
+def outcome(trial: FrozenTrial) -> Tuple[str, Optional[Value], List[Tuple[int, float]]]:
     """What a finished trial says: status, value and curve. Infeasible ones are told as failed."""
     reports = [(step, value) for step, value in sorted(trial.intermediate_values.items()) if step >= 0]
     reports = [(step, value) for step, value in reports if not math.isnan(value)]
     if any(value > 0 for value in trial.constraints.values()):
         return "failed", None, []
+    if trial.state == TrialState.COMPLETE and trial.values is not None and len(trial.values) > 1:
+        return "complete", list(trial.values), []
     if trial.state == TrialState.COMPLETE:
         return "complete", trial.value, reports
     if trial.state == TrialState.PRUNED and reports:
@@ -445,4 +457,4 @@ def decode(distribution: BaseDistribution, value: Any) -> Any:
 
 def _key(group: Group, study: optuna.Study) -> str:
     """What two groups share only when one process can serve both."""
-    return json.dumps([study.study_name, study.direction.name, group.entries()], sort_keys=True)
+    return json.dumps([study.study_name, [direction.name for direction in study.directions], group.entries()], sort_keys=True)

@@ -237,6 +237,7 @@ fn study(seed: u64, trials: u32, limit: u64) -> StudySpec {
             name: "loss".to_owned(),
             goal: Goal::Minimize,
         },
+        further: Vec::new(),
         run_cap: Some(trials),
         time_cap: None,
         space: Space {

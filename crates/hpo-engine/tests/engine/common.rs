@@ -35,6 +35,7 @@ pub(crate) fn spec() -> StudySpec {
             name: METRIC.into(),
             goal: Goal::Minimize,
         },
+        further: Vec::new(),
         run_cap: Some(4),
         time_cap: None,
         space: Space {

@@ -19,6 +19,8 @@ struct Best<'a> {
     metric: &'a str,
     goal: Goal,
     value: Option<Value>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    values: BTreeMap<String, Value>,
     params: &'a Config,
     metrics: BTreeMap<String, Value>,
     steps: Option<u64>,
@@ -43,6 +45,7 @@ pub(super) fn write(history: &History, trial: &Trial) -> String {
         metric: &history.spec().metric.name,
         goal: history.spec().metric.goal,
         value: row.value,
+        values: crate::front::values_of_several(history, trial),
         params: &trial.config,
         metrics: row.metrics,
         steps: row.steps,

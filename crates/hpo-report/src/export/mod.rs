@@ -169,8 +169,12 @@ pub fn export(history: &History, trial: &Trial, format: Format) -> Result<String
     }
 }
 
-/// `trial 17 of digits: val_accuracy = 0.9778 (larger is better)`.
+/// `trial 17 of digits: val_accuracy = 0.9778 (larger is better)`; with several objectives all of them.
 fn headline(history: &History, trial: &Trial) -> String {
+    if history.spec().has_several() {
+        let words = crate::front::words(history, trial);
+        return format!("trial {} of {}: {words}", trial.id, history.spec().name);
+    }
     let metric = &history.spec().metric;
     let direction = match metric.goal {
         hpo_study::Goal::Minimize => "smaller is better",

@@ -107,15 +107,15 @@ impl Running {
             }
         };
         match end {
-            End::Seen(Exit::Code(0)) if !self.reader.heard_objective() => AttemptEnd::Exited {
+            End::Seen(Exit::Code(0), _) if !self.reader.heard_objective() => AttemptEnd::Exited {
                 code: 0,
                 stderr: self.last_words(),
             },
-            End::Seen(Exit::Code(code)) => AttemptEnd::Exited {
+            End::Seen(Exit::Code(code), _) => AttemptEnd::Exited {
                 code,
                 stderr: stderr(code != 0),
             },
-            End::Seen(Exit::Signal(signal)) => AttemptEnd::Signaled {
+            End::Seen(Exit::Signal(signal), _) => AttemptEnd::Signaled {
                 signal,
                 stderr: stderr(true),
             },
@@ -193,6 +193,7 @@ impl Local {
                 trial,
                 attempt,
                 exit,
+                peak,
                 lingering,
             } = word
             else {
@@ -206,7 +207,7 @@ impl Local {
                 .iter_mut()
                 .find(|(id, _)| (id.trial.0, id.attempt.0) == (trial, attempt));
             if let Some((_, running)) = ended {
-                running.ended = Some(End::Seen(exit));
+                running.ended = Some(End::Seen(exit, peak));
             }
         }
         if link.is_gone() {
@@ -283,7 +284,7 @@ impl Local {
             let marked = orphans::marks(&self.session.word(job.id));
             match find(&self.session, job.id, &job.files, &marked) {
                 Found::Running(watched) => return Ok(Started::Found(watched)),
-                Found::Ended(End::Seen(exit)) => return Ok(Started::Over(exit)),
+                Found::Ended(End::Seen(exit, peak)) => return Ok(Started::Over(exit, peak)),
                 Found::Ended(End::Lost) => {}
             }
         }
@@ -296,7 +297,7 @@ impl Local {
 enum Started {
     Told(Word),
     Found(Watched),
-    Over(Exit),
+    Over(Exit, Option<u64>),
 }
 
 impl Executor for Local {
@@ -317,7 +318,7 @@ impl Executor for Local {
         let (pid, watched, ended) = match self.spawn(job) {
             Ok(Started::Told(Word::Started { pid, .. })) => (pid, None, None),
             Ok(Started::Found(watched)) => (watched.pid(), Some(watched), None),
-            Ok(Started::Over(exit)) => (0, None, Some(End::Seen(exit))),
+            Ok(Started::Over(exit, peak)) => (0, None, Some(End::Seen(exit, peak))),
             Ok(Started::Told(Word::NoFile { path, error, .. })) => {
                 return Err(RunError::Io {
                     path,
@@ -438,6 +439,15 @@ impl Executor for Local {
             }));
             // What it wrote at its very end may be much; the rest comes with the next look.
             if let Some(end) = running.ended.filter(|_| running.reader.is_drained()) {
+                inputs.extend(
+                    self.listening
+                        .of_memory(end.peak())
+                        .map(|report| Input::Reported {
+                            trial,
+                            attempt,
+                            report,
+                        }),
+                );
                 let end = running.end(end);
                 inputs.push(Input::Ended {
                     trial,

@@ -5,9 +5,10 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use hpo_store::private::open_plain;
+use hpo_study::memory::MIB;
 use hpo_study::printout::{Scraper, Stream, marked_report};
 use hpo_study::protocol::{self, Report};
-use hpo_study::{Job, MetricPattern, StudySpec};
+use hpo_study::{Job, Measured, MetricPattern, StudySpec};
 
 use crate::files::{Offsets, TrialFiles};
 use crate::session::AttemptId;
@@ -26,6 +27,8 @@ const MOST_COMPLAINTS: u32 = 3;
 pub(crate) struct Listening {
     patterns: Vec<MetricPattern>,
     objective: String,
+    /// Their memory is an objective.
+    memory: bool,
 }
 
 impl Listening {
@@ -37,7 +40,18 @@ impl Listening {
         Self {
             patterns,
             objective: spec.metric.name.clone(),
+            memory: Measured::Memory.is_wanted(spec),
         }
+    }
+
+    /// The report that an attempt makes of its memory at its end, where that is an objective.
+    pub(crate) fn of_memory(&self, peak: Option<u64>) -> Option<Report> {
+        let mib = peak.filter(|_| self.memory)? as f64 / MIB as f64;
+        let metrics = [(Measured::Memory.name().to_owned(), mib)].into();
+        Some(Report {
+            step: None,
+            metrics,
+        })
     }
 
     /// What finds metrics in one of the streams; `None` if nothing is to be found there.

@@ -27,6 +27,9 @@ pub(crate) struct ExitRecord {
     pub(crate) word: String,
     #[serde(flatten)]
     pub(crate) exit: Exit,
+    /// The most main memory that one of its processes held, in bytes, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) peak: Option<u64>,
     /// When, in milliseconds since 1970.
     pub(crate) at: u64,
     /// The machine's life in which it ended: what it had written by then may be lost with it.

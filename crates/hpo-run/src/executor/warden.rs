@@ -19,6 +19,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, getpgid};
 use tokio::signal::unix::{SignalKind, signal};
+use wait4::Wait4 as _;
 
 use super::identity::{Identity, boot};
 use super::link::Line;
@@ -123,6 +124,8 @@ struct Minded {
     kill_at: Option<Instant>,
     /// Set once its first process is gone: how it ended, and when that was seen.
     ended: Option<(ExitStatus, Instant)>,
+    /// The most main memory that one of its processes held, in bytes, once that is known.
+    peak: Option<u64>,
 }
 
 impl Minded {
@@ -150,8 +153,17 @@ impl Minded {
             }
             Ok(_) | Err(_) => {
                 signal_group(self.pid(), Signal::SIGKILL);
-                if let Ok(status) = self.child.wait() {
-                    self.ended = Some((status, now));
+                // It has ended: this does not wait, and tells what it used.
+                match self.child.try_wait4() {
+                    Ok(Some(used)) => {
+                        self.ended = Some((used.status, now));
+                        self.peak = Some(used.rusage.maxrss).filter(|bytes| *bytes > 0);
+                    }
+                    _ => {
+                        if let Ok(status) = self.child.wait() {
+                            self.ended = Some((status, now));
+                        }
+                    }
                 }
             }
         }
@@ -255,6 +267,7 @@ impl Warden {
                     term_at: None,
                     kill_at: None,
                     ended: None,
+                    peak: None,
                 };
                 self.running.insert(spawn.id, minded);
                 Word::Started {
@@ -303,6 +316,7 @@ impl Warden {
         let record = ExitRecord {
             word: minded.word.clone(),
             exit,
+            peak: minded.peak,
             at: since.map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
             boot: boot(),
         };
@@ -311,6 +325,7 @@ impl Warden {
             trial: id.trial.0,
             attempt: id.attempt.0,
             exit,
+            peak: minded.peak,
             lingering,
         });
     }

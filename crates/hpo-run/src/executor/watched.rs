@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use super::identity::{Identity, boot};
 use super::orphans;
@@ -16,10 +15,20 @@ use crate::session::{AttemptId, Session};
 /// How an attempt came to its end, as far as that can be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// Somebody saw it.
-    Seen(Exit),
+    /// Somebody saw it, and knows perhaps how many bytes of main memory one of its processes held at most.
+    Seen(Exit, Option<u64>),
     /// Nobody did.
     Lost,
+}
+
+impl End {
+    /// The most main memory that one of its processes held, in bytes, where that is known.
+    pub(super) fn peak(self) -> Option<u64> {
+        match self {
+            Self::Seen(_, peak) => peak,
+            Self::Lost => None,
+        }
+    }
 }
 
 /// A process to be watched from afar.
@@ -69,11 +78,11 @@ impl Watched {
     /// that may be about to write it down.
     pub(super) fn look(&mut self, now: Instant, minded: bool) -> Option<End> {
         if let Some(record) = exit_record(&self.files, self.id, |word| word == self.word) {
-            return Some(End::Seen(record.exit));
+            return Some(End::Seen(record.exit, record.peak));
         }
-        if let Some(exit) = self.reap() {
+        if let Some((exit, peak)) = self.reap() {
             orphans::kill_marked_exactly(&self.word, PATIENCE);
-            return Some(End::Seen(exit));
+            return Some(End::Seen(exit, peak));
         }
         if self.process.lives() {
             self.signal_when_due(now);
@@ -86,19 +95,17 @@ impl Watched {
         }
         orphans::kill_marked_exactly(&self.word, PATIENCE);
         let last = exit_record(&self.files, self.id, |word| word == self.word);
-        Some(last.map_or(End::Lost, |record| End::Seen(record.exit)))
+        Some(last.map_or(End::Lost, |record| End::Seen(record.exit, record.peak)))
     }
 
     /// A process whose warden died is a child of this one.
-    fn reap(&self) -> Option<Exit> {
+    fn reap(&self) -> Option<(Exit, Option<u64>)> {
         if !self.process.is_there() || self.process.lives() {
             return None;
         }
-        match waitpid(self.process.pid(), Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(_, code)) => Some(Exit::Code(code)),
-            Ok(WaitStatus::Signaled(_, signal, _)) => Some(Exit::Signal(signal as i32)),
-            _ => None,
-        }
+        let used = wait4::try_wait4_pid(self.process.pid.cast_unsigned()).ok()??;
+        let peak = Some(used.rusage.maxrss).filter(|bytes| *bytes > 0);
+        Some((Exit::of(used.status), peak))
     }
 
     fn signal_when_due(&mut self, now: Instant) {
@@ -143,7 +150,7 @@ pub(super) fn find(
 ) -> Found {
     let ours = |word: &str| session.attempt(word) == Some(id);
     if let Some(record) = exit_record(files, id, ours) {
-        return Found::Ended(End::Seen(record.exit));
+        return Found::Ended(End::Seen(record.exit, record.peak));
     }
     let record = ProcessRecord::read(files, id.attempt).filter(|record| ours(&record.word));
     if let Some(record) = record {

@@ -63,11 +63,14 @@ pub(crate) enum Word {
         path: PathBuf,
         error: i32,
     },
-    /// An attempt is over. `lingering`: something of it cannot be killed.
+    /// An attempt is over. `peak`: the most main memory that one of its processes held, in bytes. `lingering`: something of
+    /// it cannot be killed.
     Ended {
         trial: u32,
         attempt: u32,
         exit: Exit,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        peak: Option<u64>,
         lingering: bool,
     },
     /// Everything is ended.

@@ -21,6 +21,9 @@
 //!   Everson, Rahat & Fieldsend, "Greed is good: exploration and exploitation trade-offs in Bayesian
 //!   optimisation", ACM TELO 2021; arXiv 1911.12809). Where losses are noisy, expected improvement alone
 //!   keeps away from the best region as soon as the process is sure of it, and what is best by luck elsewhere wins.
+//! - With **several objectives** there is a process for each, and the next configuration is the one from which most
+//!   is expected for the volume that the front covers ([`super::improvement`]), up to a point somewhat beyond the worst of
+//!   the front.
 //! - **Cost**: hyperparameters are fitted anew when a fifteenth more trials have told something, to at
 //!   most 150 of them; the process is exact up to 800 trials, and beyond that over the best 200 of
 //!   them, 600 spread evenly over the others, and those that came since the last fit.
@@ -30,10 +33,11 @@ use std::sync::{Mutex, PoisonError};
 use rand::Rng as _;
 use rand_distr::StandardNormal;
 
-use hpo_study::{Config, Event, History, Space, StudySpec};
+use hpo_study::{Config, Event, History, Space, StudySpec, front};
 
 use super::beliefs::Beliefs;
 use super::encoding::{Candidate, Kind, Point};
+use super::improvement::Open;
 use super::normal;
 use super::observations::{Observations, Outcome};
 use super::sobol::Sobol;
@@ -198,7 +202,8 @@ fn some(count: usize, best_first: &[usize], most: usize, best: usize) -> Vec<usi
 pub(crate) struct Gp {
     observations: Observations,
     features: Features,
-    objective: Model,
+    /// One for each objective.
+    objectives: Vec<Model>,
     feasibility: Model,
     sobol: Sobol,
     beliefs: Beliefs,
@@ -210,10 +215,13 @@ impl Gp {
         Self {
             features: Features::new(&observations.encoding),
             observations,
-            objective: Model {
-                is_of_losses: true,
-                ..Model::default()
-            },
+            objectives: spec
+                .objectives()
+                .map(|_| Model {
+                    is_of_losses: true,
+                    ..Model::default()
+                })
+                .collect(),
             feasibility: Model::default(),
             sobol: Sobol::new(spec),
             beliefs: Beliefs::new(spec),
@@ -247,22 +255,9 @@ impl Gp {
     /// The judge of candidates, as things stand.
     fn judge<'a>(&'a self, history: &'a History) -> Option<Judge<'a>> {
         let (features, observations) = (&self.features, &self.observations);
-        let (mut process, rows) = self.objective.process(features, observations)?;
-        let values = targets(observations);
-        let mut values: Vec<f64> = rows.iter().map(|i| values[*i]).collect();
-        let pending = observations
-            .pending()
-            .map(|trial| observations.point(trial));
-        let pending: Vec<Vec<f64>> = pending
-            .map(|point| features.row(&observations.encoding, point))
-            .collect();
-        let believed = process.means(features, &process.weights(&values), &pending);
-        values.extend(believed);
-        for row in pending {
-            process.extend(features, row);
-        }
-        let weights = process.weights(&values);
-        let best = process.best_mean(&values, &weights);
+        let beliefs = (0..self.objectives.len()).map(|objective| self.belief(objective));
+        let (objectives, means): (Vec<Belief>, Vec<Vec<f64>>) =
+            beliefs.collect::<Option<Vec<_>>>()?.into_iter().unzip();
         let feasibility = if self.has_infeasible() {
             let (process, rows) = self.feasibility.process(features, observations)?;
             let (labels, mean) = self.labels();
@@ -276,29 +271,52 @@ impl Gp {
         } else {
             None
         };
-        let objective = Belief {
-            process,
-            weights,
-            mean: 0.0,
-        };
         let trials = observations.points().len();
         Some(Judge {
             features,
             observations,
-            objective,
-            best,
+            objectives,
+            aim: Aim::of(&means),
             is_greedy: trials >= GREEDY.0 && trials.is_multiple_of(GREEDY.1),
             feasibility,
             beliefs: (&self.beliefs, history),
         })
     }
 
+    /// What is believed of an objective, and its means at what was tried and what runs.
+    fn belief(&self, objective: usize) -> Option<(Belief, Vec<f64>)> {
+        let (features, observations) = (&self.features, &self.observations);
+        let (mut process, rows) = self.objectives[objective].process(features, observations)?;
+        let values = targets(observations, objective);
+        let mut values: Vec<f64> = rows.iter().map(|i| values[*i]).collect();
+        let pending = observations
+            .pending()
+            .map(|trial| observations.point(trial));
+        let pending: Vec<Vec<f64>> = pending
+            .map(|point| features.row(&observations.encoding, point))
+            .collect();
+        let believed = process.means(features, &process.weights(&values), &pending);
+        values.extend(believed);
+        for row in pending {
+            process.extend(features, row);
+        }
+        let weights = process.weights(&values);
+        let means = process.own_means(&values, &weights);
+        let belief = Belief {
+            process,
+            weights,
+            mean: 0.0,
+        };
+        Some((belief, means))
+    }
+
     /// The configuration with the highest score that is found.
     fn propose(&self, history: &History, rng: &mut Rng) -> Option<Candidate> {
         let space = &history.spec().space;
         let judge = self.judge(history)?;
-        let rows = judge.objective.process.len() as f64;
-        let count = (WORK / (rows * rows)).clamp(CANDIDATES.0, CANDIDATES.1) as usize / 3;
+        let rows = judge.objectives.first()?.process.len() as f64;
+        let work = WORK / judge.objectives.len() as f64;
+        let count = (work / (rows * rows)).clamp(CANDIDATES.0, CANDIDATES.1) as usize / 3;
         let (told, ranking) = (self.observations.told(), self.observations.ranking());
         let mut elite = Elite::default();
         elite.add(
@@ -308,7 +326,7 @@ impl Gp {
         let encoding = &self.observations.encoding;
         let believed = self.beliefs.candidates(count, history, encoding, rng);
         elite.add(&judge, believed.into_iter());
-        let leaders = &ranking[..ranking.len().min(LEADERS)];
+        let leaders = &ranking[..ranking.len().min(LEADERS * judge.objectives.len())];
         let mutations = leaders.iter().flat_map(|i| {
             let parent = self.observations.point(told[*i].trial);
             (0..count / leaders.len()).map(move |k| (parent, STEPS[k % STEPS.len()]))
@@ -401,13 +419,47 @@ impl Belief {
     }
 }
 
+/// What is to be improved upon.
+enum Aim {
+    /// The best mean of what was tried.
+    Best(f64),
+    /// What the front leaves open.
+    Front(Open),
+}
+
+impl Aim {
+    /// By the means of each objective at what was tried and what runs.
+    fn of(means: &[Vec<f64>]) -> Self {
+        if let [means] = means {
+            return Self::Best(means.iter().copied().fold(f64::INFINITY, f64::min));
+        }
+        let count = means.first().map_or(0, Vec::len);
+        let rows = (0..count).map(|i| means.iter().map(|m| m[i]).collect());
+        let rows: Vec<Vec<f64>> = rows.collect();
+        let ranks = front::ranks(&rows);
+        let front: Vec<Vec<f64>> = (0..count)
+            .filter(|i| ranks[*i] == 0)
+            .map(|i| rows[i].clone())
+            .collect();
+        let reference = means.iter().enumerate().map(|(j, all)| {
+            let of_front = || front.iter().map(|row| row[j]);
+            let best = of_front().fold(f64::INFINITY, f64::min);
+            let worst = of_front().fold(f64::NEG_INFINITY, f64::max);
+            // A front of one has no width: whatever was seen counts.
+            let far = all.iter().copied().fold(worst, f64::max);
+            let worst = if worst > best { worst } else { far };
+            worst + front::MARGIN * (worst - best).max(1e-6)
+        });
+        Self::Front(Open::beyond(&front, &reference.collect::<Vec<f64>>()))
+    }
+}
+
 /// Scores candidates.
 struct Judge<'a> {
     features: &'a Features,
     observations: &'a Observations,
-    objective: Belief,
-    /// The best mean of what was tried.
-    best: f64,
+    objectives: Vec<Belief>,
+    aim: Aim,
     /// The best mean is looked for, not the most improvement.
     is_greedy: bool,
     /// What is feasible, where not everything was.
@@ -422,15 +474,23 @@ impl Judge<'_> {
     fn scores(&self, candidates: &[Candidate]) -> Vec<f64> {
         let row = |c: &Candidate| self.features.row(&self.observations.encoding, &c.point);
         let rows: Vec<Vec<f64>> = candidates.iter().map(row).collect();
-        let improvement = |(mean, deviation): (f64, f64)| {
-            if self.is_greedy {
-                self.best - mean
-            } else {
-                normal::log_improvement((self.best - mean) / deviation) + deviation.ln()
-            }
+        let guesses: Vec<Vec<(f64, f64)>> = self
+            .objectives
+            .iter()
+            .map(|belief| belief.at(self.features, &rows))
+            .collect();
+        let of = |i: usize| guesses.iter().map(move |of| of[i]);
+        let improvement = |i: usize| match &self.aim {
+            Aim::Best(best) => of(i).fold(0.0, |_, (mean, deviation)| {
+                if self.is_greedy {
+                    best - mean
+                } else {
+                    normal::log_improvement((best - mean) / deviation) + deviation.ln()
+                }
+            }),
+            Aim::Front(open) => open.log_improvement(&of(i).collect::<Vec<_>>()),
         };
-        let guesses = self.objective.at(self.features, &rows).into_iter();
-        let mut scores: Vec<f64> = guesses.map(improvement).collect();
+        let mut scores: Vec<f64> = (0..rows.len()).map(improvement).collect();
         if let Some(feasibility) = &self.feasibility {
             let labels = feasibility.at(self.features, &rows);
             for (score, (label, deviation)) in scores.iter_mut().zip(labels) {
@@ -476,8 +536,10 @@ impl Sampler for Gp {
             return;
         }
         let observations = &self.observations;
-        if self.objective.is_due(observations) {
-            self.objective.take(&targets(observations), observations);
+        for (i, model) in self.objectives.iter_mut().enumerate() {
+            if model.is_due(observations) {
+                model.take(&targets(observations, i), observations);
+            }
         }
         if self.has_infeasible() && self.feasibility.is_due(observations) {
             let (labels, _) = self.labels();

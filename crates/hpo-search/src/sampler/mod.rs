@@ -8,8 +8,10 @@ mod cmaes;
 pub(crate) mod encoding;
 mod gp;
 mod grid;
+mod improvement;
 mod minimize;
 mod normal;
+mod nsga2;
 mod observations;
 mod parzen;
 mod random;
@@ -46,6 +48,7 @@ fn of_method(spec: &StudySpec) -> Box<dyn Sampler> {
         Method::Gp => Box::new(gp::Gp::new(spec)),
         Method::Cmaes => Box::new(cmaes::Cmaes::new(spec)),
         Method::Pbt => Box::new(crate::pbt::Pbt::new(spec)),
+        Method::Nsga2 => Box::new(nsga2::Nsga2::new(spec)),
         Method::Bohb => Box::new(bohb::Bohb::new(spec)),
         Method::Dehb => Box::new(crate::dehb::Dehb::new(spec)),
         Method::Bayes => Box::new(bayes::Bayes::new(spec)),

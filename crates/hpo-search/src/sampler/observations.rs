@@ -5,14 +5,22 @@
 //! later ones ([`crate::foresight`]), the losses of those that were stopped there are left out. Trials that
 //! could not be brought to an end for a reason of their own (diverged, crashed) are infeasible: worse
 //! than all others, and never forgotten.
+//!
+//! With several objectives the order is by layers of the front, the first trials of each spread widely ([`front::order`]),
+//! and only complete trials count: what others reported on the way is not compared.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashSet};
 
-use hpo_study::{Event, EventKind, Goal, History, ImportAs, Space, Trial, TrialId, TrialState};
+use hpo_study::{Event, EventKind, Goal, History, ImportAs, Space, Trial, TrialId, TrialState, front};
 
 use super::encoding::{Encoding, Point, fingerprint};
 use super::resolution::Resolution;
 use crate::foresight::Foresight;
+
+/// With several objectives so many trials of the front (and of the layers below, where it has fewer) come in the order
+/// in which they spread most widely.
+const SPREAD: usize = 50;
 
 /// What became of a trial.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -68,9 +76,11 @@ pub(crate) struct Observations {
     told: Vec<Told>,
     /// For each trial its index in `told`.
     index: Vec<Option<usize>>,
-    /// Indices into `told`, best first; infeasible ones last.
-    order: Vec<usize>,
+    /// Indices into `told`, best first; infeasible ones last. Empty while it is to be found anew.
+    order: OnceCell<Vec<usize>>,
     feasible: usize,
+    /// Only with several objectives: for each in `told` its losses, none for an infeasible one.
+    losses: Vec<Vec<f64>>,
     infeasible: usize,
     foresight: Foresight,
     /// How often a trial that had told something before became one whose loss is left out, or the other way.
@@ -88,8 +98,9 @@ impl Observations {
             seen: HashSet::new(),
             told: Vec::new(),
             index: Vec::new(),
-            order: Vec::new(),
+            order: OnceCell::new(),
             feasible: 0,
+            losses: Vec::new(),
             infeasible: 0,
             foresight: Foresight::default(),
             turns: 0,
@@ -109,7 +120,7 @@ impl Observations {
 
     /// Indices into [`Observations::told`] of the feasible ones, best first.
     pub(crate) fn ranking(&self) -> &[usize] {
-        &self.order[..self.feasible]
+        &self.order()[..self.feasible]
     }
 
     /// How many were infeasible.
@@ -125,7 +136,15 @@ impl Observations {
     /// Indices into [`Observations::told`], best first; after the feasible ones the infeasible ones, and after them those
     /// whose loss is left out.
     pub(crate) fn order(&self) -> &[usize] {
-        &self.order
+        self.order.get_or_init(|| match self.losses.is_empty() {
+            true => self.by_value(),
+            false => self.by_layer(),
+        })
+    }
+
+    /// With several objectives: for each in [`Observations::told`] its losses; none for an infeasible one.
+    pub(crate) fn losses(&self) -> &[Vec<f64>] {
+        &self.losses
     }
 
     /// Trials that have told nothing yet and still may.
@@ -181,17 +200,43 @@ impl Observations {
                 if is_prior_only(history, *trial) {
                     return false;
                 }
-                let outcome = outcome(record, history.spec().metric.goal);
+                let losses = history.losses(record);
+                let outcome = match history.spec().has_several() {
+                    true => of_several(record, losses.as_deref()),
+                    false => outcome(record, history.spec().metric.goal),
+                };
                 if record.state.is_final() || outcome.is_some() {
                     self.pending.remove(trial);
                 }
-                if let Some(outcome) = outcome {
-                    self.tell(history, *trial, outcome);
+                match outcome {
+                    Some(outcome) if history.spec().has_several() => {
+                        let losses = losses.filter(|_| outcome != Outcome::Infeasible);
+                        self.tell_losses(*trial, outcome, losses.unwrap_or_default());
+                    }
+                    Some(outcome) => self.tell(history, *trial, outcome),
+                    None => {}
                 }
                 true
             }
             _ => false,
         }
+    }
+
+    fn tell_losses(&mut self, trial: TrialId, outcome: Outcome, losses: Vec<f64>) {
+        self.index[trial.index()] = Some(self.told.len());
+        self.told.push(Told {
+            trial,
+            outcome,
+            better: 0,
+            is_blind: false,
+        });
+        if outcome == Outcome::Infeasible {
+            self.infeasible += 1;
+        } else {
+            self.feasible += 1;
+        }
+        self.losses.push(losses);
+        self.order.take();
     }
 
     fn tell(&mut self, history: &History, trial: TrialId, outcome: Outcome) {
@@ -250,7 +295,11 @@ impl Observations {
                 self.told[i].is_blind = self.is_blind(history, self.told[i].outcome);
             }
         }
-        self.sort();
+        self.order.take();
+        let is_infeasible = |t: &&Told| t.outcome == Outcome::Infeasible;
+        self.infeasible = self.told.iter().filter(is_infeasible).count();
+        let counts = self.told.iter().filter(|t| !t.is_blind).count();
+        self.feasible = counts - self.infeasible;
     }
 
     fn is_blind(&mut self, history: &History, outcome: Outcome) -> bool {
@@ -260,12 +309,19 @@ impl Observations {
         }
     }
 
-    fn sort(&mut self) {
+    fn by_layer(&self) -> Vec<usize> {
+        let (feasible, infeasible): (Vec<usize>, Vec<usize>) =
+            (0..self.told.len()).partition(|i| !self.losses[*i].is_empty());
+        let losses: Vec<Vec<f64>> = feasible.iter().map(|i| self.losses[*i].clone()).collect();
+        let order = front::order(&losses, SPREAD);
+        let order = order.into_iter().map(|i| feasible[i]);
+        order.chain(infeasible).collect()
+    }
+
+    fn by_value(&self) -> Vec<usize> {
         let told = &self.told;
-        for i in self.order.len()..told.len() {
-            self.order.push(i);
-        }
-        self.order.sort_by(|a, b| {
+        let mut order: Vec<usize> = (0..told.len()).collect();
+        order.sort_by(|a, b| {
             let (a, b) = (&told[*a], &told[*b]);
             let loss = |t: &Told| t.outcome.loss().unwrap_or(f64::INFINITY);
             let infeasible = |t: &Told| t.outcome == Outcome::Infeasible;
@@ -275,10 +331,7 @@ impl Observations {
                 .then(loss(a).total_cmp(&loss(b)))
                 .then(a.trial.cmp(&b.trial))
         });
-        let is_infeasible = |t: &&Told| t.outcome == Outcome::Infeasible;
-        self.infeasible = told.iter().filter(is_infeasible).count();
-        let counts = told.iter().filter(|t| !t.is_blind).count();
-        self.feasible = counts - self.infeasible;
+        order
     }
 }
 
@@ -313,6 +366,20 @@ fn outcome(trial: &Trial, goal: Goal) -> Option<Outcome> {
 pub(crate) fn is_prior_only(history: &History, trial: TrialId) -> bool {
     let record = history.trial(trial);
     record.and_then(|t| history.imported_as(t)) == Some(ImportAs::Prior)
+}
+
+/// The same with several objectives.
+fn of_several(trial: &Trial, losses: Option<&[f64]>) -> Option<Outcome> {
+    if !trial.rescues.is_empty() || trial.state.is_infeasible() {
+        return Some(Outcome::Infeasible);
+    }
+    // Of a trial from elsewhere perhaps not all is known.
+    let is_complete = trial.state == TrialState::Completed;
+    let counts = is_complete && (losses.is_some() || trial.origin.is_none());
+    counts.then(|| match losses.and_then(<[f64]>::first) {
+        Some(loss) => Outcome::Complete { loss: *loss },
+        None => Outcome::Infeasible,
+    })
 }
 
 /// Whether both came to their ends with the same loss, to the last digit.

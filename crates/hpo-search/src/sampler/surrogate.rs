@@ -349,14 +349,14 @@ impl Process {
         &self.inverse * DVector::from_row_slice(values)
     }
 
-    /// The lowest mean of the function at the rows it has seen, given their values and weights: a mean
+    /// The means of the function at the rows it has seen, given their values and weights: a mean
     /// there differs from the value by what is put down to noise.
-    pub(crate) fn best_mean(&self, values: &[f64], weights: &DVector<f64>) -> f64 {
+    pub(crate) fn own_means(&self, values: &[f64], weights: &DVector<f64>) -> Vec<f64> {
         let noise = self.kernel.noise + JITTER;
-        let means = values.iter().zip(weights.iter());
-        means
+        let pairs = values.iter().zip(weights.iter());
+        pairs
             .map(|(value, weight)| value - noise * weight)
-            .fold(f64::INFINITY, f64::min)
+            .collect()
     }
 
     /// Means and standard deviations of the function (without noise) at some points.

@@ -11,8 +11,12 @@ use super::observations::{Observations, Outcome};
 /// How much the good end is stretched (the algorithm's `s`).
 const STRETCH: f64 = 1.5;
 
-/// For each that told something its value; all infeasible ones have the same, not better than any.
-pub(crate) fn targets(observations: &Observations) -> Vec<f64> {
+/// For each that told something its value in an objective (by its index); all infeasible ones have the same, not
+/// better than any.
+pub(crate) fn targets(observations: &Observations, objective: usize) -> Vec<f64> {
+    if !observations.losses().is_empty() {
+        return of_several(observations.losses(), objective);
+    }
     let (told, ranking) = (observations.told(), observations.ranking());
     let loss = |i: &usize| match told[*i].outcome {
         Outcome::Complete { loss } => Some(loss),
@@ -23,6 +27,20 @@ pub(crate) fn targets(observations: &Observations) -> Vec<f64> {
     let mut of_told = vec![0.0; told.len()];
     for (i, value) in observations.order().iter().zip(values) {
         of_told[*i] = value;
+    }
+    of_told
+}
+
+/// The same with several objectives: each is looked at by itself.
+fn of_several(losses: &[Vec<f64>], objective: usize) -> Vec<f64> {
+    let (mut order, infeasible): (Vec<usize>, Vec<usize>) =
+        (0..losses.len()).partition(|i| !losses[*i].is_empty());
+    order.sort_by(|a, b| losses[*a][objective].total_cmp(&losses[*b][objective]));
+    let sorted: Vec<Option<f64>> = order.iter().map(|i| Some(losses[*i][objective])).collect();
+    let values = warp(&sorted, infeasible.len());
+    let mut of_told = vec![0.0; losses.len()];
+    for (i, value) in order.into_iter().chain(infeasible).zip(values) {
+        of_told[i] = value;
     }
     of_told
 }

@@ -19,10 +19,15 @@
 //! Where trials were infeasible, the ratio is multiplied with the chance of being feasible, the share of
 //! the feasible trials' density (after Watanabe & Hutter, "c-TPE", IJCAI 2023; arXiv 2211.14411).
 //!
+//! **Several objectives** (MOTPE: Ozaki, Tanigaki, Watanabe & Onishi, "Multiobjective tree-structured Parzen
+//! estimator for computationally expensive optimization problems", GECCO 2020; and JAIR 73, 2022): the good ones are the first
+//! by layers of the front, and of the layer that does not go in as a whole those that cover most volume. A good one
+//! weighs as much as the volume that would be lost without it.
+//!
 //! Infeasible trials and those that have told nothing yet (the constant liar: Ginsbourger, Le Riche &
 //! Carraro, 2010) are among the others.
 
-use hpo_study::{Config, Event, EventKind, History, StudySpec};
+use hpo_study::{Config, Event, EventKind, History, StudySpec, front};
 
 use super::beliefs::Beliefs;
 use super::encoding::{Candidate, Point};
@@ -36,6 +41,8 @@ const STARTUP: usize = 6;
 /// The share of the trials that is good (β₁ in arXiv 2304.11127), and the most that are.
 const GOOD: f64 = 0.15;
 const MOST_GOOD: f64 = 25.0;
+/// With several objectives, the least that a good one weighs, as a share of the most.
+const LEAST: f64 = 0.1;
 /// Candidates that are compared.
 const CANDIDATES: usize = 24;
 /// Draws of a configuration that no trial has had yet, before one is taken twice.
@@ -86,6 +93,9 @@ impl Tpe {
     /// The weights of the good ones; all alike where some were stopped early, since losses at different
     /// steps do not compare.
     fn weights(&self, good: usize) -> Vec<f64> {
+        if !self.observations.losses().is_empty() {
+            return self.volumes(good);
+        }
         let (told, ranking) = (self.observations.told(), self.observations.ranking());
         let loss = |i: &usize| match told[*i].outcome {
             Outcome::Complete { loss } => Some(loss),
@@ -94,6 +104,24 @@ impl Tpe {
         let losses: Option<Vec<f64>> = ranking.iter().take(good + 1).map(loss).collect();
         match losses.as_deref().and_then(<[f64]>::split_last) {
             Some((threshold, rest)) if rest.len() == good => improvements(rest, *threshold),
+            _ => vec![1.0; good],
+        }
+    }
+
+    /// The weights of the good ones with several objectives: by how much volume each adds, with a mean of 1; never
+    /// nothing, since one that is hidden behind another today shows where the front is all the same.
+    fn volumes(&self, good: usize) -> Vec<f64> {
+        let of = |i: &usize| self.observations.losses()[*i].clone();
+        let losses: Vec<Vec<f64>> = self.observations.ranking()[..good].iter().map(of).collect();
+        let losses = front::normalized(&losses);
+        let Some(first) = losses.first() else {
+            return Vec::new();
+        };
+        let volumes = front::contributions(&losses, &front::beyond(first.len()));
+        let most = volumes.iter().fold(0.0_f64, |a, b| a.max(*b));
+        let floored: Vec<f64> = volumes.iter().map(|v| v.max(LEAST * most)).collect();
+        match floored.iter().sum::<f64>() / good as f64 {
+            mean if mean > 0.0 => floored.iter().map(|v| v / mean).collect(),
             _ => vec![1.0; good],
         }
     }

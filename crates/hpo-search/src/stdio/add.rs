@@ -29,13 +29,25 @@ impl Session {
         let status = status(message)?;
         let reports = reports(message)?;
         let value = number(message, "value")?;
+        let values = self.values(message)?;
         match status {
             Status::Running if value.is_some() => {
                 return Err(
                     "`value` has no meaning for a trial that is `running`: `reports`".into(),
                 );
             }
-            Status::Ended("complete" | "pruned") if value.is_none() && reports.is_empty() => {
+            Status::Ended("pruned") if self.has_several() => {
+                return Err(super::several::no_pruning());
+            }
+            Status::Running if values.is_some() => {
+                return Err("`values` has no meaning for a trial that is `running`".to_owned());
+            }
+            Status::Ended("complete") if self.has_several() && values.is_none() => {
+                return Err("`values` is missing".to_owned());
+            }
+            Status::Ended("complete" | "pruned")
+                if !self.has_several() && value.is_none() && reports.is_empty() =>
+            {
                 return Err("`value` is missing, and so are `reports`".to_owned());
             }
             _ => {}
@@ -52,8 +64,14 @@ impl Session {
         for (step, value) in reports {
             self.measure(trial, step, value)?;
         }
-        if let Status::Ended(word) = status {
-            self.tell(trial, value, word)?;
+        match status {
+            Status::Ended(word) if self.has_several() => {
+                self.tell_values(trial, message, word)?;
+            }
+            Status::Ended(word) => {
+                self.tell(trial, value, word)?;
+            }
+            Status::Running => {}
         }
         Ok(json!({ "trial": trial.0 }))
     }

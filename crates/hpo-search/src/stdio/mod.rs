@@ -4,6 +4,7 @@
 //! Behind it stand the very samplers, schedulers and history that a study has.
 
 mod add;
+mod several;
 mod space;
 
 use std::collections::BTreeMap;
@@ -51,6 +52,9 @@ impl Session {
         let method = word::<Method>("method", method)?;
         if method == Method::Pbt {
             return Err("`--method pbt` copies checkpoints, which only `hpo run` does".to_owned());
+        }
+        if file.goals.len() > 1 && (!method.takes_several() || early_terminate != "none") {
+            return Err(several::no_early_stopping());
         }
         let word = match early_terminate {
             "none" if method.needs_rungs() => "hyperband",
@@ -112,7 +116,9 @@ impl Session {
         let allowed: &[&str] = match text(message, "op")? {
             "ask" => &["op"],
             "report" => &["op", "trial", "step", "value"],
+            "tell" if self.has_several() => &["op", "trial", "values", "status"],
             "tell" => &["op", "trial", "value", "status"],
+            "add" if self.has_several() => &["op", "params", "status", "values"],
             "add" => &["op", "params", "status", "value", "reports"],
             other => {
                 return Err(format!(
@@ -128,6 +134,9 @@ impl Session {
         }
         match text(message, "op")? {
             "ask" => self.ask(),
+            "report" if self.has_several() => {
+                Err("with several objectives there are no reports: tell the trial's end".to_owned())
+            }
             "report" => {
                 let trial = self.running(message)?;
                 let step = whole(message, "step")?;
@@ -137,12 +146,14 @@ impl Session {
             "add" => self.add(message),
             _ => {
                 let trial = self.running(message)?;
-                let value = number(message, "value")?;
                 let status = match message.get("status") {
                     None => "complete",
                     Some(_) => text(message, "status")?,
                 };
-                self.tell(trial, value, status)
+                if self.has_several() {
+                    return self.tell_values(trial, message, status);
+                }
+                self.tell(trial, number(message, "value")?, status)
             }
         }
     }

@@ -10,6 +10,8 @@ use hpo_study::{
     Failure, Goal, Job, Method, Metric, Parameter, Prior, Priors, Scale, Space, StudySpec, Value,
 };
 
+use hpo_study::spec::MOST_OBJECTIVES;
+
 use super::Refusal;
 
 /// The name under which values are kept.
@@ -18,7 +20,8 @@ pub const METRIC: &str = "value";
 /// What a space file says.
 pub(super) struct SpaceFile {
     pub(super) space: Space,
-    goal: Goal,
+    /// One for each objective, at least one.
+    pub(super) goals: Vec<Goal>,
     pub(super) max_steps: Option<u64>,
     pub(super) eta: u32,
     priors: Priors,
@@ -38,6 +41,8 @@ struct File {
     params: Vec<Entry>,
     #[serde(default)]
     direction: Option<String>,
+    #[serde(default)]
+    directions: Option<Vec<String>>,
     #[serde(default)]
     max_steps: Option<u64>,
     #[serde(default)]
@@ -99,15 +104,21 @@ fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Val
 
 pub(super) fn read(text: &str) -> Result<SpaceFile, Refusal> {
     let file: File = serde_json::from_str(text).map_err(|e| format!("the space file: {e}"))?;
-    let goal = match file.direction.as_deref() {
-        None | Some("minimize") => Goal::Minimize,
-        Some("maximize") => Goal::Maximize,
-        Some(other) => {
-            return Err(format!(
-                "`direction` is `minimize` or `maximize`, not `{other}`"
-            ));
+    let goals = match (&file.direction, &file.directions) {
+        (Some(_), Some(_)) => {
+            return Err("there is either `direction` or `directions`, not both".to_owned());
         }
+        (one, None) => vec![goal(one.as_deref().unwrap_or("minimize"))?],
+        (None, Some(directions)) => directions
+            .iter()
+            .map(|d| goal(d))
+            .collect::<Result<_, _>>()?,
     };
+    if goals.is_empty() || goals.len() > MOST_OBJECTIVES {
+        return Err(format!(
+            "`directions` has a direction for each objective, at most {MOST_OBJECTIVES}"
+        ));
+    }
     let eta = file.eta.unwrap_or(3);
     if eta < 2 || file.max_steps == Some(0) {
         return Err("`eta` must be at least 2, and `max_steps` at least 1".to_owned());
@@ -139,7 +150,7 @@ pub(super) fn read(text: &str) -> Result<SpaceFile, Refusal> {
     };
     Ok(SpaceFile {
         space,
-        goal,
+        goals,
         max_steps: file.max_steps,
         eta,
         priors: Priors(priors),
@@ -172,6 +183,24 @@ fn belief(wish: &Wish, domain: &Domain) -> Result<Belief, Refusal> {
     found.ok_or_else(|| {
         let range = hpo_study::control::range(domain);
         format!("its `prior` is not of what it can be: {range}")
+    })
+}
+
+fn goal(word: &str) -> Result<Goal, Refusal> {
+    match word {
+        "minimize" => Ok(Goal::Minimize),
+        "maximize" => Ok(Goal::Maximize),
+        other => Err(format!(
+            "a direction is `minimize` or `maximize`, not `{other}`"
+        )),
+    }
+}
+
+/// The names under which the values of so many objectives are kept.
+pub(super) fn metrics(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|i| match i {
+        0 => METRIC.to_owned(),
+        i => format!("{METRIC}_{i}"),
     })
 }
 
@@ -287,6 +316,9 @@ pub(super) fn spec(
     method: Method,
     early_terminate: EarlyTerminate,
 ) -> StudySpec {
+    let metric = |(name, goal): (String, &Goal)| Metric { name, goal: *goal };
+    let metrics = metrics(file.goals.len()).zip(&file.goals);
+    let further = metrics.skip(1).map(metric).collect();
     StudySpec {
         name: "stdio".to_owned(),
         description: None,
@@ -298,8 +330,9 @@ pub(super) fn spec(
         method,
         metric: Metric {
             name: METRIC.to_owned(),
-            goal: file.goal,
+            goal: file.goals.first().copied().unwrap_or(Goal::Minimize),
         },
+        further,
         run_cap: None,
         time_cap: None,
         space: file.space,

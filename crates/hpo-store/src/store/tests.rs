@@ -21,6 +21,7 @@ fn spec() -> StudySpec {
             name: "val.loss \"q\"".to_owned(),
             goal: Goal::Minimize,
         },
+        further: Vec::new(),
         run_cap: None,
         time_cap: Some(Duration::from_millis(1500)),
         space: Space::default(),

@@ -69,6 +69,12 @@ impl Curve {
         rows.filter(|(_, value)| is_reported(**value))
             .map(|(step, value)| (step, *value))
     }
+    /// What was last reported of another metric, by its index; possibly not finite.
+    #[must_use]
+    pub fn last_of(&self, index: u16) -> Option<f64> {
+        let (_, values) = self.others.iter().find(|(i, _)| *i == index)?;
+        values.iter().rev().find(|v| is_reported(**v)).copied()
+    }
     /// The last objective reported: `(step, value)`, the value possibly not finite.
     #[must_use]
     pub fn last(&self) -> Option<(u64, f64)> {

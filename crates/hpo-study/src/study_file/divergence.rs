@@ -106,7 +106,7 @@ fn chance(
     watched: Option<&Metric>,
     problems: &mut Problems,
 ) -> Option<f64> {
-    let metric = root.get("metric")?;
+    let metric = super::objectives::watched(root)?;
     let (of_objective, classes) = (metric.get("chance"), metric.get("num_classes"));
     if let (Some(_), Some(_)) = (of_objective, classes) {
         problems.error_with_hint(

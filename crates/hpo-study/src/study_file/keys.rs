@@ -110,9 +110,13 @@ const STUDY_KEYS: &[KeyFacts] = &[
         Shape::Whole(0, 9_007_199_254_740_992),
         "seed of everything random; 0 if absent",
     ),
-    key("metric", Shape::Table(&METRIC), "what is optimized")
-        .required()
-        .hint("add `metric: {name: val_loss, goal: minimize}`, with the name your program reports"),
+    key(
+        "metric",
+        OBJECTIVES,
+        "what is optimized: one metric, or a list of several",
+    )
+    .required()
+    .hint("add `metric: {name: val_loss, goal: minimize}`, with the name your program reports"),
     key("run_cap", Shape::Whole(1, 10_000_000), "most trials"),
     key(
         "repeats",
@@ -314,6 +318,11 @@ const METHODS: &[Word] = &[
         "learns: a Gaussian process of the loss over the space",
     ),
     word(
+        "nsga2",
+        "learns: an evolving population, made for several objectives (NSGA-II)",
+    ),
+    word("motpe", "another name for `tpe` with several objectives"),
+    word(
         "bayes",
         "learns: the best of these for most studies, early and late",
     ),
@@ -414,6 +423,12 @@ pub(crate) static CONFIRM: Table = Table {
     ],
     hint: Some("write `confirm: {top: 3, seeds: 3}`"),
 };
+
+const OBJECTIVES: Shape = Shape::Either(
+    "a map with the metric's name, or a list of such maps",
+    &[Shape::Table(&METRIC), Shape::List(&OBJECTIVE, 1)],
+);
+static OBJECTIVE: Shape = Shape::Table(&METRIC);
 
 /// `metric`
 pub(crate) static METRIC: Table = Table {

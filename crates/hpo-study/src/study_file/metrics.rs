@@ -48,7 +48,13 @@ pub(super) fn read(root: &Node, problems: &mut Problems) -> Vec<MetricPattern> {
 }
 
 fn check_objective(root: &Node, names: &Names, problems: &mut Problems) {
-    let Some(objective) = root.get("metric").and_then(|metric| metric.get("name")) else {
+    for objective in super::objectives::reported(root) {
+        check_name(objective, names, problems);
+    }
+}
+
+fn check_name(objective: &Node, names: &Names, problems: &mut Problems) {
+    let Some(objective) = objective.get("name") else {
         return;
     };
     let Some(name) = objective.text() else { return };

@@ -13,6 +13,7 @@ mod keys;
 mod memory;
 mod metrics;
 mod notify;
+mod objectives;
 mod parameters;
 mod population;
 mod prior;
@@ -30,7 +31,7 @@ mod yaml;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::spec::{Goal, Method, Metric, OnCrash, StudySpec};
+use crate::spec::{Method, OnCrash, StudySpec};
 use crate::warm_start::WarmStart;
 use problem::Problems;
 use yaml::Node;
@@ -192,9 +193,6 @@ fn read_study(
         let added = recipe::expand(node, root.key_span("recipe"), trials, &drafts);
         drafts.splice(0..0, added);
     }
-    if let Some(name) = root.get("metric").and_then(|metric| metric.get("name")) {
-        check_metric_name(name, problems);
-    }
     let before = problems.len();
     let space = parameters::assemble(&drafts, problems);
     let space_is_sound = problems.len() == before;
@@ -202,7 +200,7 @@ fn read_study(
     let job = settings::job(root, source, &drafts, problems);
     if root.get("trainer").is_some() {
         trainer::check_parameters(&drafts, root.key_span("trainer"), problems);
-        if let Some(metric) = root.get("metric") {
+        for metric in objectives::reported(root) {
             let dataset = root
                 .get("trainer")
                 .and_then(|trainer| trainer.get("dataset"));
@@ -224,7 +222,9 @@ fn read_study(
             "random" => Some(Method::Random),
             "sobol" => Some(Method::Sobol),
             "tpe" => Some(Method::Tpe),
+            "motpe" => Some(Method::Tpe),
             "gp" => Some(Method::Gp),
+            "nsga2" => Some(Method::Nsga2),
             "bayes" => Some(Method::Bayes),
             "cmaes" => Some(Method::Cmaes),
             "pbt" => Some(Method::Pbt),
@@ -242,12 +242,14 @@ fn read_study(
     let early_terminate = population::read(root, method, &space, job.as_ref(), problems)
         .or_else(|| stopping::for_method(root, method, job.as_ref(), problems))
         .unwrap_or_else(|| settings::early_terminate(root, job.as_ref(), problems));
-    let metric = root.get("metric").and_then(metric);
-    let divergence = metric
+    objectives::check_several(root, method, early_terminate.as_ref(), problems);
+    let objectives = objectives::read(root, problems);
+    let divergence = objectives
         .as_ref()
-        .and_then(|metric| divergence::read(root, metric, job.as_ref(), problems));
+        .and_then(|(metric, _)| divergence::read(root, metric, job.as_ref(), problems));
     let priors = prior::read(root, &space, space_is_sound, method, problems);
     let gpu = memory::gpu(root, &space, space_is_sound, job.as_ref(), problems);
+    let (metric, further) = objectives?;
     Some(StudySpec {
         name: settings::name(root, source, problems)?,
         description: root
@@ -260,7 +262,8 @@ fn read_study(
             .map_or(0, i64::unsigned_abs),
         job: job?,
         method: method?,
-        metric: metric?,
+        metric,
+        further,
         run_cap,
         time_cap,
         early_terminate: early_terminate?,
@@ -301,18 +304,6 @@ fn check_metric_name(node: &Node, problems: &mut Problems) {
         }
         _ => {}
     }
-}
-
-fn metric(node: &Node) -> Option<Metric> {
-    let goal = match node.get("goal").map(Node::text) {
-        None | Some(Some("minimize")) => Goal::Minimize,
-        Some(Some("maximize")) => Goal::Maximize,
-        Some(_) => return None,
-    };
-    Some(Metric {
-        name: node.get("name")?.text()?.to_owned(),
-        goal,
-    })
 }
 
 /// The name that looks most like `wanted`, if it is near enough to be a slip of the pen.

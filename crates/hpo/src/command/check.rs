@@ -143,7 +143,7 @@ pub(super) fn perform(arguments: &CheckArguments) -> Result<Exit, Failure> {
                 output::data(&format!("\n{parameters}"))?;
             }
             if let Some(sample) = sample {
-                output::page(&format!("\n{}", sample.text(&study.spec, output::width())))?;
+                output::page(&format!("\n{}", sample.text(output::width())))?;
             }
             if !found {
                 return Ok(Exit::Usage);

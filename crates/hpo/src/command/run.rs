@@ -171,7 +171,12 @@ fn take_away(history: &History, runs: &Path) -> String {
     let study = quoted(name);
     let dir = elsewhere(runs);
     let mut text = String::new();
-    if let Some(best) = history.best() {
+    if history.spec().has_several() && history.best().is_some() {
+        text += &format!(
+            "\ntake one away:  hpo best --trial N -f pytorch -s {study}{dir}    (or keras, yaml, json, args, env; without \
+             --trial the front)\n"
+        );
+    } else if let Some(best) = history.best() {
         // The programs need to know the optimizer.
         let program = hpo_report::export(history, best, hpo_report::Format::Pytorch).is_ok();
         let arguments = hpo_report::export(history, best, hpo_report::Format::Args).is_ok();

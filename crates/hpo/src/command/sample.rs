@@ -8,7 +8,7 @@ use hpo_report::table::Table;
 use hpo_study::printout::{LogReading, PatternForm, read_log};
 use hpo_study::spec::Job;
 use hpo_study::study_file::nearest;
-use hpo_study::{MetricPattern, StudySpec, Value};
+use hpo_study::{Measured, MetricPattern, StudySpec, Value};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -23,6 +23,9 @@ pub(super) struct Sample {
     metrics: Vec<Metric>,
     patterns: Vec<Pattern>,
     objective_found: bool,
+    /// The first objective that the program should report and is not there.
+    #[serde(skip)]
+    missing: Option<String>,
     #[serde(skip)]
     log: String,
     #[serde(skip)]
@@ -78,9 +81,13 @@ impl Sample {
                 lines: tally.lines,
                 unreadable: tally.unreadable.clone(),
             });
+        let reported = spec.objectives().map(|metric| metric.name.clone());
+        let mut reported = reported.filter(|name| Measured::of(name).is_none());
+        let missing = reported.find(|name| !series.contains_key(name.as_str()));
         Self {
             reports: reading.reports.len(),
-            objective_found: series.contains_key(spec.metric.name.as_str()),
+            objective_found: missing.is_none(),
+            missing,
             metrics: metrics.collect(),
             patterns: patterns.collect(),
             log: log.display().to_string(),
@@ -92,7 +99,7 @@ impl Sample {
         self.objective_found
     }
 
-    pub(super) fn text(&self, spec: &StudySpec, width: Option<u16>) -> String {
+    pub(super) fn text(&self, width: Option<u16>) -> String {
         let mut text = format!("{}: {} reports\n", self.log, self.reports);
         if !self.metrics.is_empty() {
             let mut table = Table::new(&["metric", ">reports", ">steps", ">first", ">last"]);
@@ -129,8 +136,7 @@ impl Sample {
         if let Some(wrong) = &self.wrong {
             text.push_str(&format!("a report line is wrong: {wrong}\n"));
         }
-        if !self.objective_found {
-            let objective = &spec.metric.name;
+        if let Some(objective) = &self.missing {
             let names = || self.metrics.iter().map(|m| m.name.as_str());
             let near = nearest(objective, names()).or_else(|| {
                 names().find(|n| n.contains(objective.as_str()) || objective.contains(n))

@@ -1,6 +1,6 @@
 //! `hpo trials`
 
-use hpo_report::trials::{Selection, csv, row, rows, table};
+use hpo_report::trials::{Selection, csv, row, rows, table_of_several};
 
 use hpo_study::History;
 
@@ -14,7 +14,7 @@ pub(super) fn perform(arguments: &TrialsArguments) -> Result<Exit, Failure> {
         return map(&found.history, arguments.format);
     }
     let metric = &found.history.spec().metric;
-    let selection = Selection {
+    let mut selection = Selection {
         state: arguments.state.clone(),
         best_first: arguments.best,
         most: arguments.most,
@@ -32,12 +32,28 @@ pub(super) fn perform(arguments: &TrialsArguments) -> Result<Exit, Failure> {
             .collect(),
         None => rows(history, found.now),
     };
+    let mut rows = rows;
+    let several = history.spec().has_several();
+    if several && arguments.best {
+        // No value ranks them: by layers of the front.
+        let order: Vec<_> = history.best_first().iter().map(|t| t.id).collect();
+        let place = |id| {
+            order
+                .iter()
+                .position(|other| *other == id)
+                .unwrap_or(order.len())
+        };
+        rows.sort_by_key(|row| place(row.trial));
+        selection.best_first = false;
+    }
     let rows = selection.pick(rows, metric.goal);
     match arguments.format {
         TableFormat::Json => output::json(&rows)?,
         TableFormat::Csv => output::data(&csv(&rows))?,
         TableFormat::Table => {
-            let mut text = table(&rows, &metric.name, output::width());
+            let further = history.spec().further.iter();
+            let further: Vec<&str> = further.map(|metric| metric.name.as_str()).collect();
+            let mut text = table_of_several(&rows, &metric.name, &further, output::width());
             if let Some(again) = hpo_report::confirmations::table(&found.history, output::width()) {
                 text = text + "\n" + &again;
             }

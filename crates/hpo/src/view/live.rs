@@ -123,6 +123,10 @@ fn foot(history: &History, now: Timestamp) -> Vec<String> {
             )
         },
     );
+    let best = match history.spec().has_several() {
+        true => hpo_report::front::line(history).unwrap_or(best),
+        false => best,
+    };
     let mut lines = vec![String::new(), head, best];
     let running: Vec<&Trial> = history.runs().filter(|t| t.state.is_active()).collect();
     lines.extend(

@@ -210,6 +210,9 @@ impl Story {
                 trial.id
             ));
         }
+        if history.spec().has_several() {
+            return joined(history, trial);
+        }
         let is_best = history.best().is_some_and(|best| best.id == trial.id);
         let seeds = hpo_report::repeats::words(trial);
         let seeds = seeds.map_or_else(String::new, |words| format!(" ({words})"));
@@ -231,6 +234,30 @@ impl Story {
             };
         }
         plain(text)
+    }
+}
+
+/// A trial of a study with several objectives has completed.
+fn joined(history: &History, trial: &Trial) -> Line {
+    let ran = duration(trial, trial.ended.unwrap_or_default());
+    let text = format!(
+        "trial {} completed in {}: {}{}",
+        trial.id,
+        hpo_report::number::time(ran),
+        hpo_report::front::words(history, trial),
+        after_spikes(trial)
+    );
+    let front = history.front();
+    if !front.iter().any(|t| t.id == trial.id) {
+        return plain(text);
+    }
+    Line {
+        tone: Tone::Good,
+        text: format!(
+            "{text}, on the front (of {} now); {}",
+            front.len(),
+            key_configuration(&trial.config)
+        ),
     }
 }
 
@@ -340,7 +367,9 @@ fn draining(history: &History) -> String {
 /// Where the study is, in one line.
 pub(crate) fn where_it_is(history: &History, now: Timestamp) -> String {
     let mut parts = vec![counts(history)];
-    if let Some((best, value)) = history.best().and_then(|b| Some((b, b.value()?))) {
+    if history.spec().has_several() {
+        parts.extend(hpo_report::front::line(history));
+    } else if let Some((best, value)) = history.best().and_then(|b| Some((b, b.value()?))) {
         parts.push(format!("best {} (trial {})", short(value), best.id));
     }
     let mut clock = hpo_report::number::time(history.running_time(now));
@@ -377,6 +406,7 @@ pub(crate) mod tests {
                 name: "loss".into(),
                 goal: Goal::Minimize,
             },
+            further: Vec::new(),
             run_cap: Some(10),
             time_cap: None,
             space: Space::default(),

@@ -13,6 +13,7 @@ mod confirm;
 mod control;
 mod divergence;
 mod failures;
+mod front;
 mod gpu;
 mod kill;
 mod look;

@@ -7,8 +7,8 @@ section("answer", (data, place) => {
   const goal = maximize ? "larger is better" : "smaller is better";
   const link = el("button", { type: "button", onclick: () => select(data.trial) }, "show trial " + data.trial);
   const facts = el("div", {},
-    el("p", { class: "big" }, report.study.metric + " = " + fmt(data.value)),
-    el("p", { class: "dim" }, "trial " + data.trial + ", at step " + fmt(data.step) + " (" + goal + ") ", link),
+    el("p", { class: "big" }, data.several ? data.several.values : report.study.metric + " = " + fmt(data.value)),
+    el("p", { class: "dim" }, "trial " + data.trial + (data.several ? ", the best compromise of " + data.several.front + " " : ", at step " + fmt(data.step) + " (" + goal + ") "), link),
     data.repeated ? el("p", {}, data.repeated) : null,
     data.confirmed ? el("p", {}, data.confirmed) : null,
     data.confirming ? el("p", { class: "dim" }, data.confirming) : null,

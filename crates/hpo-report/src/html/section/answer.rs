@@ -1,6 +1,6 @@
 //! The best configuration, ready to be taken away.
 
-use hpo_study::Trial;
+use hpo_study::{History, Trial};
 use serde_json::json;
 
 use super::super::Source;
@@ -32,6 +32,7 @@ pub(super) fn data(source: &Source<'_>) -> Option<Json> {
     Some(json!({
         "trial": best.id.0,
         "value": data::maybe(best.value()),
+        "several": several(history, best),
         "repeated": crate::repeats::words(best),
         "confirmed": confirmations::words(history, best),
         "confirming": confirmations::sentence(history),
@@ -41,6 +42,16 @@ pub(super) fn data(source: &Source<'_>) -> Option<Json> {
         "rescues": best.rescues.iter().map(rescue_words).collect::<Vec<_>>(),
         "exports": exports.collect::<serde_json::Map<_, _>>(),
     }))
+}
+
+/// With several objectives: what the trial has in each, and that it is one of many.
+fn several(history: &History, best: &Trial) -> Option<Json> {
+    history.spec().has_several().then(|| {
+        json!({
+            "values": crate::front::words(history, best),
+            "front": crate::front::sentence(history),
+        })
+    })
 }
 
 /// The configuration as name and value, the optimizer and its rate first.

@@ -16,6 +16,10 @@ const MOST_CHOICES: usize = 40;
 const MOST_POINTS: usize = 100;
 
 pub(super) fn data(source: &Source<'_>) -> Option<Json> {
+    // The expected best of k trials is a matter of one objective.
+    if source.history.spec().has_several() {
+        return None;
+    }
     let comparisons: Vec<Json> = comparable(source.history)
         .into_iter()
         .take(MOST_PARAMETERS)

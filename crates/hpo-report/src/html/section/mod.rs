@@ -8,6 +8,7 @@
 mod answer;
 mod choices;
 mod curves;
+mod front;
 mod gpu;
 mod importance;
 mod making;
@@ -39,6 +40,7 @@ pub(super) struct Section {
 #[rustfmt::skip]
 pub(super) const ALL: &[Section] = &[
     Section { name: "answer", title: "The answer", data: answer::data, script: include_str!("answer.js") },
+    Section { name: "front", title: "The front", data: front::data, script: include_str!("front.js") },
     Section { name: "choices", title: "Which choice is better, at equal effort", data: choices::data, script: include_str!("choices.js") },
     Section { name: "progress", title: "How the search went", data: progress::data, script: include_str!("progress.js") },
     Section { name: "population", title: "What the population changed while it trained", data: population::data, script: include_str!("population.js") },

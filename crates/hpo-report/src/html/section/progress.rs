@@ -9,7 +9,7 @@ use hpo_study::TrialState;
 
 pub(super) fn data(source: &Source<'_>) -> Option<Json> {
     let history = source.history;
-    if history.trials().is_empty() {
+    if history.trials().is_empty() || history.spec().has_several() {
         return None;
     }
     let mut done: Vec<_> = history
