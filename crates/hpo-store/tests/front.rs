@@ -16,7 +16,7 @@ fn log(trials: &[[Option<f64>; 3]]) -> Vec<Event> {
         file: "study.yaml".to_owned(),
         directory: "/".into(),
     };
-    let spec = Box::new(read(STUDY, &source).spec.unwrap());
+    let spec = Box::new(read(STUDY, &source).spec.expect("a sound file"));
     let names: Vec<String> = spec.objectives().map(|m| m.name.clone()).collect();
     let hpo_version = "0".to_owned();
     let mut kinds = vec![EventKind::StudyOpened { spec, hpo_version }];

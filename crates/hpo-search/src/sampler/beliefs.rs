@@ -308,7 +308,7 @@ mod tests {
                 .map(|_| log.suggest().unwrap().number("x").unwrap())
                 .collect();
             let near = next.iter().filter(|x| (*x - 0.8).abs() < 0.15).count();
-            assert!(near >= 3 && near < 6, "{method:?}: {next:?}");
+            assert!((3..6).contains(&near), "{method:?}: {next:?}");
         }
     }
 
