@@ -1,5 +1,7 @@
 //! The view `front` and a study read in short, against the history of a study with several objectives.
 
+#![allow(clippy::unwrap_used, reason = "tests say what went wrong by panicking")]
+
 use std::collections::BTreeMap;
 
 use hpo_store::Store;
@@ -16,7 +18,7 @@ fn log(trials: &[[Option<f64>; 3]]) -> Vec<Event> {
         file: "study.yaml".to_owned(),
         directory: "/".into(),
     };
-    let spec = Box::new(read(STUDY, &source).spec.expect("a sound file"));
+    let spec = Box::new(read(STUDY, &source).spec.unwrap());
     let names: Vec<String> = spec.objectives().map(|m| m.name.clone()).collect();
     let hpo_version = "0".to_owned();
     let mut kinds = vec![EventKind::StudyOpened { spec, hpo_version }];

@@ -12,7 +12,9 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashSet};
 
-use hpo_study::{Event, EventKind, Goal, History, ImportAs, Space, Trial, TrialId, TrialState, front};
+use hpo_study::{
+    Event, EventKind, Goal, History, ImportAs, Space, Trial, TrialId, TrialState, front,
+};
 
 use super::encoding::{Encoding, Point, fingerprint};
 use super::resolution::Resolution;

@@ -60,7 +60,8 @@ impl History {
     pub fn best_first(&self) -> Vec<&Trial> {
         const SPREAD: usize = 64;
         let completed = self.trials.iter();
-        let completed = completed.filter(|t| t.state == super::TrialState::Completed && t.origin.is_none());
+        let completed =
+            completed.filter(|t| t.state == super::TrialState::Completed && t.origin.is_none());
         let (trials, losses): (Vec<&Trial>, Vec<Vec<f64>>) =
             completed.filter_map(|t| Some((t, self.losses(t)?))).unzip();
         if self.spec.has_several() {
