@@ -104,7 +104,7 @@ const STUDY_KEYS: &[KeyFacts] = &[
         "how configurations are chosen",
     )
     .required()
-    .hint("add `method: random`, `method: sobol` or `method: grid`"),
+    .hint("add a word such as `method: bayes`, `method: random` or `method: grid`"),
     key(
         "seed",
         Shape::Whole(0, 9_007_199_254_740_992),

@@ -37,6 +37,12 @@ pub(super) fn perform(arguments: &ConfirmArguments, verbosity: u8) -> Result<Exi
         ))
         .hint("`hpo best -f pytorch` and `-f keras` are code that follows the schedule"));
     }
+    if history.spec().has_several() {
+        return Err(Failure::usage(format!(
+            "{name} has several objectives and so no best trial to confirm"
+        ))
+        .hint("`repeats: N` is for one objective, too; `hpo rerun N` runs one of the front again"));
+    }
     let usual = history.confirm().unwrap_or_default();
     let confirm = Confirm {
         top: arguments.top.unwrap_or(usual.top),

@@ -73,6 +73,9 @@ fn the_front_is_found_shown_and_taken_away() {
         json(&bench, &["status", "-f", "json"])["best"]["trial"],
         compromise
     );
+    let confirm = bench.run(&["confirm"]);
+    assert_eq!(confirm.code, 2, "{confirm:?}");
+    assert!(confirm.stderr.contains("several objectives"), "{confirm:?}");
     let table = bench.run(&["best"]).stdout;
     assert!(
         table.contains("hpo/memory_mib") && table.contains("(*: the best compromise"),

@@ -136,13 +136,11 @@ fn a_script_that_saves_nothing_is_told_so() {
     let script = DESCEND.replace("echo \"$step $weight\" >", "#");
     let bench = bench(&script, "cpu: {max_parallel: 1}\n");
     let ended = bench.run(&["run", "study.yaml"]);
-    assert_eq!(ended.code, 1, "{ended:?}");
-    assert!(
-        ended
-            .stderr
-            .contains("left no checkpoint in HPO_CHECKPOINT_DIR"),
-        "{ended:?}"
-    );
+    // The members' first intervals have completed, so there is a best trial; the study is over all the same.
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let why = "5 trials in a row failed alike; the last, trial 8: it could not be started: trial 0 left no \
+               checkpoint in HPO_CHECKPOINT_DIR";
+    assert!(ended.stdout.contains(why), "{ended:?}");
 }
 
 #[test]
