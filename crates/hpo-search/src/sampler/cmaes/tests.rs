@@ -10,13 +10,17 @@ fn study(space: Space, cap: u32) -> StudySpec {
 }
 
 fn best(space: Space, cap: u32, parallel: usize, objective: fn(&Config, u64) -> f64) -> f64 {
+    best_of(study(space, cap), parallel, objective)
+}
+
+fn best_of(study: StudySpec, parallel: usize, objective: fn(&Config, u64) -> f64) -> f64 {
     let worker = Worker {
         objective,
         parallel,
         length: 1,
         ..Worker::default()
     };
-    let log = Simulation::new(study(space, cap), worker, 1).run();
+    let log = Simulation::new(study, worker, 1).run();
     let values = log.history.trials().iter().filter_map(|t| t.value());
     values.fold(f64::INFINITY, f64::min)
 }
@@ -34,10 +38,19 @@ fn cube() -> Space {
 
 #[test]
 fn it_goes_down_a_valley_across_the_axes_one_at_a_time_and_many_at_once() {
-    assert!(best(cube(), 300, 1, valley) < 1e-6);
     // More at once than a population: later draws are as good as those before, not worse.
-    assert!(best(cube(), 300, 4, valley) < 1e-4);
-    assert!(best(cube(), 600, 40, valley) < 1e-2);
+    for (cap, parallel) in [(300, 1), (300, 4), (600, 40)] {
+        let mut bests = [3, 4, 5, 6, 7].map(|seed| {
+            let study = StudySpec {
+                seed,
+                ..study(cube(), cap)
+            };
+            best_of(study, parallel, valley)
+        });
+        // One seed in ten is ten times as far from the bottom.
+        bests.sort_by(f64::total_cmp);
+        assert!(bests[2] < 3e-5 && bests[4] < 1e-2, "{parallel}: {bests:?}");
+    }
 }
 
 #[test]
