@@ -41,7 +41,9 @@ pub(super) fn perform(arguments: &ConfirmArguments, verbosity: u8) -> Result<Exi
         return Err(Failure::usage(format!(
             "{name} has several objectives and so no best trial to confirm"
         ))
-        .hint("`repeats: N` is for one objective, too; `hpo rerun N` runs one of the front again"));
+        .hint(
+            "`repeats: N` is for one objective, too; `hpo rerun N` runs one of the front again",
+        ));
     }
     let usual = history.confirm().unwrap_or_default();
     let confirm = Confirm {
