@@ -4,7 +4,9 @@ Optimizer x learning rate x momentum or betas x schedule x batch size, condition
 rate is offered as a range and looked up at the nearest of the table; momentum and betas as places on their grid.
 """
 
+import csv
 import gzip
+import itertools
 import json
 import math
 import os
@@ -13,6 +15,8 @@ import subprocess
 import tempfile
 
 import numpy as np
+
+from problems import is_active
 
 TABLES = pathlib.Path(__file__).parent / "tables"
 STEPS, ETA = 27, 3
@@ -68,26 +72,6 @@ class Table:
 def tables():
     """The names of those that are there."""
     return sorted(path.name.split(".")[0] for path in TABLES.glob("*.json.gz"))
-
-
-def is_active(parameter, config):
-    return all(config.get(name) in values for name, values in parameter.get("when", {}).items())
-
-
-def draw(space, rng):
-    """A random configuration."""
-    config = {}
-    for p in space:
-        if not is_active(p, config):
-            continue
-        if p["type"] == "cat":
-            config[p["name"]] = p["choices"][rng.integers(len(p["choices"]))]
-        elif p["type"] == "int":
-            config[p["name"]] = int(rng.integers(p["low"], p["high"] + 1))
-        else:
-            value = math.exp(rng.uniform(math.log(p["low"]), math.log(p["high"])))
-            config[p["name"]] = min(max(value, p["low"]), p["high"])
-    return config
 
 
 class Ours:
@@ -178,7 +162,10 @@ def make(name, program, space, seed):
     method, _, rule = rest.partition("+")
     if kind == "hpo":
         return Ours(program, method, rule or "none", space, seed)
-    return Optuna(method, rule or "none", space, seed)
+    try:
+        return Optuna(method, rule or "none", space, seed)
+    except KeyError as unknown:
+        raise SystemExit(f"{name}: there is no {unknown}; names are such as hpo-bayes+auto and optuna-tpe+median") from None
 
 
 def print_table(rows, key, columns):
@@ -192,3 +179,25 @@ def print_table(rows, key, columns):
         error = values.std(axis=0, ddof=1) / math.sqrt(len(values)) if len(values) > 1 else np.zeros(len(columns))
         cells = [f"{m:.4f} ± {e:.4f}" for m, e in zip(values.mean(axis=0), error)]
         print(f"| {problem} | {name} | " + " | ".join(cells) + f" | {len(values)} |")
+
+
+def measured(arguments, kind, names, columns, measure):
+    """A row for each problem, name (of a `kind`) and seed: those that the file `arguments.out` has, and the others, measured and added to it.
+    `measure` takes a table, a searcher on it and a seed, and gives the numbers of the columns."""
+    rows = list(csv.DictReader(arguments.out.open())) if arguments.out.exists() else []
+    done = {(row["problem"], row[kind], row["seed"]) for row in rows}
+    with arguments.out.open("a", newline="") as file:
+        writer = csv.DictWriter(file, ["problem", kind, "seed", *columns])
+        if not rows:
+            writer.writeheader()
+        for problem in arguments.problems.split(","):
+            table = Table(problem)
+            for name, seed in itertools.product(names.split(","), range(arguments.seeds)):
+                if (problem, name, str(seed)) in done:
+                    continue
+                numbers = measure(table, make(name, arguments.hpo, table.space, seed), seed)
+                row = {"problem": problem, kind: name, "seed": seed} | {c: f"{n:.5g}" for c, n in zip(columns, numbers)}
+                rows.append(row)
+                writer.writerow(row)
+                file.flush()
+    return rows

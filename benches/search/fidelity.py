@@ -3,18 +3,17 @@
 Time is simulated. A trial with a budget that was trained before goes on from where it was, at no cost for what is done.
 """
 
-import csv
 import heapq
 import itertools
 import math
 import pathlib
 
-from curves import STEPS, Table, make, print_table, tables
+from curves import STEPS, measured, print_table, tables
 
 HELP = "regret with early stopping, four workers, beside Optuna's samplers and pruners"
 WORKERS = 4
 BUDGETS = [5, 10, 20, 40]
-COLUMNS = ["problem", "searcher", "seed", *map(str, BUDGETS)]
+COLUMNS = [str(budget) for budget in BUDGETS]
 SEARCHERS = "hpo-bayes+auto,hpo-bayes+asha-promotion,hpo-tpe+auto,optuna-tpe,optuna-tpe+median,optuna-tpe+hyperband,optuna-tpe+sha,optuna-random+sha"
 
 
@@ -25,7 +24,7 @@ def add_arguments(parser):
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("fidelity.csv"), help="rows are added; what is there is not run again")
 
 
-def run(table, searcher):
+def run(table, searcher, _seed):
     """The regret at each of the budgets, of the lowest loss seen by then."""
     events, order, done, regrets, best = [], itertools.count(), {}, {}, math.inf
     marks = [(STEPS * budget / WORKERS, budget) for budget in BUDGETS]
@@ -58,24 +57,9 @@ def run(table, searcher):
         else:
             heapq.heappush(events, (now + table.cost[row], next(order), worker, trial, row, step, budget))
     searcher.close()
-    return regrets
+    return [regrets[budget] for budget in BUDGETS]
 
 
 def main(arguments):
-    rows = list(csv.DictReader(arguments.out.open())) if arguments.out.exists() else []
-    done = {(row["problem"], row["searcher"], row["seed"]) for row in rows}
-    with arguments.out.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if not rows:
-            writer.writeheader()
-        for problem in arguments.problems.split(","):
-            table = Table(problem)
-            for name, seed in itertools.product(arguments.searchers.split(","), range(arguments.seeds)):
-                if (problem, name, str(seed)) in done:
-                    continue
-                regrets = run(table, make(name, arguments.hpo, table.space, seed))
-                row = {"problem": problem, "searcher": name, "seed": seed} | {str(b): f"{r:.5g}" for b, r in regrets.items()}
-                rows.append(row)
-                writer.writerow(row)
-                file.flush()
-    print_table(rows, "searcher", list(map(str, BUDGETS)))
+    rows = measured(arguments, "searcher", arguments.searchers, COLUMNS, run)
+    print_table(rows, "searcher", COLUMNS)

@@ -4,7 +4,6 @@ How much of all steps is used, how many of the best tenth of the configurations 
 (a loss twice as high as beginners have in the middle).
 """
 
-import csv
 import heapq
 import itertools
 import math
@@ -12,13 +11,13 @@ import pathlib
 
 import numpy as np
 
-from curves import STEPS, Table, draw, make, print_table, tables
+from curves import STEPS, measured, print_table, tables
+from problems import draw
 
 HELP = "what stopping rules save and what they lose"
 WORKERS = 4
 TRIALS = 100
 NUMBERS = ["steps used", "best tenth to the end", "steps after diverging"]
-COLUMNS = ["problem", "rule", "seed", *NUMBERS]
 RULES = "hpo-random+auto,hpo-random+median,hpo-random+asha,optuna-random+median,optuna-random+hyperband,optuna-random+sha"
 
 
@@ -73,20 +72,5 @@ def run(table, searcher, seed):
 
 
 def main(arguments):
-    rows = list(csv.DictReader(arguments.out.open())) if arguments.out.exists() else []
-    done = {(row["problem"], row["rule"], row["seed"]) for row in rows}
-    with arguments.out.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if not rows:
-            writer.writeheader()
-        for problem in arguments.problems.split(","):
-            table = Table(problem)
-            for name, seed in itertools.product(arguments.rules.split(","), range(arguments.seeds)):
-                if (problem, name, str(seed)) in done:
-                    continue
-                numbers = run(table, make(name, arguments.hpo, table.space, seed), seed)
-                row = {"problem": problem, "rule": name, "seed": seed} | {c: f"{n:.5g}" for c, n in zip(NUMBERS, numbers)}
-                rows.append(row)
-                writer.writerow(row)
-                file.flush()
+    rows = measured(arguments, "rule", arguments.rules, NUMBERS, run)
     print_table(rows, "rule", NUMBERS)
