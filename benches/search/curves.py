@@ -16,7 +16,7 @@ import tempfile
 
 import numpy as np
 
-from problems import is_active
+from searchers import suggest
 
 TABLES = pathlib.Path(__file__).parent / "tables"
 STEPS, ETA = 27, 3
@@ -127,19 +127,9 @@ class Optuna:
         self.pruned, self.space, self.trials = optuna.trial.TrialState.PRUNED, space, {}
 
     def ask(self):
-        trial, config = self.study.ask(), {}
-        for p in self.space:
-            if not is_active(p, config):
-                continue
-            name = p["name"]
-            if p["type"] == "cat":
-                config[name] = trial.suggest_categorical(name, p["choices"])
-            elif p["type"] == "int":
-                config[name] = trial.suggest_int(name, p["low"], p["high"])
-            else:
-                config[name] = trial.suggest_float(name, p["low"], p["high"], log=True)
+        trial = self.study.ask()
         self.trials[trial.number] = trial
-        return trial.number, config, None
+        return trial.number, suggest(trial, self.space), None
 
     def report(self, trial, step, value):
         self.trials[trial].report(value, step)

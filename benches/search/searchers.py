@@ -56,6 +56,22 @@ class Random:
         pass
 
 
+def suggest(trial, space):
+    """The configuration of one of Optuna's trials: the parameters that are active."""
+    config = {}
+    for p in space:
+        if not is_active(p, config):
+            continue
+        name = p["name"]
+        if p["type"] == "cat":
+            config[name] = trial.suggest_categorical(name, p["choices"])
+        elif p["type"] == "int":
+            config[name] = trial.suggest_int(name, p["low"], p["high"])
+        else:
+            config[name] = trial.suggest_float(name, p["low"], p["high"], log=p["log"])
+    return config
+
+
 class Optuna:
     """One of Optuna's samplers with its defaults. `None` is told as a failure, or with `worst_for_failed` as the worst value so far."""
 
@@ -74,19 +90,9 @@ class Optuna:
         self.worst_for_failed, self.worst = worst_for_failed, 1.0
 
     def ask(self):
-        trial, config = self.study.ask(), {}
-        for p in self.space:
-            if not is_active(p, config):
-                continue
-            name = p["name"]
-            if p["type"] == "cat":
-                config[name] = trial.suggest_categorical(name, p["choices"])
-            elif p["type"] == "int":
-                config[name] = trial.suggest_int(name, p["low"], p["high"])
-            else:
-                config[name] = trial.suggest_float(name, p["low"], p["high"], log=p["log"])
+        trial = self.study.ask()
         self.trials[trial.number] = trial
-        return trial.number, config
+        return trial.number, suggest(trial, self.space)
 
     def tell(self, number, value):
         trial = self.trials.pop(number)

@@ -23,15 +23,7 @@ const METRICS: [&str; 5] = ["", "metrics.", "metrics/", "summary.", "summary/"];
 
 pub(crate) fn read(path: &Path, text: &str, wanted: &Wanted) -> Result<Rows, ImportError> {
     let shown = path.display().to_string();
-    let delimiter = delimiter(text);
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter)
-        .trim(csv::Trim::All)
-        .from_reader(text.as_bytes());
-    let header = reader
-        .headers()
-        .map_err(|error| malformed(&shown, &error))?
-        .clone();
+    let (mut reader, header) = opened(&shown, text)?;
     let columns = Columns::of(&shown, &header, wanted)?;
     let mut rows = Vec::new();
     for record in reader.records() {
@@ -47,6 +39,20 @@ pub(crate) fn read(path: &Path, text: &str, wanted: &Wanted) -> Result<Rows, Imp
     })
 }
 
+/// A table's lines, and its header.
+fn opened<'t>(
+    shown: &str,
+    text: &'t str,
+) -> Result<(csv::Reader<&'t [u8]>, csv::StringRecord), ImportError> {
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter(text))
+        .trim(csv::Trim::All)
+        .from_reader(text.as_bytes());
+    let header = reader.headers().cloned();
+    let header = header.map_err(|error| malformed(shown, &error))?;
+    Ok((reader, header))
+}
+
 /// Parts of configurations: of each line the parameters that have a value.
 pub(crate) fn configurations(
     path: &Path,
@@ -54,14 +60,7 @@ pub(crate) fn configurations(
     parameters: &BTreeSet<String>,
 ) -> Result<Vec<(String, Config)>, ImportError> {
     let shown = path.display().to_string();
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter(text))
-        .trim(csv::Trim::All)
-        .from_reader(text.as_bytes());
-    let header = reader
-        .headers()
-        .map_err(|error| malformed(&shown, &error))?
-        .clone();
+    let (mut reader, header) = opened(&shown, text)?;
     let bare = |name: &str| {
         let known = |name: &str| parameters.contains(name).then(|| name.to_owned());
         known(name).or_else(|| PREFIXES.iter().find_map(|p| known(name.strip_prefix(p)?)))

@@ -21,7 +21,7 @@ use rand::Rng as _;
 use hpo_study::{Config, Event, EventKind, History, Space, StudySpec, Trial, TrialId};
 
 use super::beliefs::Beliefs;
-use super::encoding::{Candidate, Point};
+use super::encoding::{Candidate, Point, highest};
 use super::observations::{Observations, is_prior_only};
 use super::parzen::{Columns, Mixture};
 use super::sobol::Sobol;
@@ -148,17 +148,12 @@ impl Bohb {
         let points = self.observations.points();
         let draws = (0..CANDIDATES).map(|_| l.draw(space, points, &good, WIDENING, rng));
         let unseen = |candidate: &Candidate| !self.observations.is_seen(&candidate.point);
-        let mut candidates: Vec<Candidate> = draws.filter(unseen).collect();
+        let candidates: Vec<Candidate> = draws.filter(unseen).collect();
         let points: Vec<&Point> = candidates.iter().map(|c| &c.point).collect();
         let (l, g) = (l.log_densities(&points), g.log_densities(&points));
         let mut ratios: Vec<f64> = l.iter().zip(&g).map(|(l, g)| l - g).collect();
         self.beliefs.add_to(&mut ratios, history, &candidates);
-        let best = ratios
-            .iter()
-            .enumerate()
-            .max_by(|a, b| a.1.total_cmp(b.1))?
-            .0;
-        Some(candidates.swap_remove(best))
+        highest(candidates, &ratios)
     }
 
     fn at_random(&self, space: &Space, rng: &mut Rng) -> Candidate {

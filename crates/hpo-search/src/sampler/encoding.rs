@@ -26,6 +26,13 @@ pub(crate) struct Candidate {
     pub(crate) point: Point,
 }
 
+/// The candidate with the highest score, the last of those that have it; `None`: there is none.
+pub(crate) fn highest(mut candidates: Vec<Candidate>, scores: &[f64]) -> Option<Candidate> {
+    let ranked = scores.iter().enumerate();
+    let (best, _) = ranked.max_by(|a, b| a.1.total_cmp(b.1))?;
+    (best < candidates.len()).then(|| candidates.swap_remove(best))
+}
+
 /// What is drawn in one branch of a parameter.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Kind {

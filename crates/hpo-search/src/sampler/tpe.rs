@@ -30,7 +30,7 @@
 use hpo_study::{Config, Event, EventKind, History, StudySpec, front};
 
 use super::beliefs::Beliefs;
-use super::encoding::{Candidate, Point};
+use super::encoding::{Candidate, Point, highest};
 use super::observations::{Observations, Outcome, Told};
 use super::parzen::{Columns, Mixture};
 use super::sobol::Sobol;
@@ -157,12 +157,7 @@ impl Tpe {
             .map(|((l, g), chance)| l - g + chance);
         let mut ratios: Vec<f64> = ratios.collect();
         self.beliefs.add_to(&mut ratios, history, &candidates);
-        let best = ratios
-            .iter()
-            .enumerate()
-            .max_by(|a, b| a.1.total_cmp(b.1))?
-            .0;
-        Some(candidates.swap_remove(best))
+        highest(candidates, &ratios)
     }
 
     /// The logarithms of how likely the points are feasible: the density of the feasible trials among
