@@ -12,11 +12,14 @@ use std::os::unix::fs::{
 };
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hpo_store::{Store, StoreError};
 use hpo_study::control::{Answer, LONGEST_REQUEST, Request};
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 
 use crate::clock;
 use crate::coordinator::recall;
@@ -46,7 +49,8 @@ pub(crate) struct Ticket {
 }
 
 impl Desk {
-    /// Opens the channel. What was asked of an earlier session is answered: ask again.
+    /// Opens the channel. What an earlier session left is answered: ask again. What nobody has taken and
+    /// whose sender still waits stays: it was asked while this session was starting.
     ///
     /// # Errors
     /// When the directory cannot be made, or is somebody else's.
@@ -54,11 +58,14 @@ impl Desk {
         let directory = make_directory(study_dir)?;
         let desk = Self { directory };
         for name in desk.names(&["ask", "taken", "answer", "new"]) {
+            if desk.path(&name, "ask").exists() && is_awaited(&name) {
+                continue;
+            }
             for kind in ["answer", "new", "ask", "taken"] {
                 let path = desk.path(&name, kind);
                 let asked = kind == "ask" || kind == "taken";
                 if fs::remove_file(path).is_ok() && asked {
-                    let why = "hpo was just starting, or had ended before it could answer";
+                    let why = "hpo had ended before it could answer";
                     let hint = "`hpo status` shows what holds; then ask again";
                     desk.answer(
                         &Ticket { name: name.clone() },
@@ -170,13 +177,33 @@ pub fn ask(study_dir: &Path, request: &Request) -> Result<Answer, RunError> {
     }
 }
 
+/// The name of a request that this process makes now.
+fn name_of_request() -> String {
+    format!("{:020}-{}", since_1970().as_nanos(), std::process::id())
+}
+
+/// Whether the process that made the request of this name is there and can still wait for the answer.
+fn is_awaited(name: &str) -> bool {
+    let awaited = || {
+        let (nanos, pid) = name.split_once('-')?;
+        let age = since_1970().checked_sub(Duration::from_nanos(nanos.parse().ok()?))?;
+        let pid = pid.parse().ok().filter(|pid| *pid > 0)?;
+        let lives = kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH);
+        Some(lives && age < PATIENCE)
+    };
+    awaited().unwrap_or(false)
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
 pub(crate) fn ask_coordinator(study_dir: &Path, request: &Request) -> Result<Answer, RunError> {
     let directory = make_directory(study_dir)?;
     let desk = Desk { directory };
-    let nanos = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |t| t.as_nanos());
-    let name = format!("{nanos:020}-{}", std::process::id());
+    let name = name_of_request();
     let io = RunError::io(&desk.directory);
     let put = || {
         let json = serde_json::to_vec(request).map_err(io::Error::other)?;
@@ -299,6 +326,27 @@ mod tests {
         assert!(next.take().is_empty());
         let answer = fs::read_to_string(dir.path().join(CONTROL).join("6.answer")).unwrap();
         assert!(answer.contains("refused"), "{answer}");
+    }
+
+    #[test]
+    fn what_is_asked_while_a_session_starts_is_heard_unless_its_sender_has_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = make_directory(dir.path()).unwrap();
+        let mine = name_of_request();
+        let nobody = format!("{:020}-{}", since_1970().as_nanos(), i32::MAX);
+        let old = format!("{:020}-{}", 1, std::process::id());
+        for name in [&mine, &nobody, &old] {
+            fs::write(directory.join(format!("{name}.ask")), r#"{"ask":"resume"}"#).unwrap();
+        }
+        let taken = Desk::open(dir.path()).unwrap().take();
+        let names: Vec<_> = taken
+            .iter()
+            .map(|(ticket, _)| ticket.name.clone())
+            .collect();
+        assert_eq!(names, [mine]);
+        for name in [nobody, old] {
+            assert!(directory.join(format!("{name}.answer")).exists(), "{name}");
+        }
     }
 
     #[test]
