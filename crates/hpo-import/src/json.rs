@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use hpo_study::import::{Row, RowEnd, Rows};
+use hpo_study::import::{Row, Rows};
 use hpo_study::protocol::quote_non_finite;
 use hpo_study::{Config, Value};
 use serde_json::{Map, Value as Json};
@@ -130,12 +130,6 @@ fn row(
             Some(number(json).ok_or_else(|| wrong(format!("`{metric}` is {json}, not a number")))?)
         }
     };
-    let text = |key: &str| object.get(key).and_then(Json::as_str);
-    let state = text("state").or_else(|| text("status")).unwrap_or("");
-    let end = states::end(state, text("reason")).ok_or_else(|| {
-        wrong(format!("the state `{state}` is not known"))
-            .hint("a state is completed, pruned, failed or running, or a word of Optuna, W&B or Ray Tune for it")
-    })?;
     let mut params = BTreeMap::new();
     match PARAMS.iter().find_map(|key| object.get(*key)?.as_object()) {
         Some(given) => flatten(given, "", &mut params),
@@ -150,10 +144,10 @@ fn row(
         }
     }
     let curve = reports(object).map_err(wrong)?;
-    let end = match end {
-        RowEnd::Completed if value.is_none() && curve.is_empty() => RowEnd::Unfinished,
-        end => end,
-    };
+    let text = |key: &str| object.get(key).and_then(Json::as_str);
+    let state = text("state").or_else(|| text("status")).unwrap_or("");
+    let has_value = value.is_some() || !curve.is_empty();
+    let end = states::read(at, state, text("reason"), has_value)?;
     Ok(Row {
         name,
         params,
@@ -224,6 +218,7 @@ fn number(json: &Json) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hpo_study::import::RowEnd;
 
     fn rows(text: &str) -> Result<Vec<Row>, String> {
         let wanted = Wanted {

@@ -2,6 +2,26 @@
 
 use hpo_study::import::RowEnd;
 
+use crate::ImportError;
+
+/// What became of a trial, which has a value or has none, in its program's words; `at` is where they stand.
+pub(crate) fn read(
+    at: &str,
+    state: &str,
+    reason: Option<&str>,
+    has_value: bool,
+) -> Result<RowEnd, ImportError> {
+    let end = end(state, reason).ok_or_else(|| {
+        ImportError::new(format!("{at}: the state `{state}` is not known"))
+            .hint("a state is completed, pruned, failed or running, or a word of Optuna, W&B or Ray Tune for it")
+    })?;
+    // What says nothing of its state and has no value is a trial that never came to one.
+    Ok(match end {
+        RowEnd::Completed if !has_value => RowEnd::Unfinished,
+        end => end,
+    })
+}
+
 /// What a word means; `None`: nobody says so.
 pub(crate) fn end(state: &str, reason: Option<&str>) -> Option<RowEnd> {
     let reason = reason.map(str::to_ascii_lowercase);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use hpo_study::import::{Row, RowEnd, Rows};
+use hpo_study::import::{Row, Rows};
 use hpo_study::{Config, control};
 
 use crate::{ImportError, Wanted, some, states};
@@ -26,9 +26,8 @@ pub(crate) fn read(path: &Path, text: &str, wanted: &Wanted) -> Result<Rows, Imp
     let (mut reader, header) = opened(&shown, text)?;
     let columns = Columns::of(&shown, &header, wanted)?;
     let mut rows = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|error| malformed(&shown, &error))?;
-        let line = record.position().map_or(0, csv::Position::line);
+    for line in lines(&shown, &mut reader) {
+        let (line, record) = line?;
         rows.push(columns.row(&shown, line, &record)?);
     }
     Ok(Rows {
@@ -53,6 +52,17 @@ fn opened<'t>(
     Ok((reader, header))
 }
 
+/// The lines below the header, with their numbers.
+fn lines<'r>(
+    shown: &'r str,
+    reader: &'r mut csv::Reader<&[u8]>,
+) -> impl Iterator<Item = Result<(u64, csv::StringRecord), ImportError>> {
+    reader.records().map(move |record| {
+        let record = record.map_err(|error| malformed(shown, &error))?;
+        Ok((record.position().map_or(0, csv::Position::line), record))
+    })
+}
+
 /// Parts of configurations: of each line the parameters that have a value.
 pub(crate) fn configurations(
     path: &Path,
@@ -73,9 +83,8 @@ pub(crate) fn configurations(
         )));
     }
     let mut found = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|error| malformed(&shown, &error))?;
-        let line = record.position().map_or(0, csv::Position::line);
+    for line in lines(&shown, &mut reader) {
+        let (line, record) = line?;
         let mut config = Config::new();
         for (name, cell) in columns.iter().zip(&record) {
             if let (Some(name), false) = (name, cell.is_empty()) {
@@ -192,11 +201,6 @@ impl Columns {
     fn row(&self, shown: &str, line: u64, record: &csv::StringRecord) -> Result<Row, ImportError> {
         let cell = |i: usize| record.get(i).filter(|text| !text.is_empty());
         let at = |column: &str| format!("{shown}:{line}: column `{column}`");
-        let state = self.state.and_then(cell).unwrap_or("");
-        let end = states::end(state, self.reason.and_then(cell)).ok_or_else(|| {
-            ImportError::new(format!("{}: `{state}` is not known", at("state")))
-                .hint("a state is completed, pruned, failed or running, or a word of Optuna, W&B or Ray Tune for it")
-        })?;
         let (value, name) = &self.value;
         let value = match cell(*value) {
             None => None,
@@ -215,11 +219,8 @@ impl Columns {
             .params
             .iter()
             .filter_map(|(i, name)| Some((name.clone(), control::value(cell(*i)?))));
-        // A row that says nothing of its state and has no value is one of a trial that never came to one.
-        let end = match (end, value) {
-            (RowEnd::Completed, None) => RowEnd::Unfinished,
-            (end, _) => end,
-        };
+        let (state, reason) = (self.state.and_then(cell), self.reason.and_then(cell));
+        let end = states::read(&at("state"), state.unwrap_or(""), reason, value.is_some())?;
         Ok(Row {
             name: format!("line {line}"),
             params: params.collect::<BTreeMap<_, _>>(),
@@ -244,6 +245,7 @@ fn whole(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
     use hpo_study::Value;
+    use hpo_study::import::RowEnd;
 
     fn wanted() -> Wanted {
         Wanted {
@@ -321,7 +323,7 @@ mod tests {
                 .contains("t.csv:3: column `val_loss`: `low` is not a number")
         );
         assert!(wrong("lr,val_loss\n0.1,2\n0.2\n").contains("t.csv:3: the line has 1 columns"));
-        assert!(wrong("lr,val_loss,state\n0.1,2,purple\n").contains("column `state`: `purple`"));
+        assert!(wrong("lr,val_loss,state\n0.1,2,purple\n").contains("column `state`: the state `purple` is not known"));
         assert!(wrong("lr,lr,val_loss\n0.1,2,3\n").contains("column 2 is called `lr`"));
         assert!(wrong("").contains("there is no column"));
     }

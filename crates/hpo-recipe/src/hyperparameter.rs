@@ -218,7 +218,9 @@ fn bounds(low: Bound<f64>, high: Bound<f64>) -> String {
     }
 }
 
-fn within(x: f64, low: Bound<f64>, high: Bound<f64>) -> bool {
+/// Whether a finite number is between two bounds.
+#[must_use]
+pub fn within(x: f64, low: Bound<f64>, high: Bound<f64>) -> bool {
     let above = match low {
         Bound::Included(low) => x >= low,
         Bound::Excluded(low) => x > low,

@@ -7,7 +7,6 @@
 
 pub mod comparison;
 pub mod confirmations;
-pub mod expand;
 pub mod export;
 pub mod forecast;
 pub mod front;

@@ -654,13 +654,19 @@ parameters:
   'b c': {values: [1, 2], probabilities: [0.25, 0.75], when: {a: [[1, 2.5, [x]]]}}
   d: {min: 16, max: 256, q: 16, distribution: q_log_uniform_values, when: {a: ['', null]}}
   e: {min: 0.1, max: 0.5, q: 0.1}
+  f: {values: [16, 32, null, 'yes', '1e-3', [64, 32]]}
+  width: {min: 16, max: 512, q: 16}
+  depth: {min: 1, max: 64, distribution: int_log_uniform}
+  tiny: {min: 1.0e-7, max: 1.0e-5, distribution: log_uniform_values}
+  normal: {mu: 1, sigma: 2, q: 2, distribution: q_normal}
+  fixed: 1.0e-8
 ",
     );
     let text = rewritten(&spec);
     let again = check(&text).spec.unwrap_or_else(|| panic!("{text}"));
     assert_eq!(again.space, spec.space, "{text}");
     assert!(
-        text.contains("\"b c\": {when: {a: [[1, 2.5, [x]]]}, values: [1, 2]"),
+        text.contains("probabilities: [0.25, 0.75], when: {a: [[1, 2.5, [x]]]}"),
         "{text}"
     );
     assert!(text.contains("max: 5.0e-5"), "{text}");

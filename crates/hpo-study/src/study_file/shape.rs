@@ -6,6 +6,9 @@
 
 use std::ops::Bound;
 
+use hpo_recipe::Allowed;
+use hpo_recipe::hyperparameter::within;
+
 use super::nearest;
 use super::problem::{Problems, Span};
 use super::yaml::{Kind, Node};
@@ -149,7 +152,7 @@ impl Shape {
             }
             Self::Name(_, names) => one_of(&names()),
             Self::Flag => "true or false".to_owned(),
-            Self::Number(low, high) => format!("a number{}", bounds(low, high)),
+            Self::Number(low, high) => Allowed::Number(low, high).to_string(),
             Self::Whole(low, high) if low == high => low.to_string(),
             Self::Whole(low, i64::MAX) => format!("a whole number of at least {low}"),
             Self::Whole(low, high) => format!("a whole number from {low} to {high}"),
@@ -458,38 +461,6 @@ pub(crate) fn one_of(names: &[&str]) -> String {
         None => "nothing".to_owned(),
         Some((last, [])) => last.clone(),
         Some((last, others)) => format!("{} or {last}", others.join(", ")),
-    }
-}
-
-fn within(x: f64, low: Bound<f64>, high: Bound<f64>) -> bool {
-    let above = match low {
-        Bound::Included(low) => x >= low,
-        Bound::Excluded(low) => x > low,
-        Bound::Unbounded => true,
-    };
-    let below = match high {
-        Bound::Included(high) => x <= high,
-        Bound::Excluded(high) => x < high,
-        Bound::Unbounded => true,
-    };
-    above && below
-}
-
-fn bounds(low: Bound<f64>, high: Bound<f64>) -> String {
-    let low = match low {
-        Bound::Included(x) => Some(format!("at least {x}")),
-        Bound::Excluded(x) => Some(format!("more than {x}")),
-        Bound::Unbounded => None,
-    };
-    let high = match high {
-        Bound::Included(x) => Some(format!("at most {x}")),
-        Bound::Excluded(x) => Some(format!("less than {x}")),
-        Bound::Unbounded => None,
-    };
-    match (low, high) {
-        (Some(low), Some(high)) => format!(" of {low} and {high}"),
-        (Some(bound), None) | (None, Some(bound)) => format!(" of {bound}"),
-        (None, None) => String::new(),
     }
 }
 

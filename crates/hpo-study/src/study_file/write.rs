@@ -28,7 +28,7 @@ pub fn parameters(space: &Space) -> String {
 }
 
 fn map(branch: &Branch) -> String {
-    let mut entries = Vec::new();
+    let mut entries = content(&branch.domain);
     if !branch.when.0.is_empty() {
         let clauses = branch.when.0.iter().map(|clause| {
             let values = match clause.any_of.as_slice() {
@@ -43,7 +43,6 @@ fn map(branch: &Branch) -> String {
             clauses.collect::<Vec<_>>().join(", ")
         ));
     }
-    entries.extend(content(&branch.domain));
     format!("{{{}}}", entries.join(", "))
 }
 
@@ -65,16 +64,13 @@ fn content(domain: &Domain) -> Vec<String> {
             log,
             step,
         } => {
-            let mut entries = vec![format!("min: {low}"), format!("max: {high}")];
-            if *step != 1 {
-                entries.push(format!("q: {step}"));
-            }
-            match (log, step) {
-                (false, _) => {}
-                (true, 1) => entries.push("distribution: int_log_uniform".to_owned()),
-                (true, _) => entries.push("distribution: q_log_uniform_values".to_owned()),
-            }
-            entries
+            let distribution = match (log, step) {
+                (false, _) => "int_uniform",
+                (true, 1) => "int_log_uniform",
+                (true, _) => "q_log_uniform_values",
+            };
+            let step = (*step != 1).then_some(Value::Int(*step));
+            range((*low).into(), (*high).into(), step, distribution)
         }
         Domain::Float {
             low,
@@ -82,29 +78,31 @@ fn content(domain: &Domain) -> Vec<String> {
             scale,
             step,
         } => {
-            let mut entries = vec![
-                format!("min: {}", float(*low)),
-                format!("max: {}", float(*high)),
-            ];
-            if let Some(step) = step {
-                entries.push(format!("q: {}", float(*step)));
-            }
-            match (scale, step) {
-                (Scale::Linear, None) => {}
-                (Scale::Linear, Some(_)) => entries.push("distribution: q_uniform".to_owned()),
-                (Scale::Log, None) => entries.push("distribution: log_uniform_values".to_owned()),
-                (Scale::Log, Some(_)) => {
-                    entries.push("distribution: q_log_uniform_values".to_owned());
-                }
-                (Scale::OneMinusLog, _) => entries.push("distribution: one_minus_log".to_owned()),
-            }
-            entries
+            let distribution = match (scale, step) {
+                (Scale::Linear, None) => "uniform",
+                (Scale::Linear, Some(_)) => "q_uniform",
+                (Scale::Log, None) => "log_uniform_values",
+                (Scale::Log, Some(_)) => "q_log_uniform_values",
+                (Scale::OneMinusLog, _) => "one_minus_log",
+            };
+            let step = step.map(Value::Float);
+            range((*low).into(), (*high).into(), step, distribution)
         }
     }
 }
 
+fn range(low: Value, high: Value, step: Option<Value>, distribution: &str) -> Vec<String> {
+    let mut entries = vec![
+        format!("min: {}", scalar(&low)),
+        format!("max: {}", scalar(&high)),
+    ];
+    entries.extend(step.map(|q| format!("q: {}", scalar(&q))));
+    entries.push(format!("distribution: {distribution}"));
+    entries
+}
+
 /// The keys of a distribution, as a study file has them.
-pub fn law_entries(law: Law, step: Option<f64>, whole: bool) -> Vec<String> {
+fn law_entries(law: Law, step: Option<f64>, whole: bool) -> Vec<String> {
     let (name, numbers) = match law {
         Law::Normal { mu, sigma } => ("normal", [("mu", mu), ("sigma", sigma)]),
         Law::LogNormal { mu, sigma } => ("log_normal", [("mu", mu), ("sigma", sigma)]),

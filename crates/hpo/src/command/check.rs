@@ -106,7 +106,7 @@ pub(super) fn perform(arguments: &CheckArguments) -> Result<Exit, Failure> {
     let memory = forecast(&study.spec, here.as_ref().and_then(|here| here.card));
     let expanded = arguments
         .expand
-        .then(|| hpo_report::expand::parameters(&study.spec.space));
+        .then(|| hpo_study::study_file::write::parameters(&study.spec.space));
     match arguments.format {
         TextFormat::Json => {
             let warnings = study
