@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Kills `hpo run`, its trials, and both, at random moments, again and again, and compares the end with a study that was left alone.
 
-usage: soak.py [--hpo target/release/hpo] [--rounds 200] [--seed 1]
+usage: soak.py [--hpo target/release/hpo] [--rounds 200] [--seconds N] [--seed 1] [--kinds confirm,repeats,…]
 
-A round is one `hpo run` of a study that is killed before its end, or runs to it. Several studies follow each other until there were
-enough rounds. What is checked, after every round and in the end:
+A round is one `hpo run` of a study that is killed before its end, or runs to it. Several studies, one of each kind in turn, follow each
+other until there were enough rounds, or until the time is up. What is checked, after every round and in the end:
 
 - no trial that was over has changed, and none is missing;
 - no attempt had two processes, and no trial two at once (each process notes when it begins and ends);
 - the completed trials and their values are those of the undisturbed run, and so are the runs with fresh seeds that confirm the best, or
-  (in every other study) the further runs of each configuration;
+  (of another kind) the further runs of each configuration;
+- with `on_crash: kill` no process of a trial is left soon after `hpo` was killed, without anybody starting it again;
 - no process is left when a study is done.
 
 Exit code 0 when all of it holds. The last line is JSON with the figures.
@@ -52,9 +53,25 @@ failure: {crash_retries: 1000}
 parameters: {x: {min: 0.0, max: 1.0}}
 """
 
-# What is run with other seeds, the option of `hpo trials` that shows it, and how many run at once: which configurations are given up
-# after their first run depends on which came before, so that only one at a time comes to the same end.
-KINDS = [("confirm: {top: 3, seeds: 2}", "--confirmations", 2), ("repeats: 2", "--repeats", 1)]
+
+
+class Kind:
+    """A kind of study: lines of its file, the option of `hpo trials` that shows its runs with other seeds, and how many trials run at
+    once: which configurations are given up after their first run depends on which came before, so that only one at a time comes to the
+    same end."""
+
+    def __init__(self, lines, option, at_once):
+        self.lines, self.option, self.at_once = lines, option, at_once
+        self.dies_with_hpo = "on_crash: kill" in lines
+
+
+CONFIRM, REPEATS = "confirm: {top: 3, seeds: 2}\n", "repeats: 2\n"
+KINDS = {
+    "confirm": Kind(CONFIRM, "--confirmations", 2),
+    "repeats": Kind(REPEATS, "--repeats", 1),
+    "kill": Kind("on_crash: kill\n" + CONFIRM, "--confirmations", 2),
+    "kill-repeats": Kind("on_crash: kill\n" + REPEATS, "--repeats", 1),
+}
 
 
 def run(hpo, directory, *arguments):
@@ -63,7 +80,7 @@ def run(hpo, directory, *arguments):
 
 def trials(hpo, directory, kind):
     found = []
-    for which in ([], [kind[1]]):
+    for which in ([], [kind.option]):
         answer = run(hpo, directory, "trials", *which, "-f", "json")
         found += json.loads(answer.stdout) if answer.returncode == 0 else []
     return found
@@ -95,9 +112,16 @@ def kill(pids):
             pass
 
 
+def wait_until_alone(directory):
+    deadline = time.monotonic() + 60
+    while marked(directory):
+        assert time.monotonic() < deadline, "left running: %s" % marked(directory)
+        time.sleep(0.05)
+
+
 def begin(directory, count, kind):
     (directory / "trial.sh").write_text(TRIAL)
-    (directory / "study.yaml").write_text(STUDY % (count, kind[2]) + kind[0] + "\n")
+    (directory / "study.yaml").write_text(STUDY % (count, kind.at_once) + kind.lines)
 
 
 def outcome(found):
@@ -108,18 +132,22 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--hpo", default="target/release/hpo")
     parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no further study after this time")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="which kinds of studies, of these (all if absent)")
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     hpo = str(Path(options.hpo).resolve())
     dice = random.Random(options.seed)
-    undisturbed = [calm(hpo, options.trials, kind) for kind in KINDS]
+    kinds = [KINDS[name] for name in options.kinds.split(",")]
+    undisturbed = [calm(hpo, options.trials, kind) for kind in kinds]
+    until = time.monotonic() + options.seconds
     figures = {"rounds": 0, "studies": 0, "killed": {"hpo": 0, "trial": 0, "warden": 0, "all": 0}, "attempts": 0, "trials": 0}
-    while figures["rounds"] < options.rounds:
+    while figures["rounds"] < options.rounds and time.monotonic() < until:
         with tempfile.TemporaryDirectory() as place:
             directory = Path(place)
-            which = figures["studies"] % len(KINDS)
-            kind, expected = KINDS[which], undisturbed[which]
+            which = figures["studies"] % len(kinds)
+            kind, expected = kinds[which], undisturbed[which]
             begin(directory, options.trials, kind)
             torment(hpo, directory, dice, kind, figures)
             found = trials(hpo, directory, kind)
@@ -127,10 +155,7 @@ def main():
             assert not (directory / "doubled").exists(), (directory / "doubled").read_text()
             starts = [tuple(line.split()[:2]) for line in (directory / "starts").read_text().splitlines()]
             assert len(starts) == len(set(starts)), "an attempt was started twice: %s" % starts
-            deadline = time.monotonic() + 60
-            while marked(directory):
-                assert time.monotonic() < deadline, "left running: %s" % marked(directory)
-                time.sleep(0.05)
+            wait_until_alone(directory)
             figures["studies"] += 1
             figures["trials"] += len(found)
             figures["attempts"] += len(starts)
@@ -173,6 +198,9 @@ def torment(hpo, directory, dice, kind, figures):
                     kill([process.pid])
         code = process.wait()
         assert code in (0, -9), code
+        if kind.dies_with_hpo and whom in ("hpo", "trial"):
+            # Whoever would kill the trials was not killed itself.
+            wait_until_alone(directory)
         for trial in trials(hpo, directory, kind):
             key = trial["trial"]
             if key in over:

@@ -150,6 +150,13 @@ pub(super) fn check_several(
             "remove it; run one of the front again with `hpo rerun N`",
         );
     }
+    if root.get("import").is_some() {
+        problems.error_with_hint(
+            root.key_span("import"),
+            "`import` takes in one value of each trial, and this study has several objectives",
+            "remove it; `hpo enqueue --from FILE` tries configurations from elsewhere here",
+        );
+    }
     let repeats = root.get("repeats").and_then(Node::whole);
     if repeats.is_some_and(|repeats| repeats > 1) {
         problems.error_with_hint(
@@ -281,6 +288,13 @@ mod tests {
             ),
             (two, "confirm: {top: 3}", 6, "a front of them", "hpo rerun"),
             (two, "repeats: 3", 6, "`repeats` gives up", "mean"),
+            (
+                two,
+                "import: old.csv",
+                6,
+                "one value of each trial",
+                "hpo enqueue",
+            ),
         ] {
             let problems = check(metric, more).expect_err(metric);
             let found = problems.iter().find(|p| p.message.contains(reason));
@@ -293,7 +307,7 @@ mod tests {
         }
         let many: Vec<String> = (0..17).map(|i| format!("{{name: m{i}}}")).collect();
         assert!(check(&format!("[{}]", many.join(", ")), "").is_err());
-        let none = check(two, "early_terminate: none\nrepeats: 1");
+        let none = check(two, "early_terminate: none\nrepeats: 1\nprior: {lr: 0.2}");
         assert!(none.is_ok(), "{none:?}");
         for method in ["bohb", "dehb", "cmaes"] {
             let text = format!(

@@ -45,7 +45,6 @@ pub(super) fn read(
             "import",
             "a member needs a checkpoint to go on from, and trials from elsewhere have none",
         ),
-        ("prior", "members begin anywhere in the ranges"),
         (
             "run_cap",
             "the population's size and the length of a training say how much is trained",

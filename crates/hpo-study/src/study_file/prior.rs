@@ -119,15 +119,24 @@ pub(super) fn read(
         reader.first.get_or_insert(key.span);
         reader.named(key, value, &own, problems);
     }
-    if let (Some(at), Some(method @ (Method::Grid | Method::Sobol))) = (reader.first, method) {
+    if let (Some(at), Some(method @ (Method::Grid | Method::Sobol | Method::Pbt))) =
+        (reader.first, method)
+    {
         let what = match method {
             Method::Grid => "`grid` tries every combination in order",
+            Method::Pbt => "`pbt` has members begin anywhere in the ranges",
             _ => "`sobol` spreads its trials evenly whatever is believed",
+        };
+        let hint = match method {
+            Method::Pbt => {
+                "remove it, and narrow the range; `hpo enqueue` gives a member values of yours to begin with"
+            }
+            _ => "remove it, or write `method: bayes`",
         };
         problems.error_with_hint(
             at,
             format!("a prior does not go with this method: {what}"),
-            "remove it, or write `method: bayes`",
+            hint,
         );
     }
     Priors(reader.found)

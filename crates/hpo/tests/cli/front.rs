@@ -114,6 +114,35 @@ fn the_front_is_found_shown_and_taken_away() {
 }
 
 #[test]
+fn a_prior_is_heeded_and_trials_from_elsewhere_are_refused() {
+    let bench = Bench::new();
+    shell_study(
+        &bench,
+        SCRIPT,
+        "run_cap: 3\ncpu: {max_parallel: 1}\nprior: {x: 0.25}",
+    );
+    several(&bench);
+    bench.write("old.csv", "x,kind,loss\n0.5,a,1\n");
+    let ended = bench.run(&["import", "study.yaml", "old.csv"]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    for words in ["has several objectives", "hpo enqueue --from"] {
+        assert!(ended.stderr.contains(words), "{words}: {ended:?}");
+    }
+    let enqueued = bench.run(&["enqueue", "--from", "old.csv", "-s", "study.yaml"]);
+    assert_eq!(enqueued.code, 0, "{enqueued:?}");
+    let run = bench.run(&["run", "study.yaml"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let trials = bench.trials();
+    assert_eq!(trials[0]["params"]["x"], 0.5, "what was enqueued");
+
+    let other = Bench::new();
+    shell_study(&other, SCRIPT, "run_cap: 1\nprior: {x: 0.25}");
+    several(&other);
+    assert_eq!(other.run(&["run", "study.yaml"]).code, 0);
+    assert_eq!(other.trials()[0]["params"]["x"], 0.25, "what is believed");
+}
+
+#[test]
 fn a_study_that_is_killed_again_and_again_finds_the_same_front() {
     let study = |bench: &Bench| {
         shell_study(bench, SCRIPT, "run_cap: 25\ncpu: {max_parallel: 1}");

@@ -132,6 +132,51 @@ fn killed_again_and_again_it_comes_to_the_same_end() {
 }
 
 #[test]
+fn what_is_known_from_elsewhere_is_refused_and_values_to_begin_with_are_taken() {
+    let bench = bench(DESCEND, "");
+    bench.write("old.csv", "lr,loss\n0.1,0.01\n0.5,0.03\n");
+    let ended = bench.run(&["import", "study.yaml", "old.csv"]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    for words in ["needs a checkpoint to go on from", "hpo enqueue"] {
+        assert!(ended.stderr.contains(words), "{words}: {ended:?}");
+    }
+    assert!(!bench.path().join("runs").exists(), "nothing was begun");
+    let text = bench.read("study.yaml");
+    for (from, to, place, words) in [
+        ("seed: 5", "import: old.csv", ":4:1", "have none"),
+        ("seed: 5", "prior: {lr: 0.1}", ":4:9", "begin anywhere"),
+        (
+            "max: 1.0,",
+            "max: 1.0, prior: 0.1,",
+            ":6:40",
+            "begin anywhere",
+        ),
+        (
+            "metric: {name: loss}",
+            "metric: [{name: loss}, {name: size}]",
+            ":3:1",
+            "several objectives",
+        ),
+    ] {
+        bench.write("study.yaml", &text.replace(from, to));
+        let ended = bench.run(&["check", "study.yaml"]);
+        assert_eq!(ended.code, 2, "{ended:?}");
+        for words in [place, words, "hint:"] {
+            assert!(ended.stderr.contains(words), "{words}: {ended:?}");
+        }
+    }
+    bench.write("study.yaml", &text);
+    let asked = bench.run(&["enqueue", "lr=0.25", "-s", "study.yaml"]);
+    assert_eq!(asked.code, 0, "{asked:?}");
+    run(&bench);
+    let trials = bench.trials();
+    assert_eq!(
+        (trials.len(), &trials[0]["params"]["lr"]),
+        (16, &0.25.into())
+    );
+}
+
+#[test]
 fn a_script_that_saves_nothing_is_told_so() {
     let script = DESCEND.replace("echo \"$step $weight\" >", "#");
     let bench = bench(&script, "cpu: {max_parallel: 1}\n");
