@@ -641,6 +641,7 @@ impl Coordinator<'_> {
         match submitted {
             Submitted::Accepted => {
                 self.no_room = None;
+                self.room.is_there();
                 self.performed.insert((order.id, false));
                 Ok(None)
             }

@@ -1,11 +1,12 @@
 //! Room on the disk: whether there is enough to start a trial, and what a full disk explains.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hpo_engine::Input;
 use hpo_store::StoreError;
-use hpo_study::{AttemptEnd, History};
+use hpo_study::{AttemptEnd, History, TrialId};
 
 use crate::error::RunError;
 
@@ -18,6 +19,12 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 /// For how long after a shortage it may be what ended a process.
 const AFTERMATH: Duration = Duration::from_secs(5);
 
+/// What could not be written (a checkpoint may be larger than what is enough otherwise) is tried again when more is free than was
+/// then, or after this time, since not every shortage is seen (quotas, others who come and go), …
+const FIRST_TRY: Duration = Duration::from_secs(15);
+/// … which is doubled with every try in vain, up to this.
+const LONGEST: Duration = Duration::from_secs(300);
+
 /// Watches the room on the disk of a study's directory.
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -26,6 +33,17 @@ pub(crate) struct Room {
     /// When it was last short.
     short: Option<Instant>,
     is_short: bool,
+    failed: Option<Failed>,
+}
+
+/// Something could not be written.
+#[derive(Debug)]
+struct Failed {
+    /// How much was free then.
+    free: u64,
+    /// When it is tried again, if no more is free until then.
+    again: Instant,
+    patience: Duration,
 }
 
 impl Room {
@@ -35,6 +53,7 @@ impl Room {
             looked: None,
             short: None,
             is_short: false,
+            failed: None,
         }
     }
 
@@ -47,20 +66,41 @@ impl Room {
             .is_none_or(|at| now.duration_since(at) >= BETWEEN_LOOKS)
         {
             self.looked = Some(now);
-            if let Some((free, enough)) = free(&self.directory) {
+            if let Some((free, enough)) = free(&self.directory)
+                && self.failed.as_ref().is_none_or(|f| free > f.free)
+            {
                 self.set(free < enough, free);
             }
         }
         if self.is_short {
             self.short = Some(now);
         }
-        self.is_short
+        self.is_short && self.failed.as_ref().is_none_or(|f| now < f.again)
+    }
+
+    /// A trial could be started, with all that is written for it.
+    pub(crate) fn is_there(&mut self) {
+        if self.is_short {
+            let free = free(&self.directory).map_or(0, |(free, _)| free);
+            self.set(false, free);
+        }
     }
 
     /// Something could not be written.
     pub(crate) fn is_full(&mut self) {
         let free = free(&self.directory).map_or(0, |(free, _)| free);
         self.set(true, free);
+        let now = Instant::now();
+        let patience = match &self.failed {
+            Some(failed) if now < failed.again => failed.patience,
+            Some(failed) => (failed.patience * 2).min(LONGEST),
+            None => FIRST_TRY,
+        };
+        self.failed = Some(Failed {
+            free,
+            again: now + patience,
+            patience,
+        });
         // Looked at again soon, but not at once.
         self.looked = Some(Instant::now());
         self.short = self.looked;
@@ -71,10 +111,13 @@ impl Room {
             return;
         }
         self.is_short = is_short;
+        if !is_short {
+            self.failed = None;
+        }
         let free = hpo_study::storage::size_words(free);
         if is_short {
             tracing::warn!(
-                "no room on the disk of {} ({free} are free): no new trials are started until there is; \
+                "no room on the disk of {} ({free} are free): no new trials are started until there is more; \
                  `hpo prune-runs` shows what can go",
                 self.directory.display()
             );
@@ -90,13 +133,20 @@ impl Room {
         if self.short.is_none_or(|at| at.elapsed() > AFTERMATH) {
             return;
         }
+        let heard: BTreeSet<TrialId> = inputs
+            .iter()
+            .filter_map(|input| match input {
+                Input::Reported { trial, .. } => Some(*trial),
+                _ => None,
+            })
+            .collect();
         for input in inputs {
             let Input::Ended { trial, end, .. } = input else {
                 continue;
             };
             let silent = || {
-                let trial = history.trial(*trial);
-                trial.is_some_and(|t| t.curve.last().is_none())
+                let record = history.trial(*trial);
+                !heard.contains(trial) && record.is_some_and(|t| t.curve.last().is_none())
             };
             match end {
                 AttemptEnd::Exited { code: 0, .. } if !silent() => {}

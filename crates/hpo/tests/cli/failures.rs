@@ -189,11 +189,11 @@ fn a_study_directory_that_vanishes_ends_the_study_and_all_processes() {
 }
 
 /// A small disk of its own, as long as it lives.
-struct SmallDisk<'p>(&'p Path);
+pub(crate) struct SmallDisk<'p>(&'p Path);
 
 impl<'p> SmallDisk<'p> {
     /// `None` where the system does not let us mount one.
-    fn mount(place: &'p Path, size: &str) -> Option<Self> {
+    pub(crate) fn mount(place: &'p Path, size: &str) -> Option<Self> {
         fs::create_dir_all(place).unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(place);
@@ -216,7 +216,7 @@ impl Drop for SmallDisk<'_> {
 }
 
 /// Fills a disk to the last byte.
-fn fill(ballast: &Path) {
+pub(crate) fn fill(ballast: &Path) {
     use std::io::Write as _;
     let mut file = fs::File::options()
         .append(true)

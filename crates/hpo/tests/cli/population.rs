@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value as Json;
 
 use crate::bench::{Bench, wait_for};
+use crate::failures::{SmallDisk, fill};
 
 /// A script with one number for weights. It saves it when it ends, in place, and reports where it began.
 const DESCEND: &str = r#"
@@ -174,6 +175,56 @@ fn what_is_known_from_elsewhere_is_refused_and_values_to_begin_with_are_taken() 
         (trials.len(), &trials[0]["params"]["lr"]),
         (16, &0.25.into())
     );
+}
+
+#[test]
+fn a_copy_for_which_there_is_no_room_is_made_when_there_is() {
+    // A checkpoint of 2 MiB; in the first interval it is saved, and nothing ends before it is told to.
+    let script = format!(
+        "{DESCEND}head -c 2097152 /dev/zero > \"$HPO_CHECKPOINT_DIR/weights\" || exit 1\n\
+         while [ ! -e go ]; do sleep 0.05; done\n"
+    );
+    let calm = bench(&script, "cpu: {max_parallel: 4}\n");
+    calm.write("go", "");
+    run(&calm);
+
+    let full = bench(&script, "cpu: {max_parallel: 4}\n");
+    let runs = full.path().join("runs");
+    let Some(_disk) = SmallDisk::mount(&runs, "size=64m") else {
+        return;
+    };
+    let mut running = full.start(&["run", "study.yaml"]);
+    let saved = |trial: usize| {
+        let weights = runs.join(format!("s/trials/{trial}/checkpoints/weights"));
+        fs::metadata(weights).is_ok_and(|found| found.len() == 2 << 20)
+    };
+    wait_for("four checkpoints", || (0..4).all(saved));
+    // Enough for a trial to be started, and not for a checkpoint.
+    let ballast = runs.join("ballast");
+    fill(&ballast);
+    let size = fs::metadata(&ballast).unwrap().len();
+    let file = fs::File::options().write(true).open(&ballast);
+    file.and_then(|file| file.set_len(size - (1600 << 10)))
+        .unwrap();
+    full.write("go", "");
+    wait_for("the full disk to be told", || {
+        full.read("words").contains("no room on the disk")
+    });
+    // It is looked at every second; whoever would try in vain each time would say so each time.
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(running.ended().is_none());
+    let partial = |trial: usize| runs.join(format!("s/trials/{trial}/checkpoints.partial"));
+    assert!(
+        !(0..16).any(|trial| partial(trial).exists()),
+        "half a copy takes room"
+    );
+    fs::remove_file(&ballast).unwrap();
+    assert_eq!(running.code(), 0, "{}", full.read("words"));
+    let words = full.read("words");
+    for told in ["no room on the disk", "there is room on the disk again"] {
+        assert_eq!(words.matches(told).count(), 1, "{told}: {words}");
+    }
+    assert_eq!(ended(&full), ended(&calm));
 }
 
 #[test]
