@@ -79,7 +79,7 @@ pub struct ImportedFrom {
     pub used: &'static str,
 }
 
-fn imported(history: &History, trial: &Trial) -> Option<ImportedFrom> {
+pub(crate) fn imported(history: &History, trial: &Trial) -> Option<ImportedFrom> {
     let origin = trial.origin.as_ref()?;
     let batch = history.imports().get(origin.batch as usize)?;
     Some(ImportedFrom {

@@ -135,10 +135,17 @@ function byImportance() {
   return report.parameters.filter(has).sort((a, b) => sure(b) - sure(a) || has(b) - has(a) || (known.get(b.name)?.share ?? 0) - (known.get(a.name)?.share ?? 0));
 }
 
+// Where a trial is from that did not run here: {source, name, as}, or null.
+const elsewhere = trial => trials.imported?.[trial] ?? null;
+const state = trial => (FATES[trials.fate[trial]]?.words ?? trials.fate[trial]) + (elsewhere(trial) ? ", imported" : "") + (trials.rescues[trial] ? ", rescued" : "");
+// Whether a legend hides a trial: its fate, or where it is from.
+const isHidden = (hidden, trial) => hidden.has(trials.fate[trial]) || Boolean(elsewhere(trial)) && hidden.has("imported");
+
 // A trial in a few lines.
 function describe(trial) {
-  const lines = ["trial " + trial + ": " + (FATES[trials.fate[trial]]?.words ?? trials.fate[trial]) + (trials.rescues[trial] ? ", rescued" : "")];
-  if (trials.value[trial] !== null) lines.push(report.study.metric + " = " + fmt(trials.value[trial]) + " at step " + trials.step[trial]);
+  const lines = ["trial " + trial + ": " + state(trial)], from = elsewhere(trial);
+  if (trials.value[trial] !== null) lines.push(report.study.metric + " = " + fmt(trials.value[trial]) + (trials.step[trial] === null ? "" : " at step " + trials.step[trial]));
+  if (from) lines.push(short("from " + from.source + ", " + from.name + ", as " + from.as, 160));
   const params = Object.keys(trials.params).filter(name => trials.params[name][trial] !== null);
   const first = ["optimizer", "lr", "learning_rate", "schedule"];
   params.sort((a, b) => (first.indexOf(a) + 9) % 9 - (first.indexOf(b) + 9) % 9);

@@ -216,8 +216,13 @@ function frame(place, options) {
   return handle;
 }
 
-// A mark of a shape at a place in pixels.
-function shape(ctx, kind, x, y, r, paint) {
+// A trial's mark: hollow if it did not run here.
+function trialMark(g, t, x, y, r, paint = fateColour(trials.fate[t]), kind = FATES[trials.fate[t]].shape) {
+  shape(g.ctx, kind, x, y, r, paint, Boolean(elsewhere(t)));
+}
+
+// A mark of a shape at a place in pixels; what is only lines is thinner when it is hollow.
+function shape(ctx, kind, x, y, r, paint, hollow = false) {
   ctx.strokeStyle = ctx.fillStyle = paint;
   ctx.beginPath();
   if (kind === "disc" || kind === "dot" || kind === "ring") {
@@ -234,7 +239,8 @@ function shape(ctx, kind, x, y, r, paint) {
   } else if (kind === "diamond") {
     ctx.moveTo(x, y - r * 1.2); ctx.lineTo(x + r * 1.2, y); ctx.lineTo(x, y + r * 1.2); ctx.lineTo(x - r * 1.2, y); ctx.closePath();
   }
-  if (kind === "cross" || kind === "plus" || kind === "ring") { ctx.lineWidth = r * .45; ctx.stroke(); } else ctx.fill();
+  const isLines = kind === "cross" || kind === "plus" || kind === "ring";
+  if (isLines || hollow) { ctx.lineWidth = r * (isLines && !hollow ? .45 : .28); ctx.stroke(); } else ctx.fill();
 }
 
 // A ring around a trial's point.
@@ -249,13 +255,15 @@ function ring(g, x, y, strong) {
 // Inside the frame: a value beyond the axis is drawn at its edge.
 const clamp = (t, [low, high]) => Math.min(high, Math.max(low, t));
 
-// A legend of fates (those that occur); pressing one hides or shows its trials.
+// A legend of fates (those that occur), and of trials from elsewhere; pressing one hides or shows its trials.
 function fateLegend(place, hidden, act) {
   const box = el("div", { class: "legend" });
   place.append(box);
   const chips = [];
-  for (const [fate, look] of Object.entries(FATES)) {
-    const n = trials.fate.filter(f => f === fate).length;
+  const imported = [...values.keys()].filter(elsewhere).length;
+  const entries = Object.entries(FATES).map(([fate, look]) => [fate, look, trials.fate.filter(f => f === fate).length]);
+  entries.push(["imported", { words: "imported: hollow", shape: "disc", hollow: true }, imported]);
+  for (const [fate, look, n] of entries) {
     if (!n) continue;
     const chip = el("canvas", { width: 32, height: 32, "aria-hidden": "true" });
     const button = el("button", { type: "button", "aria-pressed": "true", title: "hide or show" }, chip, look.words + " (" + n + ")");
@@ -264,7 +272,7 @@ function fateLegend(place, hidden, act) {
       button.setAttribute("aria-pressed", String(!hidden.has(fate)));
       act();
     });
-    chips.push(() => { const c = chip.getContext("2d"); c.clearRect(0, 0, 32, 32); shape(c, look.shape, 16, 16, 10, fateColour(fate)); });
+    chips.push(() => { const c = chip.getContext("2d"); c.clearRect(0, 0, 32, 32); shape(c, look.shape, 16, 16, 10, look.hollow ? colour("--ink") : fateColour(fate), look.hollow); });
     box.append(button);
   }
   const paint = () => chips.forEach(chip => chip());

@@ -10,9 +10,8 @@ use super::recipe::Recipe;
 
 /// The docstring at the top: what this is, and what it was chosen from.
 pub(super) fn docstring(history: &History, trial: &Trial) -> String {
-    let trials = history.trials();
-    let completed = trials
-        .iter()
+    let completed = history
+        .own_trials()
         .filter(|t| t.state == TrialState::Completed)
         .count();
     let mut text = format!(
@@ -23,7 +22,7 @@ pub(super) fn docstring(history: &History, trial: &Trial) -> String {
         text,
         "Found by hpo {} among {} trials, {completed} of them completed, over",
         history.hpo_version(),
-        trials.len()
+        history.own_count()
     );
     for dimension in hpo_study::plan::plan(history.spec()).dimensions {
         let when = dimension

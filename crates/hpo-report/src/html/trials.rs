@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::Source;
 use super::data::{self, Json};
 use crate::number::seconds;
+use crate::trials::{ImportedFrom, imported};
 
 /// Most cells of the columns of last metrics.
 const MOST_CELLS: usize = 150_000;
@@ -35,6 +36,9 @@ pub struct TrialColumns {
     pub attempts: Vec<u32>,
     /// How often it was rescued from divergence.
     pub rescues: Vec<u32>,
+    /// Where it is from, if it did not run here, or null; left out where all trials ran here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub imported: Vec<Option<ImportedFrom>>,
     /// A column per parameter; null where it is not active.
     pub params: BTreeMap<String, Vec<Json>>,
     /// A column per metric other than the objective: its last value, or null. Only as many metrics as
@@ -60,6 +64,15 @@ pub(super) fn fate(trial: &Trial) -> &'static str {
 /// The seconds from the study's opening to a moment.
 pub(super) fn since_opening(history: &History, at: Timestamp) -> f64 {
     seconds(at.since(history.opened()))
+}
+
+fn elsewhere(history: &History, trial: &Trial) -> Option<ImportedFrom> {
+    let from = imported(history, trial)?;
+    Some(ImportedFrom {
+        source: data::short_text(&from.source),
+        name: data::short_text(&from.name),
+        ..from
+    })
 }
 
 pub(super) fn columns(source: &Source<'_>) -> TrialColumns {
@@ -96,6 +109,10 @@ pub(super) fn columns(source: &Source<'_>) -> TrialColumns {
             .collect(),
         attempts: trials.iter().map(|t| t.attempts.len() as u32).collect(),
         rescues: trials.iter().map(|t| t.rescues.len() as u32).collect(),
+        imported: match history.imported() {
+            0 => Vec::new(),
+            _ => trials.iter().map(|t| elsewhere(history, t)).collect(),
+        },
         params,
         metrics: names
             .map(|name| (name.clone(), trials.iter().map(|t| last(t, name)).collect()))

@@ -182,6 +182,65 @@ fn a_report_with_evil_names_failures_and_broken_numbers_is_harmless() {
 }
 
 #[test]
+fn trials_from_elsewhere_are_marked_as_such() {
+    let bench = Bench::new();
+    // Worse than what is known from elsewhere, which is not the best of this study all the same.
+    shell_study(
+        &bench,
+        "echo '[hpo] {\"step\": 1, \"loss\": 5}'\n",
+        "run_cap: 2",
+    );
+    bench.write(
+        "old.csv",
+        "x,kind,loss,state,steps\n0.1,a,1,completed,4\n0.2,b,2,pruned,2\n0.3,a,,failed,\n",
+    );
+    let told = bench.run(&["import", "study.yaml", "old.csv"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert_eq!(bench.run(&["run", "study.yaml"]).code, 0);
+    let report = study_directory(&bench, "shell").join("report.html");
+    let data = embedded(&fs::read_to_string(&report).unwrap());
+    let imported = data["trials"]["imported"].as_array().unwrap();
+    assert_eq!(
+        imported[1],
+        serde_json::json!({ "source": "old.csv", "name": "line 3", "as": "evidence" })
+    );
+    assert!(imported[3].is_null() && imported.len() == 5);
+    let improvements = &data["sections"]["progress"]["improvements"];
+    assert_eq!(improvements.as_array().unwrap().len(), 1, "{improvements}");
+    assert_eq!(improvements[0]["value"], 5.0);
+    assert!(
+        data["sections"]["saved"].is_null(),
+        "nothing was saved here"
+    );
+
+    let Some(browser) = browser() else { return };
+    let seen = open(&bench, &browser, &report, "trial=1");
+    check(
+        &seen,
+        &[("progress", 1), ("curves", 1), ("trial", 1), ("slices", 2)],
+    );
+    let text = |section: &str| {
+        seen["drawn"][section]["text"]
+            .as_str()
+            .unwrap_or("")
+            .to_owned()
+    };
+    for (section, words) in [
+        ("progress", "imported: hollow (3)"),
+        ("curves", "Dotted: imported"),
+        ("trial", "trial 1: pruned, imported"),
+        ("trial", "from old.csv, line 3, as evidence"),
+        ("slices", "imported ones hollow"),
+        ("trials", "completed, imported"),
+    ] {
+        assert!(
+            text(section).contains(words),
+            "{section}: {words}: {seen:#}"
+        );
+    }
+}
+
+#[test]
 fn a_report_of_a_single_trial_is_drawn() {
     let Some(browser) = browser() else { return };
     let bench = Bench::new();

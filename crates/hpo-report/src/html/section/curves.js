@@ -20,7 +20,7 @@ section("curves", (data, place) => {
     if (!lines.every(l => l.steps[0] > 0)) logX = false;
     lines.forEach(l => { l.x = l.steps.map(SCALES[kindX()].forward); l.y = l.v.map(SCALES[kindY()].forward); });
   }
-  const seen = l => !hiddenFates.has(trials.fate[l.trial]) && !(by === "optimizer" && hiddenChoices.has(String(trials.params.optimizer?.[l.trial] ?? "")));
+  const seen = l => !isHidden(hiddenFates, l.trial) && !(by === "optimizer" && hiddenChoices.has(String(trials.params.optimizer?.[l.trial] ?? "")));
   const n = t => optimizers.indexOf(String(trials.params.optimizer?.[t]));
   const paintOf = t => by === "optimizer" ? (n(t) < 0 ? colour("--dim") : choiceColour(n(t))) : by === "fate" ? fateColour(trials.fate[t]) : Number.isFinite(valueRanks[t]) ? shade(valueRanks[t]) : fateColour(trials.fate[t]);
   // What is never cut off: the best trials' curves from their second tenth on, and where completed ones ended.
@@ -64,7 +64,8 @@ section("curves", (data, place) => {
       g.ctx.lineWidth = (all.length > 200 ? 1 : 1.4) * g.ratio;
       for (const l of all) {
         g.ctx.strokeStyle = paintOf(l.trial);
-        g.ctx.setLineDash(by === "optimizer" ? choiceDash(Math.max(0, n(l.trial))).map(d => d * g.ratio) : []);
+        const dash = elsewhere(l.trial) ? [1.5, 3.5] : by === "optimizer" ? choiceDash(Math.max(0, n(l.trial))) : [];
+        g.ctx.setLineDash(dash.map(d => d * g.ratio));
         trace(g, l);
       }
       g.ctx.setLineDash([]);
@@ -93,6 +94,6 @@ section("curves", (data, place) => {
   const kinds = new Map();
   for (const t of data.trials) for (const f of [...t.findings.map(x => x.verdict), ...t.rescues.map(() => "rescued")]) kinds.set(f, (kinds.get(f) ?? 0) + 1);
   const found = [...kinds].map(([verdict, times]) => times + " × " + verdict.replace("_", " ")).join(", ");
-  place.append(el("p", { class: "caption" }, (found ? "Found in them: " + found + "; marked where it was found: ◆ spiking, ● recovered, ✕ diverged, ■ stuck, ▼ no progress, ○ rescued. " : "") + "A cross at the edge: from there on the value was no longer finite. Curves of more than " + data.longest + " points are thinned by largest triangles, which keeps spikes and breaks."
+  place.append(el("p", { class: "caption" }, (found ? "Found in them: " + found + "; marked where it was found: ◆ spiking, ● recovered, ✕ diverged, ■ stuck, ▼ no progress, ○ rescued. " : "") + (lines.some(l => elsewhere(l.trial)) ? "Dotted: imported. " : "") + "A cross at the edge: from there on the value was no longer finite. Curves of more than " + data.longest + " points are thinned by largest triangles, which keeps spikes and breaks."
     + (data.objective_only ? " For " + data.objective_only + " trials only " + report.study.metric + " is here; hpo trial N has everything." : "")));
 });

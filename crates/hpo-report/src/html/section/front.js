@@ -18,7 +18,7 @@ section("front", (data, place) => {
     const box = el("div");
     grid.append(box);
     const at = j => t => forward(j, columns[j][t]);
-    const here = () => [...values.keys()].filter(t => !hidden.has(trials.fate[t]) && Number.isFinite(at(a)(t)) && Number.isFinite(at(b)(t)));
+    const here = () => [...values.keys()].filter(t => !isHidden(hidden, t) && Number.isFinite(at(a)(t)) && Number.isFinite(at(b)(t)));
     if (!here().length) { box.append(el("p", { class: "dim" }, "No trial has reported both " + data.objectives[a].name + " and " + data.objectives[b].name + " yet.")); continue; }
     const axis = j => ({ label: data.objectives[j].name, kind: kinds.get(j), range: around(here().map(at(j))) });
     const axes = () => ({ x: axis(a), y: axis(b) });
@@ -30,7 +30,7 @@ section("front", (data, place) => {
         if (data.objectives.length === 2) stairs(g, here().filter(t => members.has(t)).sort((p, q) => at(a)(p) - at(a)(q)), at(a), at(b));
         for (const t of here()) {
           g.ctx.globalAlpha = members.has(t) ? 1 : .45;
-          shape(g.ctx, FATES[trials.fate[t]].shape, g.X(at(a)(t)), g.Y(at(b)(t)), members.has(t) ? 1.5 * r : r, fateColour(trials.fate[t]));
+          trialMark(g, t, g.X(at(a)(t)), g.Y(at(b)(t)), members.has(t) ? 1.5 * r : r);
         }
         g.ctx.globalAlpha = 1;
         if (data.compromise !== null && here().includes(data.compromise)) ring(g, g.X(at(a)(data.compromise)), g.Y(at(b)(data.compromise)), true);

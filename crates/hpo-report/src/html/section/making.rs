@@ -16,7 +16,7 @@ pub(super) fn data(source: &Source<'_>) -> Option<Json> {
     let history = source.history;
     let spec = history.spec();
     let mut kinds: BTreeMap<(&str, String), Vec<u32>> = BTreeMap::new();
-    for trial in history.trials() {
+    for trial in history.own_trials() {
         if let TrialState::Failed(reason) = &trial.state {
             let detail = crate::trials::detail(&trial.state).unwrap_or_default();
             let kind = (reason.word(), data::short_text(&detail));

@@ -8,7 +8,7 @@ section("map", (data, place) => {
   // Points of a row are spread a little, always the same way, so that they do not hide each other.
   const spread = t => ((t * 0.618034) % 1 - .5) * .56;
   const Y = t => names.length - 1 - rowOf(t) + spread(t);
-  const shown = () => rates.map((rate, t) => t).filter(t => Number.isFinite(rates[t]) && !hidden.has(trials.fate[t]));
+  const shown = () => rates.map((rate, t) => t).filter(t => Number.isFinite(rates[t]) && !isHidden(hidden, t));
   const lost = new Set(["diverged", "stuck"]);
   const plot = frame(place, {
     height: Math.min(720, 90 + 46 * names.length),
@@ -33,7 +33,7 @@ section("map", (data, place) => {
         const fate = trials.fate[t], fine = fate === "completed" || fate === "pruned" || fate === "cut_off";
         const rank = valueRanks[t];
         const paint = fine && Number.isFinite(rank) ? shade(rank) : fateColour(fate);
-        shape(g.ctx, fine ? "disc" : FATES[fate].shape, g.X(rates[t]), g.Y(Y(t)), fate === "pruned" ? r * .7 : r, paint);
+        trialMark(g, t, g.X(rates[t]), g.Y(Y(t)), fate === "pruned" ? r * .7 : r, paint, fine ? "disc" : FATES[fate].shape);
         if (trials.rescues[t]) shape(g.ctx, "ring", g.X(rates[t]), g.Y(Y(t)), r * 1.5, findingColour("rescued"));
       }
     },

@@ -42,7 +42,8 @@ section("parallel", (data, place) => {
     const active = lines.filter(inside);
     words.textContent = active.length + " of " + lines.length + " trials with a value" + (kept.some(Boolean) ? " pass through the marked ranges" : "") + "; lighter or darker by rank of their value, the best on top";
     c.globalAlpha = active.length > 1000 ? .15 : active.length > 150 ? .4 : .7;
-    for (const t of active) { c.strokeStyle = shade(valueRanks[t]); c.lineWidth = 1.3; trace(c, t); }
+    for (const t of active) { c.strokeStyle = shade(valueRanks[t]); c.lineWidth = 1.3; c.setLineDash(elsewhere(t) ? [2, 4] : []); trace(c, t); }
+    c.setLineDash([]);
     c.globalAlpha = 1;
     c.font = "11px system-ui, sans-serif";
     axes.forEach((axis, i) => {
@@ -103,5 +104,5 @@ section("parallel", (data, place) => {
   on("select", paintMarked);
   on("theme", paint);
   paint();
-  place.append(el("p", { class: "caption" }, "A line per trial" + (report.parameters.length > drawn.length ? ", over the " + drawn.length + " parameters that most trials have" : "") + ". Drag on an axis to keep what passes there; press there to let go. Where a parameter does not exist in a trial, its line passes below the axis."));
+  place.append(el("p", { class: "caption" }, "A line per trial" + (report.parameters.length > drawn.length ? ", over the " + drawn.length + " parameters that most trials have" : "") + ". Drag on an axis to keep what passes there; press there to let go. Where a parameter does not exist in a trial, its line passes below the axis." + (trials.imported ? " Dotted: imported." : "")));
 });

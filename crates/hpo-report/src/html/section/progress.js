@@ -7,7 +7,7 @@ section("progress", (data, place) => {
   const X = t => by === "trial" ? t : trials.ended_s[t] ?? (trials.started_s[t] === null ? null : trials.started_s[t] + num(trials.duration_s[t]));
   // Trials without a value are drawn at the worse end of the axis.
   const Y = (t, range) => { const v = SCALES[kind()].forward(values[t]); return Number.isFinite(v) ? clamp(v, range) : maximize ? range[0] : range[1]; };
-  const shown = () => [...values.keys()].filter(t => !hidden.has(trials.fate[t]) && X(t) !== null && trials.fate[t] !== "waiting");
+  const shown = () => [...values.keys()].filter(t => !isHidden(hidden, t) && X(t) !== null && trials.fate[t] !== "waiting");
   const xs = () => [...values.keys()].map(X).filter(x => x !== null);
   const axes = () => ({
     x: { label: by === "trial" ? "trial" : "time since the study was opened (s)", kind: "linear", range: around(xs(), .02) },
@@ -17,7 +17,8 @@ section("progress", (data, place) => {
     if (by === "time") return data.improvements.map(i => [i.ended_s, num(i.value)]);
     let so_far = null;
     return [...values.keys()].flatMap(t => {
-      if (trials.fate[t] !== "completed" || !Number.isFinite(values[t])) return [];
+      // What was measured elsewhere is not the best of this study, unless it counts as if it had run here.
+      if (trials.fate[t] !== "completed" || !Number.isFinite(values[t]) || (elsewhere(t) && elsewhere(t).as !== "trials")) return [];
       if (so_far !== null && !(maximize ? values[t] > so_far : values[t] < so_far)) return [];
       so_far = values[t];
       return [[t, so_far]];
@@ -32,7 +33,7 @@ section("progress", (data, place) => {
     hits: () => { const range = axes().y.range; return shown().map(t => ({ trial: t, x: X(t), y: Y(t, range) })); },
     draw(g) {
       const r = (count > 2000 ? 2.2 : 4) * g.ratio;
-      for (const t of shown()) shape(g.ctx, FATES[trials.fate[t]].shape, g.X(X(t)), g.Y(Y(t, g.view.y)), r, fateColour(trials.fate[t]));
+      for (const t of shown()) trialMark(g, t, g.X(X(t)), g.Y(Y(t, g.view.y)), r);
       const line = best();
       if (!line.length) return;
       g.ctx.strokeStyle = colour("--ink"); g.ctx.lineWidth = 1.8 * g.ratio;
@@ -48,5 +49,5 @@ section("progress", (data, place) => {
     mark(g, t, strong) { const x = X(t); if (x !== null) ring(g, g.X(x), g.Y(Y(t, g.view.y)), strong); },
   });
   fateLegend(place, hidden, () => plot.redraw());
-  place.append(el("p", { class: "caption" }, "The line is the best completed trial so far. Values far beyond the others, and trials without one, are drawn at the edge."));
+  place.append(el("p", { class: "caption" }, "The line is the best completed trial so far" + (trials.imported ? ", of those that can be the best of this study" : "") + ". Values far beyond the others, and trials without one, are drawn at the edge."));
 });

@@ -15,7 +15,7 @@ pub(super) fn data(source: &Source<'_>) -> Option<Json> {
     let mut done: Vec<_> = history
         .trials()
         .iter()
-        .filter(|t| t.state == TrialState::Completed)
+        .filter(|t| t.state == TrialState::Completed && history.can_be_best(t))
         .filter_map(|t| Some((t.ended?, t.id, t.value().filter(|v| v.is_finite())?)))
         .collect();
     done.sort_by_key(|(at, id, _)| (*at, *id));

@@ -87,7 +87,7 @@ fn steps(history: &History) -> (Steps, usize) {
     let mut pruned = 0;
     let planned = history.spec().planned_steps();
     let reached = |trial: &Trial| trial.curve.last_step().unwrap_or(0);
-    for trial in history.trials() {
+    for trial in history.own_trials() {
         let taken = reached(trial);
         let sum = match &trial.state {
             TrialState::Completed => &mut steps.completed,

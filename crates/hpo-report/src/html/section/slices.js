@@ -14,7 +14,7 @@ section("slices", (data, place) => {
   const MOST = 15;
   parameters.slice(0, MOST).forEach(one);
   if (parameters.length > MOST) place.append(el("p", { class: "dim" }, parameters.length - MOST + " more parameters are in the table of trials."));
-  place.append(el("p", { class: "caption" }, "Parameters that matter more than chance come first, then those that most trials have. Lost and failed trials are marked as in the history; values far beyond the others, and trials without one, are drawn at the edge. Trials in which a parameter does not exist are left out of its plot."));
+  place.append(el("p", { class: "caption" }, "Parameters that matter more than chance come first, then those that most trials have. Lost and failed trials are marked as in the history" + (trials.imported ? ", and imported ones hollow" : "") + "; values far beyond the others, and trials without one, are drawn at the edge. Trials in which a parameter does not exist are left out of its plot."));
 
   function one(parameter) {
     const column = trials.params[parameter.name];
@@ -42,7 +42,7 @@ section("slices", (data, place) => {
       hits: () => { const view = range(); return here.map(t => ({ trial: t, x: xs[t], y: Y(t, view) })); },
       draw(g) {
         const r = (count > 1500 ? 1.8 : 3.2) * g.ratio;
-        for (const t of here) shape(g.ctx, FATES[trials.fate[t]].shape, g.X(xs[t]), g.Y(Y(t, g.view.y)), r, fateColour(trials.fate[t]));
+        for (const t of here) trialMark(g, t, g.X(xs[t]), g.Y(Y(t, g.view.y)), r);
       },
       mark(g, t, strong) { if (Number.isFinite(xs[t])) ring(g, g.X(xs[t]), g.Y(Y(t, g.view.y)), strong); },
     });

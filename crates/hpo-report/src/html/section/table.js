@@ -9,7 +9,7 @@ section("trials", (data, place) => {
   const metrics = Object.keys(trials.metrics).slice(0, 30);
   const columns = [
     { name: "trial", number: true, cell: t => String(t), key: t => t },
-    { name: "state", cell: t => FATES[trials.fate[t]].words + (trials.rescues[t] ? ", rescued" : ""), key: t => trials.fate[t] },
+    { name: "state", cell: t => state(t), key: t => trials.fate[t] },
     { name: report.study.metric, number: true, down: maximize, cell: t => trials.value[t] === null ? "–" : fmt(trials.value[t]), key: t => values[t] },
     { name: "step", number: true, cell: t => fmt(trials.step[t]), key: t => trials.step[t] },
     { name: "time", number: true, cell: t => trials.attempts[t] ? seconds(num(trials.duration_s[t])) : "–", key: t => num(trials.duration_s[t]) },

@@ -16,11 +16,12 @@ section("trial", (data, place) => {
 
   function show(t) {
     input.value = t;
-    head.textContent = "trial " + t + ": " + FATES[trials.fate[t]].words + (trials.rescues[t] ? ", rescued" : "");
+    head.textContent = "trial " + t + ": " + state(t);
     detail.textContent = trials.detail[t] ?? "";
     const curve = curveOf.get(t), extra = more.get(t);
     const names = Object.keys(trials.params).filter(name => trials.params[name][t] !== null);
-    const rows = names.map(name => [name, fmt(trials.params[name][t])]);
+    const rows = names.map(name => [name, fmt(trials.params[name][t])]), from = elsewhere(t);
+    if (from) rows.unshift(["imported", "from " + from.source + ", " + from.name + ", as " + from.as]);
     facts.replaceChildren(el("dl", {}, [["value", report.study.metric + " = " + fmt(trials.value[t])], ["steps", fmt(trials.step[t])], ["ran", seconds(num(trials.duration_s[t]))], ...rows].flatMap(([name, value]) => [el("dt", {}, short(name, 40)), el("dd", {}, value)])));
     notes.replaceChildren();
     const found = curve ? [...curve.findings, ...curve.rescues.map(r => ({ verdict: "rescued", step: r.step, certain: true, words: r.words + ": " + r.evidence }))].sort((a, b) => a.step - b.step) : [];
