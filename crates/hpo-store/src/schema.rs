@@ -215,26 +215,44 @@ SELECT m.key + 1, m.value ->> '$.name', m.value ->> '$.goal'
   FROM spec, json_each(spec -> '$.further') m;
 
 CREATE VIEW front AS
-WITH reached AS MATERIALIZED (
+WITH further AS MATERIALIZED (
+  SELECT trial, name, value, max(step) FROM metrics
+   WHERE name IN (SELECT name FROM objectives WHERE position > 0) GROUP BY trial, name
+), reached AS MATERIALIZED (
   SELECT t.trial, o.position, o.name, o.goal,
-         CASE o.position WHEN 0 THEN t.value ELSE
-           (SELECT m.value FROM metrics m WHERE m.trial = t.trial AND m.name = o.name
-             ORDER BY m.step DESC LIMIT 1) END AS value
-    FROM trials t, objectives o WHERE t.state = 'completed'
+         CASE o.position WHEN 0 THEN t.value ELSE f.value END AS value
+    FROM trials t JOIN objectives o
+    LEFT JOIN further f ON f.trial = t.trial AND f.name = o.name
+   WHERE t.state = 'completed'
+), lacking AS MATERIALIZED (
+  SELECT trial FROM reached WHERE value IS NULL OR abs(value) >= 9e999
 ), losses AS MATERIALIZED (
   SELECT trial, position, CASE goal WHEN 'maximize' THEN -value ELSE value END AS loss
-    FROM reached r
-   WHERE NOT EXISTS (SELECT 1 FROM reached f WHERE f.trial = r.trial
-                        AND (f.value IS NULL OR abs(f.value) >= 9e999))
+    FROM reached WHERE trial NOT IN (SELECT trial FROM lacking)
+), pairs AS MATERIALIZED (
+  -- With one objective the second is the first.
+  SELECT f.trial AS trial, f.loss AS first, coalesce(s.loss, f.loss) AS second
+    FROM losses f LEFT JOIN losses s ON s.trial = f.trial AND s.position = 1
+   WHERE f.position = 0 AND (SELECT count(*) FROM objectives) <= 2
+), ranked AS (
+  SELECT trial, second,
+         min(second) OVER (ORDER BY first GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS ahead,
+         min(second) OVER (PARTITION BY first) AS level
+    FROM pairs
 ), compared AS MATERIALIZED (
   SELECT a.trial AS trial, b.trial AS other,
          max(b.loss > a.loss) AS worse, max(b.loss < a.loss) AS better
     FROM losses a JOIN losses b ON b.position = a.position AND b.trial <> a.trial
+   WHERE (SELECT count(*) FROM objectives) > 2
    GROUP BY a.trial, b.trial
+), dominated AS MATERIALIZED (
+  SELECT trial FROM ranked WHERE ahead <= second OR level < second
+   UNION ALL
+  SELECT trial FROM compared WHERE better AND NOT worse
 )
 SELECT r.trial AS trial, r.name AS name, r.value AS value FROM reached r
- WHERE r.trial IN (SELECT trial FROM losses)
-   AND r.trial NOT IN (SELECT trial FROM compared WHERE better AND NOT worse)
+ WHERE r.trial NOT IN (SELECT trial FROM lacking)
+   AND r.trial NOT IN (SELECT trial FROM dominated)
  ORDER BY r.trial, r.position;
 
 CREATE VIEW best AS
