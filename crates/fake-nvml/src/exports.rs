@@ -7,6 +7,8 @@
 #![allow(non_snake_case, clippy::missing_safety_doc, missing_docs)]
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong};
+use std::fs;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::state::{Device, GPU_IS_LOST, Process, State};
@@ -27,8 +29,17 @@ const UNKNOWN: Answer = 999;
 /// Where the instance's number begins in a handle.
 const INSTANCE: usize = 1 << 16;
 
+/// The state as it is in the file at this moment. It is parsed only where it has changed: of a hundred GPUs that would take longer than
+/// a driver may take to answer.
 fn state() -> Option<State> {
-    State::read(&State::file()?).ok()
+    static LAST: Mutex<(Vec<u8>, Option<State>)> = Mutex::new((Vec::new(), None));
+    let text = fs::read(State::file()?).ok()?;
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.0 != text {
+        last.1 = serde_json::from_slice(&text).ok();
+        last.0 = text;
+    }
+    last.1.clone()
 }
 
 /// Answers a call that is not about one GPU.

@@ -218,42 +218,43 @@ CREATE VIEW front AS
 WITH further AS MATERIALIZED (
   SELECT trial, name, value, max(step) FROM metrics
    WHERE name IN (SELECT name FROM objectives WHERE position > 0) GROUP BY trial, name
-), reached AS MATERIALIZED (
-  SELECT t.trial, o.position, o.name, o.goal,
+), reached AS (
+  SELECT t.trial, o.position, o.name, o.goal, t.imported_as,
          CASE o.position WHEN 0 THEN t.value ELSE f.value END AS value
     FROM trials t JOIN objectives o
     LEFT JOIN further f ON f.trial = t.trial AND f.name = o.name
    WHERE t.state = 'completed'
-), lacking AS MATERIALIZED (
-  SELECT trial FROM reached WHERE value IS NULL OR abs(value) >= 9e999
-), losses AS MATERIALIZED (
-  SELECT trial, position, CASE goal WHEN 'maximize' THEN -value ELSE value END AS loss
-    FROM reached WHERE trial NOT IN (SELECT trial FROM lacking)
-), pairs AS MATERIALIZED (
-  -- With one objective the second is the first.
-  SELECT f.trial AS trial, f.loss AS first, coalesce(s.loss, f.loss) AS second
-    FROM losses f LEFT JOIN losses s ON s.trial = f.trial AND s.position = 1
-   WHERE f.position = 0 AND (SELECT count(*) FROM objectives) <= 2
+), counted AS (
+  SELECT *, count(*) OVER own AS objectives,
+         max(value IS NULL OR abs(value) >= 9e999) OVER own AS lacks
+    FROM reached WINDOW own AS (PARTITION BY trial)
+), complete AS MATERIALIZED (
+  SELECT trial, position, name, value, objectives,
+         CASE goal WHEN 'maximize' THEN -value ELSE value END AS loss
+    FROM counted
+   WHERE NOT lacks AND (imported_as IS NULL OR imported_as = 'trials' AND objectives = 1)
+), placed AS (
+  SELECT *, max(loss) FILTER (WHERE position = 0) OVER own AS first,
+         max(loss) FILTER (WHERE position = 1) OVER own AS second
+    FROM complete WINDOW own AS (PARTITION BY trial)
 ), ranked AS (
-  SELECT trial, second,
+  -- Of two objectives it is enough to know the best second one among those that are ahead in the first.
+  SELECT *, first_value(trial) OVER (ORDER BY first, trial) AS winner,
          min(second) OVER (ORDER BY first GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS ahead,
          min(second) OVER (PARTITION BY first) AS level
-    FROM pairs
+    FROM placed
 ), compared AS MATERIALIZED (
   SELECT a.trial AS trial, b.trial AS other,
          max(b.loss > a.loss) AS worse, max(b.loss < a.loss) AS better
-    FROM losses a JOIN losses b ON b.position = a.position AND b.trial <> a.trial
-   WHERE (SELECT count(*) FROM objectives) > 2
+    FROM complete a JOIN complete b ON b.position = a.position AND b.trial <> a.trial
+   WHERE a.objectives > 2
    GROUP BY a.trial, b.trial
-), dominated AS MATERIALIZED (
-  SELECT trial FROM ranked WHERE ahead <= second OR level < second
-   UNION ALL
-  SELECT trial FROM compared WHERE better AND NOT worse
 )
-SELECT r.trial AS trial, r.name AS name, r.value AS value FROM reached r
- WHERE r.trial NOT IN (SELECT trial FROM lacking)
-   AND r.trial NOT IN (SELECT trial FROM dominated)
- ORDER BY r.trial, r.position;
+SELECT trial, name, value FROM ranked
+ WHERE CASE objectives WHEN 1 THEN trial = winner
+         WHEN 2 THEN (ahead IS NULL OR ahead > second) AND level >= second
+         ELSE trial NOT IN (SELECT trial FROM compared WHERE better AND NOT worse) END
+ ORDER BY trial, position;
 
 CREATE VIEW best AS
 SELECT t.* FROM trials t, study s
