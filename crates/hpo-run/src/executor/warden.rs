@@ -63,6 +63,7 @@ async fn mind(session: &str) -> io::Result<()> {
         keep: false,
         closing: false,
         running: BTreeMap::new(),
+        killed: BTreeMap::new(),
     };
     loop {
         warden.obey();
@@ -112,6 +113,8 @@ struct Warden {
     keep: bool,
     closing: bool,
     running: BTreeMap<AttemptId, Minded>,
+    /// Whose the processes are that were killed and are not gone yet: one that is about to be gone has no mark any more.
+    killed: BTreeMap<Pid, AttemptId>,
 }
 
 /// An attempt whose end was not told yet.
@@ -348,16 +351,19 @@ impl Warden {
                     Ok(WaitStatus::StillAlive) => {}
                     // Its children are ours now.
                     Ok(_) => {
+                        self.killed.remove(&pid);
                         another_look = true;
                         continue;
                     }
                     Err(_) => continue,
                 }
-                let Some(id) = self.attempt_of(pid) else {
+                let known = self.attempt_of(pid);
+                let Some(id) = known.or_else(|| self.killed.get(&pid).copied()) else {
                     continue;
                 };
                 if self.running.get(&id).is_none_or(|r| r.ended.is_some()) {
                     let _ = kill(pid, Signal::SIGKILL);
+                    self.killed.insert(pid, id);
                     lingering.insert(id);
                 }
             }
