@@ -6,7 +6,7 @@ mod write;
 use hpo_recipe::{OptimizerKind, Scale, Search};
 
 pub use help::{ProgramOption, options};
-pub use write::{Proposal, Wish, propose};
+pub use write::{METHOD, Proposal, Wish, propose};
 
 /// What an option is about, as far as its name says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,12 @@ use super::{ProgramOption, Role, catalogue_range, options, role};
 use crate::printout::{Known, MetricPattern, PatternForm, read_log};
 use crate::study_file::write::{float, text};
 
+/// The method of a file to start from, with the others that there are.
+pub const METHOD: &str = "\
+method: bayes                     # learns from the trials before: the choice for most studies
+# Others: random, sobol, grid; tpe, gp, cmaes (hundreds of cheap trials), bohb, dehb, nsga2 (several objectives);
+# pbt trains a population that changes its rates on the way (with `pbt: {population: 8}` for run_cap; needs checkpoints).";
+
 /// What a proposal is made from.
 #[derive(Debug, Clone, Copy)]
 pub struct Wish<'a> {
@@ -129,7 +135,9 @@ pub fn propose(wish: &Wish<'_>) -> Option<Proposal> {
         }
     );
     file += &heard.metrics;
-    file += "\nmethod: bayes\nseed: 1\nrun_cap: 40                       # trials; time_cap: 8h limits the time\n\nparameters:\n";
+    file += "\n";
+    file += METHOD;
+    file += "\nseed: 1\nrun_cap: 40                       # trials; time_cap: 8h limits the time\n\nparameters:\n";
     for line in &lines {
         file += &format!("  {line}\n");
     }

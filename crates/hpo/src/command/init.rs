@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
+use hpo_study::proposal::METHOD;
+
 use super::inspect;
 use crate::cli::InitArguments;
 use crate::failure::{Exit, Failure};
@@ -69,7 +71,7 @@ fn starter(program: Option<&str>) -> String {
         "name: starter\n\
          {job}\n\
          \n\
-         method: sobol                     # grid | random | sobol\n\
+         {METHOD}\n\
          seed: 1\n\
          run_cap: 40                       # trials; time_cap: 8h limits the time\n\
          \n\
@@ -108,6 +110,26 @@ mod tests {
                 "{:?}\n{text}",
                 checked.problems
             );
+        }
+    }
+
+    #[test]
+    fn starters_name_every_method() {
+        let source = Source {
+            file: "study.yaml".into(),
+            directory: PathBuf::from("/"),
+        };
+        let text = super::starter(None).replace("method: bayes", "method: xxxxxxxx");
+        let problems = read(&text, &source).problems;
+        let said = format!("{} {:?}", problems[0].message, problems[0].hint);
+        let names: Vec<&str> = said.split('`').skip(1).step_by(2).collect();
+        assert!(names.contains(&"cmaes") && names.len() > 10, "{said}");
+        // `motpe` is another name for `tpe`.
+        for name in names
+            .into_iter()
+            .filter(|name| !["motpe", "method", "xxxxxxxx"].contains(name))
+        {
+            assert!(super::METHOD.contains(name), "{name}");
         }
     }
 }
