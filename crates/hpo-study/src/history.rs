@@ -254,7 +254,7 @@ impl History {
         self.session_started
     }
     /// How many of the last trials in a row have failed for the same cause, in this session; see
-    /// [`causes::signature`].
+    /// [`causes::signature`](crate::causes::signature).
     #[must_use]
     pub fn failures_alike(&self) -> u32 {
         self.failures_alike

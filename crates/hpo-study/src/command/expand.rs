@@ -33,7 +33,7 @@ pub struct Surroundings<'a> {
     pub budget: Option<u64>,
 }
 
-/// The argument vector for a configuration. Unknown macros, which [`check`] refuses, vanish; so does an item that asks
+/// The argument vector for a configuration. Unknown macros, which [`check`](super::check) refuses, vanish; so does an item that asks
 /// for a parameter which this configuration does not have.
 #[must_use]
 pub fn expand(job: &CommandJob, config: &Config, surroundings: &Surroundings<'_>) -> Vec<String> {

@@ -136,7 +136,7 @@ pub struct Attempt {
     pub target: Option<u64>,
     /// When it was decided on.
     pub launched: Timestamp,
-    /// The session (from 1) in which it was decided on: [`History::sessions`] at that time.
+    /// The session (from 1) in which it was decided on: [`History::sessions`](super::History::sessions) at that time.
     pub session: u32,
     /// Whether it was decided to end it; what such a process ends with says nothing of the trial.
     pub stop_requested: bool,
