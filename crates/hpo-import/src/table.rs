@@ -323,7 +323,10 @@ mod tests {
                 .contains("t.csv:3: column `val_loss`: `low` is not a number")
         );
         assert!(wrong("lr,val_loss\n0.1,2\n0.2\n").contains("t.csv:3: the line has 1 columns"));
-        assert!(wrong("lr,val_loss,state\n0.1,2,purple\n").contains("column `state`: the state `purple` is not known"));
+        assert!(
+            wrong("lr,val_loss,state\n0.1,2,purple\n")
+                .contains("column `state`: the state `purple` is not known")
+        );
         assert!(wrong("lr,lr,val_loss\n0.1,2,3\n").contains("column 2 is called `lr`"));
         assert!(wrong("").contains("there is no column"));
     }
