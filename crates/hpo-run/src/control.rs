@@ -58,7 +58,7 @@ impl Desk {
         let directory = make_directory(study_dir)?;
         let desk = Self { directory };
         for name in desk.names(&["ask", "taken", "answer", "new"]) {
-            if desk.path(&name, "ask").exists() && is_awaited(&name) {
+            if is_awaited(&name) && !desk.path(&name, "taken").exists() {
                 continue;
             }
             for kind in ["answer", "new", "ask", "taken"] {
@@ -338,7 +338,10 @@ mod tests {
         for name in [&mine, &nobody, &old] {
             fs::write(directory.join(format!("{name}.ask")), r#"{"ask":"resume"}"#).unwrap();
         }
+        let half = directory.join(format!("{}.new", name_of_request()));
+        fs::write(&half, r#"{"ask":"#).unwrap();
         let taken = Desk::open(dir.path()).unwrap().take();
+        assert!(half.exists(), "its sender is still writing it");
         let names: Vec<_> = taken
             .iter()
             .map(|(ticket, _)| ticket.name.clone())
