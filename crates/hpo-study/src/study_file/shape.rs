@@ -450,6 +450,7 @@ fn unknown_key(name: &str, at: Span, table: &Table, problems: &mut Problems) {
 pub(crate) fn did_you_mean(name: &str, names: &[&str]) -> String {
     match nearest(name, names.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
+        None if names.is_empty() => "none is defined yet".to_owned(),
         None => format!("it can be {}", one_of(names)),
     }
 }
