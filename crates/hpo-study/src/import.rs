@@ -10,7 +10,7 @@ use hpo_recipe::{Config, Value};
 
 use crate::history::{History, Trial, TrialState};
 use crate::space::{Domain, Space};
-use crate::spec::Goal;
+use crate::spec::{Goal, Method, StudySpec};
 
 /// What imported trials are to a study.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -43,6 +43,39 @@ impl ImportAs {
     pub fn parse(word: &str) -> Option<Self> {
         let all = [Self::Evidence, Self::Trials, Self::Prior];
         all.into_iter().find(|it| it.word() == word)
+    }
+}
+
+/// Why a study takes no trials from elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// What about the study is in the way; follows "takes no trials from elsewhere: ".
+    pub why: &'static str,
+    /// What to do instead.
+    pub instead: &'static str,
+}
+
+impl Refusal {
+    /// Whether a study of this method, with several objectives or one, takes none. The one place where that is decided: for
+    /// study files, before there is a study, and for studies that have begun.
+    #[must_use]
+    pub fn by(method: Option<Method>, has_several: bool) -> Option<Self> {
+        if method == Some(Method::Pbt) {
+            return Some(Self {
+                why: "it trains a population, a member needs a checkpoint to go on from, and they have none",
+                instead: "`hpo enqueue` gives a member values of yours to begin with",
+            });
+        }
+        has_several.then_some(Self {
+            why: "it has several objectives, and one value of each trial is all that is taken in",
+            instead: "`hpo enqueue --from FILE` tries configurations from elsewhere here",
+        })
+    }
+
+    /// The same of a study.
+    #[must_use]
+    pub fn of(spec: &StudySpec) -> Option<Self> {
+        Self::by(Some(spec.method), spec.has_several())
     }
 }
 

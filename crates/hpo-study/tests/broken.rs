@@ -87,6 +87,8 @@ broken! {
     tags: "+parameters:\n  lr: {value: !!float 0.1}\n  wd: !choice {values: [1]}   # not !this\n  b:\n    !x\n    value: 1\n  c: \"no !tag\"\ndescription: |\n  nor !here\n",
     log_uniform_exponents: "+parameters:\n  lr: {min: 1, max: 1000, distribution: log_uniform}\n",
     what_does_not_go_with_a_population: "program: train.py\nmethod: pbt\nmetric: {name: val_loss}\nrun_cap: 20\nrepeats: 3\nconfirm: {top: 1}\nearly_terminate: auto\ndivergence: {policy: auto, rescue: {attempts: 1}}\npbt: {interval: 30, max_iter: 10, mutate: [lrr, opt]}\nparameters:\n  lr: {min: 0.001, max: 1.0}\n  opt: {value: sgd}\n",
+    trials_from_elsewhere_for_a_population: "program: train.py\nmethod: pbt\nmetric: {name: val_loss}\nimport: old.csv\npbt: {interval: 3, max_iter: 10}\nparameters: {lr: {min: 0.001, max: 1.0}}\n",
+    trials_from_elsewhere_for_several_objectives: "program: train.py\nmethod: random\nmetric: [{name: val_loss}, {name: size}]\nrun_cap: 20\nimport: [{from: old.csv}, {from: old.csv}]\nparameters: {lr: {min: 0.001, max: 1.0}}\n",
     keys_of_a_population: "program: train.py\nmethod: pbt\nmetric: {name: val_loss}\npbt: {population: 1, perturbation_interval: 3, quantile: 0.7, factors: [], resample: 2, mutate: lr}\nparameters: {lr: {min: 0.001, max: 1.0}}\n",
     population_without_a_length: "program: train.py\nmethod: pbt\nmetric: {name: val_loss}\nparameters: {lr: {min: 0.001, max: 1.0}}\n",
     population_of_which_nothing_changes: "trainer: {model: mlp, dataset: digits, epochs: 5}\nmethod: pbt\nmetric: {name: val_loss}\nparameters: {optimizer: {values: [sgd, adam]}, lr: {value: 0.1}}\n",

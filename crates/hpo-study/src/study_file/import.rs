@@ -7,7 +7,8 @@ use hpo_recipe::Config;
 use super::problem::Problems;
 use super::shape::{Shape, Table, Word, key, word};
 use super::yaml::{Kind, Node};
-use crate::import::{ImportAs, ImportEntry};
+use crate::import::{ImportAs, ImportEntry, Refusal};
+use crate::spec::Method;
 
 /// The value of `import`.
 pub(super) const IMPORTS: Shape = Shape::Either(
@@ -82,6 +83,21 @@ const USES: &[Word] = &[
         "only where the good ones were: for values on another scale",
     ),
 ];
+
+/// Refuses the key in a study that takes no trials from elsewhere.
+pub(super) fn check(root: &Node, method: Option<Method>, problems: &mut Problems) {
+    let has_several = super::objectives::nodes(root).len() > 1;
+    let refusal = root
+        .get("import")
+        .and_then(|_| Refusal::by(method, has_several));
+    if let Some(Refusal { why, instead }) = refusal {
+        problems.error_with_hint(
+            root.key_span("import"),
+            format!("this study takes no trials from elsewhere: {why}"),
+            format!("remove `import`; {instead}"),
+        );
+    }
+}
 
 /// Reads all entries.
 pub(super) fn read(root: &Node, problems: &mut Problems) -> Vec<ImportEntry> {

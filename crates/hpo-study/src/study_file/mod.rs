@@ -243,6 +243,7 @@ fn read_study(
         .or_else(|| stopping::for_method(root, method, job.as_ref(), problems))
         .unwrap_or_else(|| settings::early_terminate(root, job.as_ref(), problems));
     objectives::check_several(root, method, early_terminate.as_ref(), problems);
+    import::check(root, method, problems);
     let objectives = objectives::read(root, problems);
     let divergence = objectives
         .as_ref()

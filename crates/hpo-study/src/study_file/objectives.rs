@@ -150,13 +150,6 @@ pub(super) fn check_several(
             "remove it; run one of the front again with `hpo rerun N`",
         );
     }
-    if root.get("import").is_some() {
-        problems.error_with_hint(
-            root.key_span("import"),
-            "`import` takes in one value of each trial, and this study has several objectives",
-            "remove it; `hpo enqueue --from FILE` tries configurations from elsewhere here",
-        );
-    }
     let repeats = root.get("repeats").and_then(Node::whole);
     if repeats.is_some_and(|repeats| repeats > 1) {
         problems.error_with_hint(

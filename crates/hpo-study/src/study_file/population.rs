@@ -42,10 +42,6 @@ pub(super) fn read(
             "what is found is a schedule, and no configuration that could be run again",
         ),
         (
-            "import",
-            "a member needs a checkpoint to go on from, and trials from elsewhere have none",
-        ),
-        (
             "run_cap",
             "the population's size and the length of a training say how much is trained",
         ),

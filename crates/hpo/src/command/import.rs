@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use hpo_engine::{Import, Imported};
 use hpo_import::Wanted;
 use hpo_report::number::short;
-use hpo_study::import::{Fitted, Fitting, Row, RowEnd, Rows, fit};
-use hpo_study::{Goal, History, ImportBatch, ImportEntry, Method, StudySpec};
+use hpo_study::import::{Fitted, Fitting, Refusal, Row, RowEnd, Rows, fit};
+use hpo_study::{Goal, History, ImportBatch, ImportEntry, StudySpec};
 use serde::Serialize;
 
 use crate::cli::{ImportArguments, TextFormat};
@@ -133,32 +133,16 @@ pub(super) fn look(spec: &StudySpec, directory: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Refuses what a study file refuses where it has the key `import`.
-fn check_study(spec: &StudySpec) -> Result<(), Failure> {
-    let name = &spec.name;
-    if spec.method == Method::Pbt {
-        return Err(Failure::usage(format!(
-            "{name} trains a population and takes no trials from elsewhere: a member needs a checkpoint to go on from, \
-             and they have none"
-        ))
-        .hint("`hpo enqueue` gives a member values of yours to begin with"));
-    }
-    if spec.has_several() {
-        return Err(Failure::usage(format!(
-            "{name} has several objectives, and of a trial from elsewhere one value is taken in"
-        ))
-        .hint("`hpo enqueue --from FILE` tries configurations from elsewhere here"));
-    }
-    Ok(())
-}
-
 fn prepare(
     spec: &StudySpec,
     entry: &ImportEntry,
     source: &Path,
     asked: Option<&ImportEntry>,
 ) -> Result<Ready, Failure> {
-    check_study(spec)?;
+    if let Some(Refusal { why, instead }) = Refusal::of(spec) {
+        let refused = format!("{} takes no trials from elsewhere: {why}", spec.name);
+        return Err(Failure::usage(refused).hint(instead));
+    }
     for name in entry
         .map
         .values()
