@@ -91,6 +91,24 @@ SELECT trial, attempt, step, name,
      GROUP BY r.trial, r.step, m.key
   );
 
+CREATE VIEW last_values AS
+-- Of every run the last step, and the last it said of the objective: `measured` is the report that has it.
+WITH objective AS MATERIALIZED (
+  SELECT metric, json_quote(metric) || ':' AS key FROM study
+), curve AS MATERIALIZED (
+  -- In JSON a quote after a brace or a comma begins a key: within a text it stands behind a backslash.
+  SELECT trial, max(step) AS step,
+         max(seq) FILTER (WHERE instr(metrics, '{' || (SELECT key FROM objective))
+                             OR instr(metrics, ',' || (SELECT key FROM objective))) AS measured
+    FROM valid_reports GROUP BY trial
+)
+SELECT c.trial, c.step, c.measured,
+       CASE m.value WHEN 'NaN' THEN NULL WHEN 'Infinity' THEN 9e999 WHEN '-Infinity' THEN -9e999
+            ELSE m.value END AS value
+  FROM curve c
+  LEFT JOIN reports r ON r.seq = c.measured
+  LEFT JOIN json_each(r.metrics) m ON m.key = (SELECT metric FROM objective);
+
 CREATE VIEW repeats AS
 SELECT b.trial - 1000000000 AS run, b.body ->> '$.repeats' AS trial,
        coalesce((SELECT CASE e.event WHEN 'trial_completed' THEN 'completed'
@@ -98,10 +116,9 @@ SELECT b.trial - 1000000000 AS run, b.body ->> '$.repeats' AS trial,
           FROM events e WHERE e.trial = b.trial
            AND e.event IN ('trial_completed', 'trial_stopped', 'trial_failed')
          ORDER BY e.seq DESC LIMIT 1), 'running') AS state,
-       (SELECT m.value FROM metrics m
-         WHERE m.trial = b.trial AND m.name = (SELECT metric FROM study)
-         ORDER BY m.step DESC LIMIT 1) AS value
-  FROM events b WHERE b.event = 'repeat_suggested' ORDER BY b.trial;
+       l.value
+  FROM events b LEFT JOIN last_values l ON l.trial = b.trial
+ WHERE b.event = 'repeat_suggested' ORDER BY b.trial;
 
 CREATE VIEW imports AS
 SELECT row_number() OVER (ORDER BY seq) - 1 AS batch, body ->> '$.batch.source' AS source,
@@ -124,11 +141,6 @@ WITH standing AS (
 ), repeated AS (
   SELECT trial, count(*) AS n, sum(value) AS total
     FROM repeats WHERE state = 'completed' AND abs(value) < 9e999 GROUP BY trial
-), curve AS (
-  SELECT trial, max(step) AS step,
-         max(seq) FILTER (WHERE instr(metrics, (SELECT json_quote(metric) || ':' FROM study)))
-           AS measured
-    FROM valid_reports GROUP BY trial
 )
 SELECT s.trial,
        CASE n.event
@@ -142,12 +154,11 @@ SELECT s.trial,
        n.body ->> '$.reason.reason' AS reason,
        coalesce(n.body ->> '$.reason.evidence', n.body ->> '$.reason.how',
                 n.body ->> '$.reason.error') AS detail,
-       coalesce((SELECT CASE m.value WHEN 'NaN' THEN NULL WHEN 'Infinity' THEN 9e999
-                 WHEN '-Infinity' THEN -9e999
-                 ELSE (m.value + coalesce(p.total, 0)) / (1 + coalesce(p.n, 0)) END
-          FROM json_each(r.metrics) m WHERE m.key = (SELECT metric FROM study)),
-         CASE WHEN r.seq IS NULL THEN o.body ->> '$.origin.value' END) AS value,
-       c.step AS step,
+       CASE WHEN l.measured IS NULL THEN o.body ->> '$.origin.value'
+            WHEN p.n IS NULL THEN l.value
+            WHEN abs(l.value) < 9e999 THEN (l.value + p.total) / (1 + p.n)
+            ELSE p.total / p.n END AS value,
+       l.step AS step,
        CASE WHEN s.rescued IS NULL OR s.changed > s.rescued
             THEN coalesce(u.body -> '$.config_now', b.body -> '$.config')
             ELSE json_set(coalesce(u.body -> '$.config_now', b.body -> '$.config'),
@@ -170,8 +181,7 @@ SELECT s.trial,
   LEFT JOIN events z ON z.seq = s.rescued
   LEFT JOIN events u ON u.seq = s.changed
   LEFT JOIN repeated p ON p.trial = s.trial
-  LEFT JOIN curve c ON c.trial = s.trial
-  LEFT JOIN reports r ON r.seq = c.measured
+  LEFT JOIN last_values l ON l.trial = s.trial
  ORDER BY s.trial;
 
 CREATE VIEW findings AS
@@ -199,10 +209,9 @@ SELECT b.trial - 2000000000 AS run, b.body ->> '$.confirms' AS confirms,
           FROM events e WHERE e.trial = b.trial
            AND e.event IN ('trial_completed', 'trial_stopped', 'trial_failed')
          ORDER BY e.seq DESC LIMIT 1), 'running') AS state,
-       (SELECT m.value FROM metrics m
-         WHERE m.trial = b.trial AND m.name = (SELECT metric FROM study)
-         ORDER BY m.step DESC LIMIT 1) AS value
-  FROM events b WHERE b.event = 'confirmation_suggested' ORDER BY b.trial;
+       l.value
+  FROM events b LEFT JOIN last_values l ON l.trial = b.trial
+ WHERE b.event = 'confirmation_suggested' ORDER BY b.trial;
 
 CREATE VIEW objectives AS
 WITH spec AS (
@@ -233,27 +242,42 @@ WITH further AS MATERIALIZED (
          CASE goal WHEN 'maximize' THEN -value ELSE value END AS loss
     FROM counted
    WHERE NOT lacks AND (imported_as IS NULL OR imported_as = 'trials' AND objectives = 1)
-), placed AS (
-  SELECT *, max(loss) FILTER (WHERE position = 0) OVER own AS first,
-         max(loss) FILTER (WHERE position = 1) OVER own AS second
-    FROM complete WINDOW own AS (PARTITION BY trial)
 ), ranked AS (
+  SELECT *, rank() OVER (PARTITION BY position ORDER BY loss) AS rank FROM complete
+), placed AS MATERIALIZED (
+  -- A trial's place in each objective (0 in those that a study has not), those far ahead first.
+  SELECT trial, objectives, sum(rank) AS total,
+         max(iif(position = 0, rank, 0)) AS r0, max(iif(position = 1, rank, 0)) AS r1,
+         max(iif(position = 2, rank, 0)) AS r2, max(iif(position = 3, rank, 0)) AS r3,
+         max(iif(position = 4, rank, 0)) AS r4, max(iif(position = 5, rank, 0)) AS r5,
+         max(iif(position = 6, rank, 0)) AS r6, max(iif(position = 7, rank, 0)) AS r7,
+         max(iif(position = 8, rank, 0)) AS r8, max(iif(position = 9, rank, 0)) AS r9,
+         max(iif(position = 10, rank, 0)) AS r10, max(iif(position = 11, rank, 0)) AS r11,
+         max(iif(position = 12, rank, 0)) AS r12, max(iif(position = 13, rank, 0)) AS r13,
+         max(iif(position = 14, rank, 0)) AS r14, max(iif(position = 15, rank, 0)) AS r15
+    FROM ranked GROUP BY trial ORDER BY total, trial
+), led AS (
   -- Of two objectives it is enough to know the best second one among those that are ahead in the first.
-  SELECT *, first_value(trial) OVER (ORDER BY first, trial) AS winner,
-         min(second) OVER (ORDER BY first GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS ahead,
-         min(second) OVER (PARTITION BY first) AS level
-    FROM placed
-), compared AS MATERIALIZED (
-  SELECT a.trial AS trial, b.trial AS other,
-         max(b.loss > a.loss) AS worse, max(b.loss < a.loss) AS better
-    FROM complete a JOIN complete b ON b.position = a.position AND b.trial <> a.trial
-   WHERE a.objectives > 2
-   GROUP BY a.trial, b.trial
+  SELECT trial, r1,
+         min(r1) OVER (ORDER BY r0 GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS ahead,
+         min(r1) OVER (PARTITION BY r0) AS level
+    FROM placed WHERE objectives = 2
+), winners AS (
+  SELECT trial FROM (SELECT trial FROM placed WHERE objectives = 1 ORDER BY r0, trial LIMIT 1)
+  UNION ALL
+  SELECT trial FROM led WHERE (ahead IS NULL OR ahead > r1) AND level >= r1
+  UNION ALL
+  -- Of more each is compared with those ahead in the sum, the likeliest to dominate it first.
+  SELECT trial FROM placed a
+   WHERE objectives > 2 AND NOT EXISTS (
+     SELECT 1 FROM placed b
+      WHERE b.total < a.total
+        AND b.r0 <= a.r0 AND b.r1 <= a.r1 AND b.r2 <= a.r2 AND b.r3 <= a.r3 AND b.r4 <= a.r4 AND
+           b.r5 <= a.r5 AND b.r6 <= a.r6 AND b.r7 <= a.r7 AND b.r8 <= a.r8 AND b.r9 <= a.r9 AND
+           b.r10 <= a.r10 AND b.r11 <= a.r11 AND b.r12 <= a.r12 AND b.r13 <= a.r13 AND
+           b.r14 <= a.r14 AND b.r15 <= a.r15)
 )
-SELECT trial, name, value FROM ranked
- WHERE CASE objectives WHEN 1 THEN trial = winner
-         WHEN 2 THEN (ahead IS NULL OR ahead > second) AND level >= second
-         ELSE trial NOT IN (SELECT trial FROM compared WHERE better AND NOT worse) END
+SELECT trial, name, value FROM complete WHERE trial IN (SELECT trial FROM winners)
  ORDER BY trial, position;
 
 CREATE VIEW best AS
