@@ -92,15 +92,14 @@ pub fn words(history: &History, trial: &Trial) -> String {
 /// The members of the front, the best in the first objective first.
 #[must_use]
 pub fn sorted(history: &History) -> Vec<&Trial> {
-    let mut trials = history.front();
-    let loss = |trial: &Trial| history.losses(trial).unwrap_or_default();
-    trials.sort_by(|a, b| {
-        let (a, b) = (loss(a), loss(b));
-        a.first()
-            .zip(b.first())
-            .map_or(std::cmp::Ordering::Equal, |(a, b)| a.total_cmp(b))
+    let first = |trial: &Trial| history.losses(trial)?.first().copied();
+    let front = history.front().into_iter();
+    let mut trials: Vec<(Option<f64>, &Trial)> = front.map(|t| (first(t), t)).collect();
+    trials.sort_by(|(a, _), (b, _)| {
+        a.zip(*b)
+            .map_or(std::cmp::Ordering::Equal, |(a, b)| a.total_cmp(&b))
     });
-    trials
+    trials.into_iter().map(|(_, trial)| trial).collect()
 }
 
 /// The members of the front as data.
@@ -141,9 +140,10 @@ pub fn yaml(history: &History) -> String {
     if front.is_empty() {
         text.push_str("[]\n");
     }
+    let compromise = history.compromise().map(|t| t.id);
     for trial in front {
         let _ = writeln!(text, "- trial: {}", trial.id);
-        if Some(trial.id) == history.compromise().map(|t| t.id) {
+        if Some(trial.id) == compromise {
             text.push_str("  compromise: true\n");
         }
         let map = |text: &mut String, key: &str, pairs: Vec<(&String, &Value)>| {
@@ -237,19 +237,26 @@ pub fn covered(history: &History) -> Vec<(TrialId, f64)> {
         return Vec::new();
     };
     let reference = front::beyond(first.len());
+    let shares = shares(front::normalized(&losses), &reference);
+    trials.iter().map(|trial| trial.id).zip(shares).collect()
+}
+
+/// The volume that the first one dominates, the first two, and so on, as shares of what the reference point does.
+fn shares(losses: Vec<Vec<f64>>, reference: &[f64]) -> Vec<f64> {
     let whole: f64 = reference.iter().product();
     let mut on_front: Vec<Vec<f64>> = Vec::new();
     let mut volume = 0.0;
-    let mut covered = Vec::with_capacity(trials.len());
-    for (trial, own) in trials.into_iter().zip(front::normalized(&losses)) {
+    let mut shares = Vec::with_capacity(losses.len());
+    for own in losses {
         if !on_front.iter().any(|other| front::dominates(other, &own)) {
+            // What it adds is much less work than the volume of all.
+            volume += front::exclusive(&own, &on_front, reference) / whole;
             on_front.retain(|other| !front::dominates(&own, other));
             on_front.push(own);
-            volume = front::hypervolume(&on_front, &reference) / whole;
         }
-        covered.push((trial.id, volume));
+        shares.push(volume);
     }
-    covered
+    shares
 }
 
 #[cfg(test)]
@@ -281,5 +288,26 @@ mod tests {
         assert_eq!(covered.len(), 4);
         assert!(covered.windows(2).all(|w| w[0].1 <= w[1].1));
         assert!(covered.iter().all(|(_, share)| (0.0..=1.0).contains(share)));
+    }
+
+    #[test]
+    fn what_each_adds_makes_the_volume_of_all() {
+        // Knuth's linear congruential generator: enough for points with many ties.
+        let mut state = 7_u64;
+        let mut digit = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005);
+            state = state.wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % 6
+        };
+        for objectives in 1..5 {
+            let reference = front::beyond(objectives);
+            let whole: f64 = reference.iter().product();
+            let mut one = || (0..objectives).map(|_| digit() as f64 / 5.0).collect();
+            let losses: Vec<Vec<f64>> = (0..40).map(|_| one()).collect();
+            for (n, share) in (1..).zip(shares(losses.clone(), &reference)) {
+                let meant = front::hypervolume(&losses[..n], &reference) / whole;
+                assert!((share - meant).abs() < 1e-12, "{n}: {share} {meant}");
+            }
+        }
     }
 }

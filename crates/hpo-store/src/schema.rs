@@ -272,10 +272,10 @@ WITH further AS MATERIALIZED (
    WHERE objectives > 2 AND NOT EXISTS (
      SELECT 1 FROM placed b
       WHERE b.total < a.total
-        AND b.r0 <= a.r0 AND b.r1 <= a.r1 AND b.r2 <= a.r2 AND b.r3 <= a.r3 AND b.r4 <= a.r4 AND
-           b.r5 <= a.r5 AND b.r6 <= a.r6 AND b.r7 <= a.r7 AND b.r8 <= a.r8 AND b.r9 <= a.r9 AND
-           b.r10 <= a.r10 AND b.r11 <= a.r11 AND b.r12 <= a.r12 AND b.r13 <= a.r13 AND
-           b.r14 <= a.r14 AND b.r15 <= a.r15)
+        AND b.r0 <= a.r0 AND b.r1 <= a.r1 AND b.r2 <= a.r2 AND b.r3 <= a.r3
+        AND b.r4 <= a.r4 AND b.r5 <= a.r5 AND b.r6 <= a.r6 AND b.r7 <= a.r7
+        AND b.r8 <= a.r8 AND b.r9 <= a.r9 AND b.r10 <= a.r10 AND b.r11 <= a.r11
+        AND b.r12 <= a.r12 AND b.r13 <= a.r13 AND b.r14 <= a.r14 AND b.r15 <= a.r15)
 )
 SELECT trial, name, value FROM complete WHERE trial IN (SELECT trial FROM winners)
  ORDER BY trial, position;

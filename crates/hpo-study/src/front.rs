@@ -150,8 +150,10 @@ fn volume(front: Vec<Vec<f64>>, reference: &[f64]) -> f64 {
     }
 }
 
-/// What one adds to the volume of others.
-fn exclusive(one: &[f64], others: &[Vec<f64>], reference: &[f64]) -> f64 {
+/// What one adds to the volume of others: by how much the volume of all of them is larger with it. All are better than the
+/// reference point everywhere.
+#[must_use]
+pub fn exclusive(one: &[f64], others: &[Vec<f64>], reference: &[f64]) -> f64 {
     let inclusive: f64 = one.iter().zip(reference).map(|(x, r)| r - x).product();
     let limited = |other: &Vec<f64>| -> Vec<f64> {
         let pairs = other.iter().zip(one);
