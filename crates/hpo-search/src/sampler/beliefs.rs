@@ -20,9 +20,10 @@ use hpo_study::{
     TrialState,
 };
 
-use super::encoding::{Candidate, Encoding, Point};
+use super::columns::Columns;
+use super::encoding::{Candidate, Draft, Encoding, Point};
 use super::observations::is_prior_only;
-use super::parzen::{Columns, Mixture};
+use super::parzen::Mixture;
 use crate::{Rng, Sampler};
 
 /// β, for scores. The paper takes a tenth of the budget; of 5 and 10 this is forgotten sooner where it was wrong.
@@ -89,6 +90,20 @@ impl Beliefs {
         }
     }
 
+    /// The same for drafts.
+    pub(crate) fn add_to_drafts(
+        &self,
+        scores: &mut [f64],
+        history: &History,
+        drafts: &[Draft<'_>],
+    ) {
+        if !self.is_empty() {
+            let space = &history.spec().space;
+            let candidates = drafts.iter().map(|draft| draft.clone().candidate(space));
+            self.add_to(scores, history, &candidates.collect::<Vec<_>>());
+        }
+    }
+
     /// Candidates drawn from the prior; none where nothing is believed.
     pub(crate) fn candidates(
         &self,
@@ -150,7 +165,7 @@ impl Transferred {
     fn new(space: &Space) -> Self {
         let encoding = Encoding::new(space);
         Self {
-            columns: Columns::new(&encoding),
+            columns: Columns::new(encoding.len()),
             encoding,
             points: Vec::new(),
             losses: Vec::new(),
@@ -193,9 +208,8 @@ impl Transferred {
 
     fn draw(&self, space: &Space, rng: &mut Rng) -> Config {
         let mixture = self.mixture();
-        mixture
-            .draw(space, &self.points, &self.good, 1.0, rng)
-            .config
+        let draft = mixture.draw(space, &self.points, &self.good, 1.0, rng);
+        draft.candidate(space).config
     }
 
     /// Not below the logarithm of [`DOUBT`].

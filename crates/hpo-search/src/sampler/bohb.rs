@@ -21,9 +21,10 @@ use rand::Rng as _;
 use hpo_study::{Config, Event, EventKind, History, Space, StudySpec, Trial, TrialId};
 
 use super::beliefs::Beliefs;
-use super::encoding::{Candidate, Point, highest};
+use super::columns::Columns;
+use super::encoding::{Candidate, Draft, Point, highest};
 use super::observations::{Observations, is_prior_only};
-use super::parzen::{Columns, Mixture};
+use super::parzen::Mixture;
 use super::sobol::Sobol;
 use crate::scheduler::{comparable, objective_at};
 use crate::{Rng, Sampler};
@@ -69,7 +70,7 @@ impl Bohb {
             .rungs()
             .map_or(vec![u64::MAX], |r| r.levels());
         Self {
-            columns: Columns::new(&observations.encoding),
+            columns: Columns::new(observations.encoding.len()),
             observations,
             sobol: Sobol::new(spec),
             rungs: vec![Vec::new(); levels.len()],
@@ -147,13 +148,14 @@ impl Bohb {
         let (l, g) = (mixture(&good), mixture(&bad));
         let points = self.observations.points();
         let draws = (0..CANDIDATES).map(|_| l.draw(space, points, &good, WIDENING, rng));
-        let unseen = |candidate: &Candidate| !self.observations.is_seen(&candidate.point);
-        let candidates: Vec<Candidate> = draws.filter(unseen).collect();
+        let unseen = |draft: &Draft| !self.observations.is_seen(&draft.point);
+        let candidates: Vec<Draft> = draws.filter(unseen).collect();
         let points: Vec<&Point> = candidates.iter().map(|c| &c.point).collect();
         let (l, g) = (l.log_densities(&points), g.log_densities(&points));
         let mut ratios: Vec<f64> = l.iter().zip(&g).map(|(l, g)| l - g).collect();
-        self.beliefs.add_to(&mut ratios, history, &candidates);
-        highest(candidates, &ratios)
+        self.beliefs
+            .add_to_drafts(&mut ratios, history, &candidates);
+        highest(candidates, &ratios).map(|draft| draft.candidate(space))
     }
 
     fn at_random(&self, space: &Space, rng: &mut Rng) -> Candidate {

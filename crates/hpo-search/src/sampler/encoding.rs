@@ -1,8 +1,10 @@
 //! Configurations as points: what samplers that learn from earlier trials compute with.
 
+use std::borrow::Cow;
+
 use rand::Rng as _;
 
-use hpo_study::{Config, Domain, Parameter, Space, Value};
+use hpo_study::{Branch, Clause, Config, Domain, Parameter, Space, Value};
 
 use crate::Rng;
 
@@ -26,8 +28,40 @@ pub(crate) struct Candidate {
     pub(crate) point: Point,
 }
 
+/// A candidate whose configuration nobody may need: most are only compared with others. Its values stand in the
+/// order of the space's parameters, those of choices where they stand in the space.
+#[derive(Clone)]
+pub(crate) struct Draft<'a> {
+    values: Vec<Option<Cow<'a, Value>>>,
+    pub(crate) point: Point,
+}
+
+impl Draft<'_> {
+    /// The same with its configuration, in the space it was drawn from.
+    pub(crate) fn candidate(self, space: &Space) -> Candidate {
+        let values = space.parameters.iter().zip(self.values);
+        let set = values.filter_map(|(p, value)| Some((p.name.clone(), value?.into_owned())));
+        Candidate {
+            config: set.collect(),
+            point: self.point,
+        }
+    }
+}
+
+impl Candidate {
+    /// The same as a draft.
+    pub(crate) fn draft(self, space: &Space) -> Draft<'static> {
+        let Self { mut config, point } = self;
+        let value = |p: &Parameter| config.remove(&p.name).map(Cow::Owned);
+        Draft {
+            values: space.parameters.iter().map(value).collect(),
+            point,
+        }
+    }
+}
+
 /// The candidate with the highest score, the last of those that have it; `None`: there is none.
-pub(crate) fn highest(mut candidates: Vec<Candidate>, scores: &[f64]) -> Option<Candidate> {
+pub(crate) fn highest<T>(mut candidates: Vec<T>, scores: &[f64]) -> Option<T> {
     let ranked = scores.iter().enumerate();
     let (best, _) = ranked.max_by(|a, b| a.1.total_cmp(b.1))?;
     (best < candidates.len()).then(|| candidates.swap_remove(best))
@@ -68,13 +102,23 @@ impl Kind {
 /// The kinds of all branches of all parameters of a space.
 pub(crate) struct Encoding {
     kinds: Vec<Vec<Kind>>,
+    /// For each parameter and branch, the parameters that the clauses of its condition look at.
+    looks_at: Vec<Vec<Vec<usize>>>,
 }
 
 impl Encoding {
     pub(crate) fn new(space: &Space) -> Self {
         let of = |p: &Parameter| p.branches.iter().map(|b| Kind::of(&b.domain)).collect();
+        let named = |clause: &Clause| {
+            let mut parameters = space.parameters.iter();
+            let found = parameters.position(|p| p.name == clause.parameter);
+            found.unwrap_or(usize::MAX)
+        };
+        let looks_at = |b: &Branch| b.when.0.iter().map(named).collect();
+        let all_look_at = |p: &Parameter| p.branches.iter().map(looks_at).collect();
         Self {
             kinds: space.parameters.iter().map(of).collect(),
+            looks_at: space.parameters.iter().map(all_look_at).collect(),
         }
     }
 
@@ -125,32 +169,70 @@ impl Encoding {
         &self,
         space: &Space,
         rng: &mut Rng,
-        mut choose: impl FnMut(&mut Rng, usize, u16, &Domain) -> Option<f64>,
+        choose: impl FnMut(&mut Rng, usize, u16, &Domain) -> Option<f64>,
     ) -> Candidate {
+        self.draft(space, rng, choose).candidate(space)
+    }
+
+    /// The same as a draft.
+    pub(crate) fn draft<'a>(
+        &self,
+        space: &'a Space,
+        rng: &mut Rng,
+        mut choose: impl FnMut(&mut Rng, usize, u16, &Domain) -> Option<f64>,
+    ) -> Draft<'a> {
         let mut point = vec![None; self.len()];
-        let config = space.build(|parameter, branch, domain, _| {
-            if self.kinds[parameter][branch] == Kind::Fixed {
-                return domain.at(0.5);
-            }
-            let number = u16::try_from(branch).unwrap_or(u16::MAX);
-            let place = choose(rng, parameter, number, domain);
-            let value = match (place, domain) {
-                (None, _) => domain.at(rng.random()),
-                (Some(place), Domain::Categorical { choices, .. }) => {
-                    let choice = choices.get(place as usize);
-                    choice.cloned().unwrap_or_else(|| domain.at(rng.random()))
+        let mut values = Vec::with_capacity(self.len());
+        for (parameter, of) in space.parameters.iter().enumerate() {
+            let Some(branch) = self.active_branch(parameter, of, &values) else {
+                values.push(None);
+                continue;
+            };
+            let domain = &of.branches[branch].domain;
+            let value = match self.kinds[parameter][branch] {
+                Kind::Fixed => Cow::Owned(domain.at(0.5)),
+                _ => {
+                    let number = u16::try_from(branch).unwrap_or(u16::MAX);
+                    let place = choose(rng, parameter, number, domain);
+                    value_at(domain, place, rng)
                 }
-                (Some(place), _) => domain.at(place),
             };
             point[parameter] = self.cell(parameter, branch, domain, &value);
-            value
-        });
-        Candidate { config, point }
+            values.push(Some(value));
+        }
+        Draft { values, point }
+    }
+
+    /// The branch of a parameter that is active with the values of those before it.
+    fn active_branch(
+        &self,
+        parameter: usize,
+        of: &Parameter,
+        values: &[Option<Cow<'_, Value>>],
+    ) -> Option<usize> {
+        let holds = |(clause, looks_at): (&Clause, &usize)| {
+            let value = values.get(*looks_at).and_then(Option::as_deref);
+            value.is_some_and(|value| clause.any_of.iter().any(|v| v.same(value)))
+        };
+        let mut conditions = of.branches.iter().zip(&self.looks_at[parameter]);
+        conditions.position(|(branch, looks_at)| branch.when.0.iter().zip(looks_at).all(holds))
     }
 
     /// A configuration drawn at random.
     pub(crate) fn random(&self, space: &Space, rng: &mut Rng) -> Candidate {
         self.build(space, rng, |_, _, _, _| None)
+    }
+}
+
+/// The value at a place, for a choice its index; `None`: drawn at random.
+fn value_at<'a>(domain: &'a Domain, place: Option<f64>, rng: &mut Rng) -> Cow<'a, Value> {
+    match (place, domain) {
+        (None, _) => Cow::Owned(domain.at(rng.random())),
+        (Some(place), Domain::Categorical { choices, .. }) => match choices.get(place as usize) {
+            Some(choice) => Cow::Borrowed(choice),
+            None => Cow::Owned(domain.at(rng.random())),
+        },
+        (Some(place), _) => Cow::Owned(domain.at(place)),
     }
 }
 

@@ -5,6 +5,7 @@ mod bayes;
 mod beliefs;
 mod bohb;
 mod cmaes;
+mod columns;
 pub(crate) mod encoding;
 mod gp;
 mod grid;

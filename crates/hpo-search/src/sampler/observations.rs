@@ -80,6 +80,8 @@ pub(crate) struct Observations {
     index: Vec<Option<usize>>,
     /// Indices into `told`, best first; infeasible ones last. Empty while it is to be found anew.
     order: OnceCell<Vec<usize>>,
+    /// The order as it was last, for fewer trials perhaps.
+    last_order: Vec<usize>,
     feasible: usize,
     /// Only with several objectives: for each in `told` its losses, none for an infeasible one.
     losses: Vec<Vec<f64>>,
@@ -101,6 +103,7 @@ impl Observations {
             told: Vec::new(),
             index: Vec::new(),
             order: OnceCell::new(),
+            last_order: Vec::new(),
             feasible: 0,
             losses: Vec::new(),
             infeasible: 0,
@@ -297,7 +300,9 @@ impl Observations {
                 self.told[i].is_blind = self.is_blind(history, self.told[i].outcome);
             }
         }
-        self.order.take();
+        if let Some(order) = self.order.take() {
+            self.last_order = order;
+        }
         let is_infeasible = |t: &&Told| t.outcome == Outcome::Infeasible;
         self.infeasible = self.told.iter().filter(is_infeasible).count();
         let counts = self.told.iter().filter(|t| !t.is_blind).count();
@@ -320,9 +325,12 @@ impl Observations {
         order.chain(infeasible).collect()
     }
 
+    /// From the order that there was: all but the newest are in order or nearly so, which the sort makes use of.
     fn by_value(&self) -> Vec<usize> {
         let told = &self.told;
-        let mut order: Vec<usize> = (0..told.len()).collect();
+        let mut order = Vec::with_capacity(told.len());
+        order.extend_from_slice(&self.last_order);
+        order.extend(self.last_order.len()..told.len());
         order.sort_by(|a, b| {
             let (a, b) = (&told[*a], &told[*b]);
             let loss = |t: &Told| t.outcome.loss().unwrap_or(f64::INFINITY);

@@ -14,12 +14,11 @@ use rand_distr::StandardNormal;
 
 use hpo_study::Space;
 
-use super::encoding::{Candidate, Cell, Encoding, Kind, Point};
+use super::columns::Columns;
+use super::encoding::{Cell, Draft, Encoding, Kind, Point};
 use super::normal;
 use crate::Rng;
 
-/// A branch number that no branch has.
-const INACTIVE: u16 = u16::MAX;
 /// The widest bandwidth, that of a single trial, as a share of the interval.
 const WIDEST: f64 = 0.12;
 /// The smallest bandwidth (Δ in arXiv 2304.11127).
@@ -28,48 +27,9 @@ const SMALLEST: f64 = 0.03;
 const FEW_CELLS: usize = 32;
 /// Draws from a kernel until one is in the interval.
 const DRAWS: usize = 64;
-/// Points of the table of a kernel's height by its center, and the trials from which on it is cheaper.
+/// Points of the table of a kernel's height by its center, an even number, and the trials from which on it is cheaper.
 const TABLE: usize = 128;
 const FEW_ROWS: usize = 32;
-
-/// The points of all trials, in columns.
-#[derive(Clone)]
-pub(crate) struct Columns {
-    branches: Vec<Vec<u16>>,
-    places: Vec<Vec<f32>>,
-    len: usize,
-}
-
-impl Columns {
-    pub(crate) fn new(encoding: &Encoding) -> Self {
-        Self {
-            branches: vec![Vec::new(); encoding.len()],
-            places: vec![Vec::new(); encoding.len()],
-            len: 0,
-        }
-    }
-
-    pub(crate) fn push(&mut self, point: &Point) {
-        for (parameter, cell) in point.iter().enumerate() {
-            self.branches[parameter].push(cell.map_or(INACTIVE, |cell| cell.branch));
-            self.places[parameter].push(cell.map_or(0.5, |cell| cell.place as f32));
-        }
-        self.len += 1;
-    }
-
-    /// The columns of these trials only.
-    pub(crate) fn select(&self, trials: &[usize]) -> Self {
-        fn of<T: Copy>(columns: &[Vec<T>], trials: &[usize]) -> Vec<Vec<T>> {
-            let of = |column: &Vec<T>| trials.iter().map(|t| column[*t]).collect();
-            columns.iter().map(of).collect()
-        }
-        Self {
-            branches: of(&self.branches, trials),
-            places: of(&self.places, trials),
-            len: trials.len(),
-        }
-    }
-}
 
 /// A mixture with a kernel for each of some trials, and the prior.
 pub(crate) struct Mixture<'a> {
@@ -87,15 +47,12 @@ impl<'a> Mixture<'a> {
         let total: f64 = weights.iter().sum::<f64>() + 1.0;
         let weights = weights.into_iter().chain([1.0]);
         let weights = weights.map(|w| (w / total) as f32).collect();
-        let active = |branches: &Vec<u16>| branches.iter().filter(|b| **b != INACTIVE).count();
-        let cells: usize = columns.branches.iter().map(active).sum();
-        let dimensions = cells as f64 / columns.len.max(1) as f64;
+        let dimensions = columns.cells() as f64 / columns.len().max(1) as f64;
         let mut widths = Vec::with_capacity(encoding.len());
         for parameter in 0..encoding.len() {
             let mut of_branches = Vec::new();
             for (branch, kind) in encoding.branches(parameter).iter().enumerate() {
-                let is_here = |b: &&u16| usize::from(**b) == branch;
-                let count = columns.branches[parameter].iter().filter(is_here).count();
+                let count = columns.of(parameter).count(branch);
                 of_branches.push(match kind {
                     Kind::Fixed => 1.0,
                     Kind::Number { .. } => bandwidth(count, dimensions),
@@ -119,28 +76,28 @@ impl<'a> Mixture<'a> {
             sum += f64::from(*w);
             u < sum
         };
-        self.weights[..self.columns.len].iter().position(is_it)
+        self.weights[..self.columns.len()].iter().position(is_it)
     }
 
     /// A configuration from the density, drawn down the tree. `trials` are those whose kernels these are, by
     /// their indices into `points`; `widening` times as wide as the kernels of numbers are.
-    pub(crate) fn draw(
+    pub(crate) fn draw<'s>(
         &self,
-        space: &Space,
+        space: &'s Space,
         points: &[Point],
         trials: &[usize],
         widening: f64,
         rng: &mut Rng,
-    ) -> Candidate {
+    ) -> Draft<'s> {
         let center = self.component(rng.random()).map(|i| &points[trials[i]]);
         self.encoding
-            .build(space, rng, |rng, parameter, branch, _| {
+            .draft(space, rng, |rng, parameter, branch, _| {
                 let cell = center?[parameter].filter(|cell| cell.branch == branch)?;
                 let kind = &self.encoding.branches(parameter)[usize::from(branch)];
                 Some(match kind {
                     Kind::Fixed => return None,
                     Kind::Number { .. } => {
-                        near(cell, widening * self.bandwidth(parameter, branch), rng)
+                        near(cell, widening * self.width(parameter, branch), rng)
                     }
                     Kind::Choice { shares } => {
                         if rng.random_bool(self.chance_to_stay(parameter, branch, shares.len())) {
@@ -153,15 +110,15 @@ impl<'a> Mixture<'a> {
             })
     }
 
-    /// The bandwidth of a number's kernels.
-    fn bandwidth(&self, parameter: usize, branch: u16) -> f64 {
+    /// The bandwidth of a number's kernels, or a choice's chance to stay.
+    fn width(&self, parameter: usize, branch: u16) -> f64 {
         self.widths[parameter][usize::from(branch)]
     }
 
     /// How likely a draw from a choice's kernel is the kernel's own choice without another draw among
     /// all `choices`.
     fn chance_to_stay(&self, parameter: usize, branch: u16, choices: usize) -> f64 {
-        let stay = self.widths[parameter][usize::from(branch)];
+        let stay = self.width(parameter, branch);
         // stay = chance + (1 - chance) / choices
         let even = 1.0 / choices as f64;
         ((stay - even) / (1.0 - even)).clamp(0.0, 1.0)
@@ -169,95 +126,24 @@ impl<'a> Mixture<'a> {
 
     /// The logarithms of the densities at some points.
     pub(crate) fn log_densities(&self, points: &[&Point]) -> Vec<f64> {
-        let mut logs = vec![vec![0.0_f32; self.columns.len]; points.len()];
-        let mut tables = Tables::default();
-        for parameter in 0..self.encoding.len() {
-            for (branch, kind) in self.encoding.branches(parameter).iter().enumerate() {
-                let is_here = |(i, point): (usize, &&Point)| {
-                    let cell = point[parameter].filter(|c| usize::from(c.branch) == branch)?;
-                    Some((i, cell.place))
-                };
-                let here: Vec<(usize, f64)> =
-                    points.iter().enumerate().filter_map(is_here).collect();
-                if here.is_empty() {
-                    continue;
-                }
-                self.add(parameter, branch, kind, &here, &mut tables, &mut logs);
-            }
-        }
-        logs.iter().map(|logs| self.log_sum(logs)).collect()
+        let factors = Factors::new(self, points);
+        let mut logs = vec![0.0; self.columns.len()];
+        let of = |point: &&Point| {
+            factors.write(point, &mut logs);
+            self.log_sum(&mut logs)
+        };
+        points.iter().map(of).collect()
     }
 
-    /// Adds the factors of one parameter in one branch.
-    fn add(
-        &self,
-        parameter: usize,
-        branch: usize,
-        kind: &Kind,
-        here: &[(usize, f64)],
-        tables: &mut Tables,
-        logs: &mut [Vec<f32>],
-    ) {
-        let (branches, places) = (
-            &self.columns.branches[parameter],
-            &self.columns.places[parameter],
-        );
-        let width = self.widths[parameter][branch];
-        let is_here = |b: &u16| usize::from(*b) == branch;
-        match kind {
-            Kind::Fixed => {}
-            Kind::Choice { shares } => {
-                let index = |place: f32| place as usize;
-                let rows: Vec<usize> = indices(branches, places, is_here, shares.len(), index);
-                for (i, place) in here {
-                    let table = choice_table(*place as usize, shares, width);
-                    add_from_table(&mut logs[*i], &rows, &table);
-                }
-            }
-            Kind::Number { cells: Some(cells) } if *cells <= FEW_CELLS => {
-                let count = *cells as f32;
-                let index = |place: f32| ((place * count) as usize).min(cells - 1);
-                let rows: Vec<usize> = indices(branches, places, is_here, *cells, index);
-                for (i, place) in here {
-                    let table = cell_table(*place, *cells, width);
-                    add_from_table(&mut logs[*i], &rows, &table);
-                }
-            }
-            Kind::Number { .. } => {
-                let (scale, height) = normal_factors(branches, places, is_here, width, tables);
-                for (i, place) in here {
-                    let place = *place as f32;
-                    let sums = logs[*i]
-                        .iter_mut()
-                        .zip(places)
-                        .zip(scale.iter().zip(&height));
-                    for ((sum, center), (scale, height)) in sums {
-                        let distance = place - center;
-                        *sum += height - scale * distance * distance;
-                    }
-                }
-            }
-        }
-    }
-
-    /// The logarithm of the weighted sum of the kernels, given their logarithms.
-    fn log_sum(&self, logs: &[f32]) -> f64 {
-        let highest = logs.iter().fold(0.0_f32, |a, b| a.max(*b));
+    /// The logarithm of the weighted sum of the kernels, given their logarithms, which are lost.
+    fn log_sum(&self, logs: &mut [f32]) -> f64 {
+        let highest = highest(logs).max(0.0);
         let (prior, weights) = (self.weights[logs.len()], &self.weights[..logs.len()]);
-        // Eight sums side by side, which the compiler turns into vector instructions.
-        let mut sums = [0.0_f32; 8];
-        let (chunks, rest) = logs.as_chunks::<8>();
-        let (weight_chunks, weight_rest) = weights.as_chunks::<8>();
-        for (logs, weights) in chunks.iter().zip(weight_chunks) {
-            for lane in 0..8 {
-                sums[lane] += weights[lane] * exp(logs[lane] - highest);
-            }
+        for (log, weight) in logs.iter_mut().zip(weights) {
+            *log = weight * exp(*log - highest);
         }
-        for (lane, (log, weight)) in rest.iter().zip(weight_rest).enumerate() {
-            sums[lane] += weight * exp(log - highest);
-        }
-        let sum = sums.iter().map(|s| f64::from(*s)).sum::<f64>();
-        f64::from(highest) + (sum + f64::from(prior * exp(-highest))).ln()
+        let sum = sum(logs) + f64::from(prior * exp(-highest));
+        f64::from(highest) + sum.ln()
     }
 }
 
@@ -285,34 +171,14 @@ fn chance_to_stay(count: usize, choices: usize) -> f64 {
     (1.0 + each) / (1.0 + each * choices as f64)
 }
 
-/// For each trial the row of a table that its kernel uses; the last row for those that have none.
-fn indices(
-    branches: &[u16],
-    places: &[f32],
-    is_here: impl Fn(&u16) -> bool,
-    rows: usize,
-    index: impl Fn(f32) -> usize,
-) -> Vec<usize> {
-    let row = |(branch, place): (&u16, &f32)| if is_here(branch) { index(*place) } else { rows };
-    branches.iter().zip(places).map(row).collect()
-}
-
-fn add_from_table(logs: &mut [f32], rows: &[usize], table: &[f32]) {
-    for (log, row) in logs.iter_mut().zip(rows) {
-        *log += table[*row];
-    }
-}
-
-/// The log densities of a choice under the kernels of every choice, and 0 for a trial without.
-fn choice_table(choice: usize, shares: &[f64], stay: f64) -> Vec<f32> {
+/// The log densities of a choice under its own kernel and under those of the other choices.
+fn choice_logs(choice: usize, shares: &[f64], stay: f64) -> (f32, f32) {
     let leave = (1.0 - stay) / (shares.len() as f64 - 1.0);
     let prior = shares.get(choice).copied().unwrap_or(0.0).max(1e-9);
-    let density = |center: usize| if center == choice { stay } else { leave } / prior;
-    let logs = (0..shares.len()).map(|center| density(center).ln() as f32);
-    logs.chain([0.0]).collect()
+    ((stay / prior).ln() as f32, (leave / prior).ln() as f32)
 }
 
-/// The same for a number of few values, of equal shares: the kernel's mass in the value's cell.
+/// The log densities of a number of few values under the kernels of every value: their masses in its cell.
 fn cell_table(place: f64, cells: usize, bandwidth: f64) -> Vec<f32> {
     let width = 1.0 / cells as f64;
     let low = (place / width).floor() * width;
@@ -325,8 +191,9 @@ fn cell_table(place: f64, cells: usize, bandwidth: f64) -> Vec<f32> {
         );
         (here / inside / width).max(1e-30)
     };
-    let logs = (0..cells).map(|center| density(center).ln() as f32);
-    logs.chain([0.0]).collect()
+    (0..cells)
+        .map(|center| density(center).ln() as f32)
+        .collect()
 }
 
 /// What a normal kernel with this bandwidth has at its center, as a logarithm: more than without the cut, the
@@ -336,50 +203,246 @@ fn height(center: f64, bandwidth: f64) -> f64 {
     -(bandwidth * inside).ln() - 0.5 * (2.0 * std::f64::consts::PI).ln()
 }
 
-/// Heights over the interval, for each bandwidth that came up: parameters that are always active share one.
-#[derive(Default)]
-struct Tables(Vec<(f64, Vec<f32>)>);
+/// Heights over the interval for one bandwidth: between `TABLE + 1` even places straight lines, each as its value at
+/// 0 and its slope. So many that a byte is an index.
+struct Heights([(f32, f32); 256]);
 
-impl Tables {
-    /// The heights at `TABLE + 1` even places.
-    fn of(&mut self, bandwidth: f64) -> &[f32] {
-        let known = self.0.iter().position(|(b, _)| *b == bandwidth);
-        let i = known.unwrap_or_else(|| {
-            let at = |i| height(i as f64 / TABLE as f64, bandwidth) as f32;
-            self.0.push((bandwidth, (0..=TABLE).map(at).collect()));
-            self.0.len() - 1
-        });
-        &self.0[i].1
+impl Heights {
+    fn new(bandwidth: f64) -> Self {
+        let place = |i: usize| i as f64 / TABLE as f64;
+        let mut heights = [height(0.5, bandwidth); TABLE + 1];
+        for i in 0..TABLE / 2 {
+            // Either half is the other's mirror image, and each place costs two error functions.
+            heights[i] = height(place(i), bandwidth);
+            heights[TABLE - i] = heights[i];
+        }
+        let mut lines = [(0.0, 0.0); 256];
+        for (i, line) in lines.iter_mut().enumerate() {
+            let i = i.min(TABLE - 1);
+            let slope = (heights[i + 1] - heights[i]) * TABLE as f64;
+            *line = ((heights[i] - slope * place(i)) as f32, slope as f32);
+        }
+        Self(lines)
+    }
+
+    fn at(&self, center: f32) -> f32 {
+        let (start, slope) = self.0[usize::from((center * TABLE as f32) as u8)];
+        start + slope * center
     }
 }
 
-/// For each trial the two factors of its kernel's logarithm, `height - scale · distance²`; zeros for
-/// those that have none.
-fn normal_factors(
-    branches: &[u16],
-    places: &[f32],
-    is_here: impl Fn(&u16) -> bool,
-    bandwidth: f64,
-    tables: &mut Tables,
-) -> (Vec<f32>, Vec<f32>) {
-    let scale = (0.5 / (bandwidth * bandwidth)) as f32;
-    let few = places.len() < FEW_ROWS;
-    let table: &[f32] = if few { &[] } else { tables.of(bandwidth) };
-    let between = |center: f32| {
-        let at = center * TABLE as f32;
-        let low = (at as usize).min(TABLE - 1);
-        table[low] + (at - low as f32) * (table[low + 1] - table[low])
-    };
-    let factors = branches.iter().zip(places).map(|(branch, center)| {
-        if !is_here(branch) {
-            (0.0, 0.0)
-        } else if few {
-            (scale, height(f64::from(*center), bandwidth) as f32)
-        } else {
-            (scale, between(*center))
+/// Numbers that are summed up or compared side by side, which the compiler turns into vector instructions: it may not
+/// reorder them by itself.
+const LANES: usize = 8;
+
+/// The highest of some numbers.
+fn highest(numbers: &[f32]) -> f32 {
+    let higher = |a: f32, b: f32| if b > a { b } else { a };
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = numbers.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, number) in lanes.iter_mut().zip(chunk) {
+            *lane = higher(*lane, *number);
         }
-    });
-    factors.unzip()
+    }
+    let all = lanes.into_iter().chain(rest.iter().copied());
+    all.fold(f32::NEG_INFINITY, higher)
+}
+
+fn sum(numbers: &[f32]) -> f64 {
+    let mut lanes = [0.0_f32; LANES];
+    let (chunks, rest) = numbers.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, number) in lanes.iter_mut().zip(chunk) {
+            *lane += number;
+        }
+    }
+    for (lane, number) in lanes.iter_mut().zip(rest) {
+        *lane += number;
+    }
+    lanes.iter().map(|lane| f64::from(*lane)).sum()
+}
+
+/// What the logarithms of a mixture's kernels are made of at some points: all that does not differ from point to point is
+/// computed once.
+struct Factors<'a> {
+    /// The numbers that all trials and all points have, with the trials' places: their kernels are of one width.
+    numbers: Vec<(usize, &'a [f32])>,
+    /// For them, one over twice the square of the bandwidth.
+    scale: f32,
+    /// For each trial the sum of the heights of these numbers' kernels.
+    heights: Vec<f32>,
+    /// For each parameter the other factors.
+    others: Vec<Vec<Factor<'a>>>,
+}
+
+/// What one parameter adds.
+enum Factor<'a> {
+    /// Where a point has this cell, of which there are few: the logarithms for all trials.
+    Value { cell: Cell, logs: Vec<f32> },
+    /// Where a point has a number in this branch: `height - scale · distance²`, of which height and scale are zero for
+    /// trials that have none there.
+    Number {
+        branch: u16,
+        places: &'a [f32],
+        scales: Vec<f32>,
+        heights: Vec<f32>,
+    },
+}
+
+impl<'a> Factors<'a> {
+    fn new(mixture: &'a Mixture<'_>, points: &[&Point]) -> Self {
+        let mut factors = Self {
+            numbers: Vec::new(),
+            scale: 0.0,
+            heights: vec![0.0; mixture.columns.len()],
+            others: Vec::new(),
+        };
+        let mut shared = None;
+        for parameter in 0..mixture.encoding.len() {
+            factors.others.push(Vec::new());
+            for branch in 0..mixture.encoding.branches(parameter).len() {
+                let cell = |point: &&Point| {
+                    point[parameter].filter(|cell| usize::from(cell.branch) == branch)
+                };
+                let here: Vec<Cell> = points.iter().filter_map(cell).collect();
+                let is_in_all = here.len() == points.len();
+                if !here.is_empty() {
+                    factors.add(mixture, parameter, &here, is_in_all, &mut shared);
+                }
+            }
+        }
+        factors
+    }
+
+    /// Adds a parameter in one branch, given the cells that points have there.
+    fn add(
+        &mut self,
+        mixture: &'a Mixture<'_>,
+        parameter: usize,
+        here: &[Cell],
+        is_in_all: bool,
+        shared: &mut Option<Heights>,
+    ) {
+        let Some(branch) = here.first().map(|cell| cell.branch) else {
+            return;
+        };
+        let column = mixture.columns.of(parameter);
+        let width = mixture.width(parameter, branch);
+        let scale = (0.5 / (width * width)) as f32;
+        let others = &mut self.others[parameter];
+        match &mixture.encoding.branches(parameter)[usize::from(branch)] {
+            Kind::Fixed => {}
+            Kind::Choice { shares } => add_values(others, here, |cell| {
+                let (same, other) = choice_logs(cell.place as usize, shares, width);
+                let choice = cell.place as f32;
+                let log = |place| if place == choice { same } else { other };
+                column.map(usize::from(branch), log)
+            }),
+            Kind::Number { cells: Some(cells) } if *cells <= FEW_CELLS => {
+                add_values(others, here, |cell| {
+                    let (table, count) = (cell_table(cell.place, *cells, width), *cells as f32);
+                    let log = |place: f32| table[usize::from((place * count) as u8).min(cells - 1)];
+                    column.map(usize::from(branch), log)
+                });
+            }
+            Kind::Number { .. } if is_in_all && column.all_have(usize::from(branch)) => {
+                let table = shared.get_or_insert_with(|| Heights::new(width));
+                for (height, place) in self.heights.iter_mut().zip(column.places()) {
+                    *height += table.at(*place);
+                }
+                self.scale = scale;
+                self.numbers.push((parameter, column.places()));
+            }
+            Kind::Number { .. } => {
+                let heights = if column.count(usize::from(branch)) < FEW_ROWS {
+                    let at = |place| height(f64::from(place), width) as f32;
+                    column.map(usize::from(branch), at)
+                } else {
+                    let table = Heights::new(width);
+                    column.map(usize::from(branch), |place| table.at(place))
+                };
+                others.push(Factor::Number {
+                    branch,
+                    places: column.places(),
+                    scales: column.map(usize::from(branch), |_| scale),
+                    heights,
+                });
+            }
+        }
+    }
+
+    /// Writes the logarithms of all kernels at a point.
+    fn write(&self, point: &Point, logs: &mut [f32]) {
+        logs.fill(0.0);
+        let place = |parameter: usize| point[parameter].map_or(0.5, |cell| cell.place as f32);
+        // Two at a time, so that the sums are read and written half as often.
+        let (pairs, rest) = self.numbers.as_chunks::<2>();
+        for [(a, of_a), (b, of_b)] in pairs {
+            let (a, b) = (place(*a), place(*b));
+            for (sum, (x, y)) in logs.iter_mut().zip(of_a.iter().zip(*of_b)) {
+                *sum = *sum + (a - x) * (a - x) + (b - y) * (b - y);
+            }
+        }
+        for (a, of_a) in rest {
+            let a = place(*a);
+            for (sum, x) in logs.iter_mut().zip(*of_a) {
+                *sum += (a - x) * (a - x);
+            }
+        }
+        for (log, height) in logs.iter_mut().zip(&self.heights) {
+            *log = height - self.scale * *log;
+        }
+        for (cell, factors) in point.iter().zip(&self.others) {
+            if let Some(cell) = cell
+                && let Some(factor) = factors.iter().find(|factor| factor.is_of(cell))
+            {
+                factor.add_to(cell.place as f32, logs);
+            }
+        }
+    }
+}
+
+impl Factor<'_> {
+    fn is_of(&self, of: &Cell) -> bool {
+        match self {
+            Self::Value { cell, .. } => cell == of,
+            Self::Number { branch, .. } => *branch == of.branch,
+        }
+    }
+
+    fn add_to(&self, place: f32, logs: &mut [f32]) {
+        match self {
+            Self::Value { logs: own, .. } => {
+                for (log, own) in logs.iter_mut().zip(own) {
+                    *log += own;
+                }
+            }
+            Self::Number {
+                places,
+                scales,
+                heights,
+                ..
+            } => {
+                let factors = scales.iter().zip(heights);
+                for ((log, center), (scale, height)) in logs.iter_mut().zip(*places).zip(factors) {
+                    let distance = place - center;
+                    *log += height - scale * distance * distance;
+                }
+            }
+        }
+    }
+}
+
+/// Adds a factor for each value that points have: of few values candidates share most, so that each is looked up for
+/// all trials once.
+fn add_values(factors: &mut Vec<Factor<'_>>, here: &[Cell], logs: impl Fn(&Cell) -> Vec<f32>) {
+    for cell in here {
+        if !factors.iter().any(|factor| factor.is_of(cell)) {
+            let (cell, logs) = (*cell, logs(cell));
+            factors.push(Factor::Value { cell, logs });
+        }
+    }
 }
 
 /// The exponential function in single precision, within 10⁻⁵ of it where |x| <= 60, beyond that as at ±60:
@@ -399,7 +462,8 @@ fn exp(x: f32) -> f32 {
                     * (0.5
                         + rest
                             * (1.0 / 6.0
-                                + rest * (1.0 / 24.0 + rest * (1.0 / 120.0 + rest / 720.0)))));
+                                + rest
+                                    * (1.0 / 24.0 + rest * (1.0 / 120.0 + rest * (1.0 / 720.0))))));
     // The whole number is in the low bits of `rounded`; shifted, it is an exponent.
     series * f32::from_bits(rounded.to_bits().wrapping_add(127) << 23)
 }
@@ -450,7 +514,7 @@ mod tests {
     fn densities_integrate_to_one_over_the_whole_tree() {
         let encoding = encoding();
         for trials in [1_usize, 7, 400] {
-            let mut columns = Columns::new(&encoding);
+            let mut columns = Columns::new(encoding.len());
             for i in 0..trials {
                 let u = (i as f64 * 0.618) % 1.0;
                 let kind = i % 2;
@@ -483,10 +547,85 @@ mod tests {
         }
     }
 
+    /// The module's formula as it stands there, kernel by kernel.
+    fn plainly(mixture: &Mixture<'_>, trials: &[Point], weights: &[f64], point: &Point) -> f64 {
+        let factor = |parameter: usize, own: Cell, at: Cell| {
+            let width = mixture.width(parameter, own.branch);
+            let (own, at) = (own.place, at.place);
+            match &mixture.encoding.branches(parameter)[0] {
+                Kind::Fixed => 1.0,
+                Kind::Choice { shares } if own == at => width / shares[at as usize],
+                Kind::Choice { shares } => {
+                    (1.0 - width) / (shares.len() as f64 - 1.0) / shares[at as usize]
+                }
+                Kind::Number { cells: None } => {
+                    let inside = normal::between(-own / width, (1.0 - own) / width);
+                    normal::density((at - own) / width) / width / inside
+                }
+                Kind::Number { cells: Some(cells) } => {
+                    let row = ((own * *cells as f64) as usize).min(cells - 1);
+                    f64::from(cell_table(at, *cells, width)[row].exp())
+                }
+            }
+        };
+        let kernel = |trial: &Point| -> f64 {
+            let cells = trial.iter().zip(point).enumerate();
+            let factors = cells.filter_map(|(p, (own, at))| {
+                let (own, at) = (own.as_ref()?, at.as_ref()?);
+                (own.branch == at.branch).then(|| factor(p, *own, *at))
+            });
+            factors.product()
+        };
+        let sum: f64 = trials.iter().zip(weights).map(|(t, w)| w * kernel(t)).sum();
+        ((sum + 1.0) / (weights.iter().sum::<f64>() + 1.0)).ln()
+    }
+
+    #[test]
+    fn densities_are_those_of_the_formula() {
+        let whole = |high| Domain::Int {
+            low: 1,
+            high,
+            log: false,
+            step: 1,
+        };
+        let encoding = Encoding::new(&space([
+            always("a", float(0.0, 1.0)),
+            always("kind", categorical(["p", "q", "r"])),
+            always("b", float(0.0, 1.0)),
+            when("x", "kind", "p", float(0.0, 1.0)),
+            always("few", whole(5)),
+            always("c", float(0.0, 1.0)),
+        ]));
+        let at = |i: usize, by: f64| (i as f64 * by).fract();
+        let point = |i: usize| {
+            let x = cell(at(i, 0.123)).filter(|_| i.is_multiple_of(3));
+            let few = cell((at(i, 0.77) * 5.0).floor() / 5.0 + 0.1);
+            let (a, b, c) = (cell(at(i, 0.618)), cell(at(i, 0.414)), cell(at(i, 0.732)));
+            vec![a, cell((i % 3) as f64), b, x, few, c]
+        };
+        for count in [1_usize, 7, 61, 400] {
+            let trials: Vec<Point> = (0..count).map(point).collect();
+            let weights: Vec<f64> = (0..count).map(|i| 1.0 + (i % 4) as f64).collect();
+            let mut columns = Columns::new(encoding.len());
+            trials.iter().for_each(|trial| columns.push(trial));
+            let mixture = Mixture::new(&encoding, columns, weights.clone());
+            let points: Vec<Point> = (1000..1030).map(point).collect();
+            // All at once, and so that all have the conditional number.
+            let some: Vec<&Point> = points.iter().filter(|p| p[3].is_some()).collect();
+            let all: Vec<&Point> = points.iter().collect();
+            for points in [all, some] {
+                for (point, log) in points.iter().zip(mixture.log_densities(&points)) {
+                    let expected = plainly(&mixture, &trials, &weights, point);
+                    assert!((log - expected).abs() < 2e-3, "{log}, not {expected}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn without_trials_the_density_is_the_prior() {
         let encoding = encoding();
-        let mixture = Mixture::new(&encoding, Columns::new(&encoding), Vec::new());
+        let mixture = Mixture::new(&encoding, Columns::new(encoding.len()), Vec::new());
         let point = vec![cell(0.0), cell(0.3), cell(0.5), cell(2.0)];
         assert!(mixture.log_densities(&[&point])[0].abs() < 1e-6);
         assert_eq!(mixture.component(0.99), None);

@@ -30,9 +30,10 @@
 use hpo_study::{Config, Event, EventKind, History, StudySpec, front};
 
 use super::beliefs::Beliefs;
-use super::encoding::{Candidate, Point, highest};
+use super::columns::Columns;
+use super::encoding::{Draft, Point, highest};
 use super::observations::{Observations, Outcome, Told};
-use super::parzen::{Columns, Mixture};
+use super::parzen::Mixture;
 use super::sobol::Sobol;
 use crate::{Rng, Sampler};
 
@@ -62,7 +63,7 @@ impl Tpe {
     pub(crate) fn new(spec: &StudySpec) -> Self {
         let observations = Observations::new(&spec.space);
         Self {
-            columns: Columns::new(&observations.encoding),
+            columns: Columns::new(observations.encoding.len()),
             observations,
             sobol: Sobol::new(spec),
             beliefs: Beliefs::new(spec),
@@ -127,7 +128,7 @@ impl Tpe {
     }
 
     /// The candidate with the highest ratio that no trial has had yet.
-    fn propose(&self, history: &History, rng: &mut Rng) -> Option<Candidate> {
+    fn propose<'h>(&self, history: &'h History, rng: &mut Rng) -> Option<Draft<'h>> {
         let space = &history.spec().space;
         let (good, others) = self.split();
         let weights = self.weights(good.len());
@@ -135,18 +136,14 @@ impl Tpe {
         let l = Mixture::new(encoding, self.columns.select(&good), weights);
         let even = vec![1.0; others.len()];
         let g = Mixture::new(encoding, self.columns.select(&others), even);
-        let mut candidates: Vec<Candidate> = Vec::with_capacity(CANDIDATES);
-        for _ in 0..CANDIDATES {
-            let candidate = l.draw(space, self.observations.points(), &good, 1.0, rng);
-            if !self.observations.is_seen(&candidate.point) {
-                candidates.push(candidate);
-            }
-        }
+        let points = self.observations.points();
+        let draws = (0..CANDIDATES).map(|_| l.draw(space, points, &good, 1.0, rng));
+        let mut candidates: Vec<Draft> = draws.collect();
         let believed = self
             .beliefs
             .candidates(CANDIDATES / 3, history, encoding, rng);
-        let unseen = |candidate: &Candidate| !self.observations.is_seen(&candidate.point);
-        candidates.extend(believed.into_iter().filter(unseen));
+        candidates.extend(believed.into_iter().map(|c| c.draft(space)));
+        candidates.retain(|candidate| !self.observations.is_seen(&candidate.point));
         let points: Vec<&Point> = candidates.iter().map(|c| &c.point).collect();
         let (l, g) = (l.log_densities(&points), g.log_densities(&points));
         let chances = self.log_chances(&points);
@@ -156,13 +153,17 @@ impl Tpe {
             .zip(&chances)
             .map(|((l, g), chance)| l - g + chance);
         let mut ratios: Vec<f64> = ratios.collect();
-        self.beliefs.add_to(&mut ratios, history, &candidates);
+        self.beliefs
+            .add_to_drafts(&mut ratios, history, &candidates);
         highest(candidates, &ratios)
     }
 
     /// The logarithms of how likely the points are feasible: the density of the feasible trials among
     /// that of all, by how many there are of each.
     fn log_chances(&self, points: &[&Point]) -> Vec<f64> {
+        if self.observations.infeasible() == 0 {
+            return vec![0.0; points.len()];
+        }
         let told = self.observations.told();
         let of = |infeasible: bool| -> Vec<usize> {
             let is_it = |t: &&Told| (t.outcome == Outcome::Infeasible) == infeasible;
@@ -171,9 +172,6 @@ impl Tpe {
             trials.step_by(count.div_ceil(MOST_OTHERS).max(1)).collect()
         };
         let infeasible = of(true);
-        if infeasible.is_empty() {
-            return vec![0.0; points.len()];
-        }
         let densities = |trials: &[usize]| {
             let columns = self.columns.select(trials);
             let weights = vec![1.0; trials.len()];
@@ -214,7 +212,9 @@ impl Sampler for Tpe {
             return self.sobol.suggest(history, rng);
         }
         let encoding = &self.observations.encoding;
-        let candidate = self.propose(history, rng).unwrap_or_else(|| {
+        let proposed = self.propose(history, rng);
+        let proposed = proposed.map(|draft| draft.candidate(space));
+        let candidate = proposed.unwrap_or_else(|| {
             // A small space, of which the good part has been tried.
             let mut candidate = encoding.random(space, rng);
             for _ in 1..DRAWS {
