@@ -1,11 +1,18 @@
 //! The engine: takes in what happened, decides, and remembers by its history alone.
+//!
+//! Here is what others call, and [`Engine::emit`], through which every decision goes. What happened is `hearing` (and
+//! `control` where a user asked), what follows for runs that come to nothing `watching`, what is next `planning`
+//! (with `placing` and `repeating`), and how it all ends `ending`. `recall` makes an engine of a log.
 
 mod control;
 mod ending;
+mod hearing;
 pub(crate) mod importing;
 mod placing;
+mod planning;
 mod recall;
 mod repeating;
+mod watching;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,20 +21,17 @@ use thiserror::Error;
 
 pub use recall::Recall;
 
-use hpo_search::{Next, Sampler, Scheduler};
+use hpo_search::{Sampler, Scheduler};
 use hpo_study::changes::differences;
-use hpo_study::protocol::Report;
 use hpo_study::seed::{self, Purpose};
 use hpo_study::{
-    Attempt, AttemptEnd, AttemptNumber, Config, Event, EventKind, History, HistoryError,
-    StopIntent, StopReason, StudySpec, Timestamp, Trial, TrialId, TrialState,
+    Attempt, AttemptNumber, Event, EventKind, History, HistoryError, StopIntent, StudySpec,
+    Timestamp, Trial, TrialId, TrialState,
 };
 
-use crate::confirm;
 use crate::fate;
 use crate::gpu::Ledger;
 use crate::limits::{self, Heard};
-use crate::objectives;
 use crate::seam::{Command, Input, Inventory};
 use crate::watch::Watch;
 
@@ -98,7 +102,7 @@ impl Engine {
     ///
     /// Attempts of an earlier session are not given up here. The shell asks its executor about each
     /// of [`Engine::leftovers`] and then says [`Input::Started`] (it runs and was adopted) or
-    /// [`Input::Ended`] with [`AttemptEnd::Lost`].
+    /// [`Input::Ended`] with [`AttemptEnd::Lost`](hpo_study::AttemptEnd::Lost).
     ///
     /// Decisions that a torn log lacks (an attempt's end without the trial's, a report without its
     /// verdict) are taken now.
@@ -280,322 +284,6 @@ impl Engine {
         }
     }
 
-    // ---- what happened ----
-
-    fn react(&mut self, turn: &mut Turn, input: Input) -> Result<(), HistoryError> {
-        match input {
-            Input::Tick => Ok(()),
-            Input::Heard { trial, attempt } => {
-                if self.live(trial, attempt).is_some() {
-                    self.heard.note(trial, turn.now);
-                }
-                Ok(())
-            }
-            Input::Started {
-                trial,
-                attempt,
-                pid,
-            } => self.started(turn, trial, attempt, pid),
-            Input::Reported {
-                trial,
-                attempt,
-                report,
-            } => self.reported(turn, trial, attempt, report),
-            Input::Ended {
-                trial,
-                attempt,
-                end,
-            } => self.ended(turn, trial, attempt, end),
-            Input::Drain => self.drain(turn),
-            Input::Interrupt => {
-                self.drain(turn)?;
-                self.stop_all(turn, &StopIntent::Requeue)
-            }
-        }
-    }
-
-    fn started(
-        &mut self,
-        turn: &mut Turn,
-        trial: TrialId,
-        attempt: AttemptNumber,
-        pid: u32,
-    ) -> Result<(), HistoryError> {
-        let news = self
-            .live(trial, attempt)
-            .and_then(Trial::attempt)
-            .is_some_and(|a| a.pid != Some(pid) || a.ended.is_some());
-        if news {
-            self.heard.note(trial, turn.now);
-            self.emit(
-                turn,
-                EventKind::AttemptStarted {
-                    trial,
-                    attempt,
-                    pid,
-                },
-            )
-        } else {
-            Ok(())
-        }
-    }
-
-    /// What a trial still says after it was stopped, or is to go back, is passed over: the decision stands on what came
-    /// before, and how fast a process dies must not change any result. A trial that waits or is put
-    /// back will go on from its last checkpoint, so all it says until its end counts.
-    fn reported(
-        &mut self,
-        turn: &mut Turn,
-        trial: TrialId,
-        attempt: AttemptNumber,
-        report: Report,
-    ) -> Result<(), HistoryError> {
-        let Some(record) = self.live(trial, attempt) else {
-            return Ok(());
-        };
-        if matches!(
-            record.state,
-            TrialState::Stopping(StopIntent::Stop { .. } | StopIntent::Rescue { .. })
-        ) {
-            return Ok(());
-        }
-        let step = report
-            .step
-            .unwrap_or_else(|| objectives::step(record, &report.metrics));
-        let metrics = objectives::together(&self.history, record, report.metrics);
-        let spec = self.history.spec();
-        let has = |name: &String| metrics.contains_key(name);
-        let (measured, watched) = (has(&spec.metric.name), has(&spec.watched().name));
-        self.heard.note(trial, turn.now);
-        self.emit(
-            turn,
-            EventKind::Reported {
-                trial,
-                attempt,
-                step,
-                metrics,
-            },
-        )?;
-        if measured {
-            self.judge(turn, trial)
-        } else if watched {
-            self.look(turn, trial)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn ended(
-        &mut self,
-        turn: &mut Turn,
-        trial: TrialId,
-        attempt: AttemptNumber,
-        end: AttemptEnd,
-    ) -> Result<(), HistoryError> {
-        if self.live(trial, attempt).is_none() {
-            return Ok(());
-        }
-        let end = self.sum_up(turn, trial, end)?;
-        let record = self.history.trial(trial);
-        if let Some(kind) = record.and_then(|t| objectives::at_end(&self.history, t, turn.now)) {
-            self.emit(turn, kind)?;
-        }
-        self.emit(
-            turn,
-            EventKind::AttemptEnded {
-                trial,
-                attempt,
-                end,
-            },
-        )?;
-        self.settle(turn, trial)
-    }
-
-    fn drain(&mut self, turn: &mut Turn) -> Result<(), HistoryError> {
-        if self.history.draining() {
-            Ok(())
-        } else {
-            self.emit(turn, EventKind::DrainRequested)
-        }
-    }
-
-    /// Ends the process of a running trial if there is a reason to.
-    fn judge(&mut self, turn: &mut Turn, trial: TrialId) -> Result<(), HistoryError> {
-        self.look(turn, trial)?;
-        let Some(record) = self.history.trial(trial).filter(|t| is_running(t)) else {
-            return Ok(());
-        };
-        let intent = fate::while_running(&self.history, self.scheduler.as_ref(), record);
-        intent.map_or(Ok(()), |intent| self.stop(turn, trial, intent))
-    }
-
-    /// Ends the process of a running trial if its reports show that going on is of no use.
-    fn look(&mut self, turn: &mut Turn, trial: TrialId) -> Result<(), HistoryError> {
-        self.tell_news(turn, trial)?;
-        let Some(record) = self.history.trial(trial).filter(|t| is_running(t)) else {
-            return Ok(());
-        };
-        let intent = fate::when_hopeless(&self.history, record);
-        intent.map_or(Ok(()), |intent| self.stop(turn, trial, intent))
-    }
-
-    /// Writes down what the detector has found in a trial's last report.
-    fn tell_news(&mut self, turn: &mut Turn, trial: TrialId) -> Result<(), HistoryError> {
-        let watched = &self.history.spec().watched().name;
-        let news = self.watches.get(&trial).and_then(|w| w.news(watched));
-        let live = self.history.trial(trial).filter(|t| t.state.is_active());
-        let attempt = live.and_then(Trial::attempt).filter(|a| a.end.is_none());
-        match (news, attempt.map(|a| a.number)) {
-            (Some(finding), Some(attempt)) => self.emit(
-                turn,
-                EventKind::Found {
-                    trial,
-                    attempt,
-                    finding,
-                },
-            ),
-            _ => Ok(()),
-        }
-    }
-
-    /// Decides what becomes of a trial whose attempt has ended.
-    fn settle(&mut self, turn: &mut Turn, trial: TrialId) -> Result<(), HistoryError> {
-        let Some(record) = self.history.trial(trial).filter(|t| t.state.is_active()) else {
-            return Ok(());
-        };
-        let Some(fate) = fate::after_end(&self.history, self.scheduler.as_ref(), record) else {
-            return Ok(());
-        };
-        self.emit(turn, fate)?;
-        self.give_up_after_failures(turn)
-    }
-
-    // ---- what is next ----
-
-    fn plan(&mut self, turn: &mut Turn, inventory: &Inventory) -> Result<(), HistoryError> {
-        let due = |t: &Trial| limits::overdue(&self.history, &self.heard, t, turn.now);
-        let overdue = self.open_trials().filter_map(|t| Some((t.id, due(t)?)));
-        for (trial, intent) in overdue.collect::<Vec<_>>() {
-            self.stop(turn, trial, intent)?;
-        }
-        if !self.time_is_up(turn.now) {
-            self.repeat(turn)?;
-        }
-        if self.history.end().is_some() {
-            Ok(())
-        } else if self.time_is_up(turn.now) {
-            self.end_at_time_cap(turn)
-        } else if self.history.draining() {
-            self.end_drained(turn)
-        } else if self.history.paused() {
-            Ok(())
-        } else {
-            self.fill(turn, inventory)
-        }
-    }
-
-    /// Gives every free place to a trial: those put back first, then whom the scheduler names.
-    fn fill(&mut self, turn: &mut Turn, inventory: &Inventory) -> Result<(), HistoryError> {
-        let slots = inventory.cpu_slots as usize;
-        let mut busy = self.open_trials().filter(|t| t.state.is_active()).count();
-        let waits = |t: &Trial| t.state == TrialState::Queued && !t.held;
-        for trial in self.ids(|t| waits(t) && confirm::may_start(&self.history, t)) {
-            if busy >= slots {
-                return Ok(());
-            }
-            busy += 1;
-            let Some(record) = self.history.trial(trial) else {
-                continue;
-            };
-            // A trial that waits before it tries again keeps its place: whoever overtook it would make
-            // the study's course a matter of time.
-            if fate::retry_at(record).is_none_or(|at| at <= turn.now) {
-                let target = record.target;
-                busy -= usize::from(!self.launch(turn, inventory, trial, target)?);
-            }
-        }
-        while busy < slots && self.takes_more(turn.now, inventory) {
-            let wished = !self.history.enqueued().is_empty();
-            let can_start = (!self.exhausted || wished) && !self.cap_reached();
-            let next = match self.history.only_confirms() {
-                true => Next::Wait,
-                false => self.scheduler.next(&self.history, can_start),
-            };
-            match next {
-                Next::Start { bracket, target } if can_start => match self.suggest() {
-                    Some(config) => {
-                        let trial = self.next_trial();
-                        if let Some(from) = self.scheduler.parent(&self.history) {
-                            self.emit(turn, EventKind::TrialForked { trial, from })?;
-                        }
-                        let kind = EventKind::TrialSuggested {
-                            trial,
-                            config,
-                            bracket,
-                            target,
-                        };
-                        self.emit(turn, kind)?;
-                        busy += usize::from(self.launch(turn, inventory, trial, target)?);
-                    }
-                    None => self.exhausted = true,
-                },
-                Next::Resume { trial, .. } if self.is_held(trial) => {
-                    return self.wait_for_held(turn);
-                }
-                Next::Resume { trial, target } if self.is_paused(trial) => {
-                    if !self.launch(turn, inventory, trial, target)? {
-                        return Ok(());
-                    }
-                    busy += 1;
-                }
-                Next::Discard { trial, evidence } if self.is_paused(trial) => {
-                    let reason = StopReason::Pruned { evidence };
-                    self.emit(turn, EventKind::TrialStopped { trial, reason })?;
-                }
-                // To wait; or an answer that cannot be followed, which must not hang the study.
-                _ if confirm::may_begin(&self.history, self.open_trials()) => {
-                    match confirm::next(&self.history) {
-                        Some(run) => busy += usize::from(self.confirm(turn, inventory, run)?),
-                        None if busy == 0 && !self.anyone_waits() => {
-                            return self.end_with_nothing_left(turn);
-                        }
-                        None => return Ok(()),
-                    }
-                }
-                _ if busy == 0 && !self.anyone_waits() => return self.end_with_nothing_left(turn),
-                _ => return Ok(()),
-            }
-        }
-        Ok(())
-    }
-
-    fn confirm(
-        &mut self,
-        turn: &mut Turn,
-        inventory: &Inventory,
-        run: EventKind,
-    ) -> Result<bool, HistoryError> {
-        let trial = run.trial().unwrap_or_default();
-        self.emit(turn, run)?;
-        let target = self.history.trial(trial).and_then(|t| t.target);
-        self.launch(turn, inventory, trial, target)
-    }
-
-    fn suggest(&self) -> Option<Config> {
-        if let Some(wished) = self.history.enqueued().front() {
-            return Some(wished.clone());
-        }
-        let seed = seed::derive(
-            self.history.spec().seed,
-            self.next_trial(),
-            Purpose::Suggest,
-        );
-        self.sampler
-            .suggest(&self.history, &mut hpo_search::stream(seed))
-    }
-
-    // ---- small words ----
-
     fn emit(&mut self, turn: &mut Turn, kind: EventKind) -> Result<(), HistoryError> {
         let event = Event { at: turn.now, kind };
         self.history.apply(&event)?;
@@ -633,56 +321,6 @@ impl Engine {
         if !(foreign && self.history.spec().early_terminate.pauses()) {
             self.scheduler.observe(&self.history, event);
         }
-    }
-
-    /// The detectors see it too, but live only: what they know follows from the curves.
-    fn keep_watch(&mut self, event: &Event) {
-        match &event.kind {
-            EventKind::TrialSuggested { trial, .. }
-            | EventKind::ConfirmationSuggested { trial, .. }
-            | EventKind::RepeatSuggested { trial, .. }
-            | EventKind::TrialRescued { trial, .. } => {
-                self.watch(*trial);
-            }
-            EventKind::SpecChanged { .. } => self.watch_all(),
-            EventKind::Reported {
-                trial,
-                attempt,
-                step,
-                metrics,
-            } if self.live(*trial, *attempt).is_some() => {
-                let record = self.history.trial(*trial);
-                if let (Some(watch), Some(record)) = (self.watches.get_mut(trial), record) {
-                    watch.see(&self.history, record, *step, metrics);
-                }
-            }
-            EventKind::Found { trial, .. } => {
-                if let Some(watch) = self.watches.get_mut(trial) {
-                    watch.told();
-                }
-            }
-            EventKind::TrialCompleted { trial }
-            | EventKind::TrialStopped { trial, .. }
-            | EventKind::TrialFailed { trial, .. } => {
-                self.watches.remove(trial);
-            }
-            _ => {}
-        }
-    }
-
-    fn watch_all(&mut self) {
-        for trial in self.open.clone() {
-            self.watch(trial);
-        }
-    }
-
-    /// Begins to watch a trial, or begins anew when the study's wishes have changed.
-    fn watch(&mut self, trial: TrialId) {
-        let record = self.history.trial(trial);
-        match record.and_then(|record| Watch::over(&self.history, record)) {
-            Some(watch) => self.watches.insert(trial, watch),
-            None => self.watches.remove(&trial),
-        };
     }
 
     fn stop(
@@ -742,30 +380,6 @@ impl Engine {
 
     fn any_active(&self) -> bool {
         self.open_trials().any(|t| t.state.is_active())
-    }
-
-    fn is_paused(&self, trial: TrialId) -> bool {
-        self.history
-            .trial(trial)
-            .is_some_and(|t| t.state == TrialState::Paused)
-    }
-
-    fn next_trial(&self) -> TrialId {
-        TrialId(u32::try_from(self.history.trials().len()).unwrap_or(u32::MAX))
-    }
-
-    fn cap_reached(&self) -> bool {
-        let trials = self.history.own_count();
-        self.history
-            .spec()
-            .run_cap
-            .is_some_and(|cap| trials >= cap as usize)
-    }
-
-    fn time_is_up(&self, now: Timestamp) -> bool {
-        let cap = self.history.spec().time_cap;
-        cap.is_some_and(|cap| self.history.running_time(now) >= cap)
-            && !self.history.only_confirms()
     }
 }
 

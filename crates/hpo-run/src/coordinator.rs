@@ -1,18 +1,23 @@
 //! The loop that runs a study.
 
+mod opening;
+mod performing;
+mod signals;
+
 use std::collections::BTreeSet;
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use hpo_engine::{ChangeError, Command, Engine, Input, Recall};
+use hpo_engine::{ChangeError, Engine, Input};
 use hpo_store::Store;
 use hpo_study::control::{Answer, Request};
 use hpo_study::{
-    AttemptEnd, Confirm, Event, EventKind, GpuSample, History, OnCrash, StudyEnd, StudySpec,
-    Timestamp, TrialId,
+    Confirm, Event, EventKind, GpuSample, History, OnCrash, StudySpec, Timestamp, TrialId,
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
+
+pub(crate) use opening::recall;
+use opening::{host_name, left_over, nothing_to_do, open_or_create, slots};
+use signals::{Signals, Wish};
 
 use crate::checkpoints::Sweeper;
 use crate::clock;
@@ -20,11 +25,11 @@ use crate::control::Desk;
 use crate::error::RunError;
 use crate::executor::local::Local;
 use crate::executor::reader::Listening;
-use crate::executor::{Executor, LeftOver, Submitted};
+use crate::executor::{Executor, LeftOver};
 use crate::files::write_best;
 use crate::gpu::Gpus;
 use crate::importing;
-use crate::job::{Order, Workshop};
+use crate::job::Workshop;
 use crate::logging::log_event;
 use crate::notify::Notifier;
 use crate::room::{self, Room};
@@ -35,10 +40,8 @@ use crate::wishes::Wishes;
 
 /// How often a live view is refreshed.
 const REFRESH: Duration = Duration::from_millis(250);
-/// How long to wait when the system has no room for another process, …
+/// How long to wait when the system has no room, for another process or on the disk.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
-/// … and for how long to go on trying.
-const GIVE_UP: Duration = Duration::from_secs(300);
 
 /// What to run, and where.
 #[derive(Debug, Clone)]
@@ -214,124 +217,9 @@ async fn run_session(options: RunOptions, view: &mut dyn View) -> Result<Outcome
     })
 }
 
-fn open_or_create(
-    options: &RunOptions,
-    study_dir: &std::path::Path,
-) -> Result<(Store, Engine), RunError> {
-    if hpo_store::exists(study_dir) {
-        let store = Store::open(study_dir)?;
-        let engine = recall(&store)?;
-        return Ok((store, engine));
-    }
-    let spec = Box::new(options.spec.clone());
-    let kind = EventKind::StudyOpened {
-        spec,
-        hpo_version: options.hpo_version.clone(),
-    };
-    let log = vec![Event {
-        at: clock::now(),
-        kind,
-    }];
-    Ok((Store::create(study_dir, &log)?, Engine::new(&log)?))
-}
-
-/// The engine of a study that was begun.
-pub(crate) fn recall(store: &Store) -> Result<Engine, RunError> {
-    let mut so_far = Recall::default();
-    store.replay(|event| so_far.take_in(event).map_err(RunError::from))?;
-    Ok(so_far.finish()?)
-}
-
-/// A study that failed too often is tried again, since its program may have been mended.
-fn nothing_to_do(history: &History, spec: &StudySpec) -> bool {
-    history
-        .end()
-        .is_some_and(|end| !matches!(end, StudyEnd::Failures { .. }))
-        && history.file_spec() == spec
-        && !history.has_new_wishes()
-}
-
-/// The attempts of dead sessions, with how much of what they said is known.
-fn left_over(engine: &Engine, store: &Store) -> Result<Vec<LeftOver>, RunError> {
-    let left = engine.leftovers().into_iter().map(|(trial, attempt, _)| {
-        let (reports, last_step) = store.said(trial, attempt)?;
-        Ok(LeftOver {
-            id: AttemptId { trial, attempt },
-            reports,
-            last_step,
-        })
-    });
-    left.collect()
-}
-
-fn slots(spec: &StudySpec) -> u32 {
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    spec.cpu
-        .max_parallel
-        .unwrap_or(u32::try_from(cores).unwrap_or(u32::MAX))
-        .max(1)
-}
-
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() {
-        "unknown".to_owned()
-    } else {
-        name.to_owned()
-    }
-}
-
 /// Now, but never before the last event.
 fn after(history: &History) -> Timestamp {
     clock::now().max(history.last_event())
-}
-
-/// The signals that people and systems send.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-    interrupts: u32,
-}
-
-/// What a signal asks for.
-enum Wish {
-    Drain,
-    Interrupt,
-    AtOnce,
-}
-
-impl Signals {
-    fn new() -> Result<Self, RunError> {
-        let stream = |kind| {
-            signal(kind).map_err(|source| RunError::System {
-                what: "cannot watch signals",
-                source,
-            })
-        };
-        Ok(Self {
-            interrupt: stream(SignalKind::interrupt())?,
-            terminate: stream(SignalKind::terminate())?,
-            hang_up: stream(SignalKind::hangup())?,
-            interrupts: 0,
-        })
-    }
-
-    async fn wish(&mut self) -> Wish {
-        tokio::select! {
-            _ = self.interrupt.recv() => {
-                self.interrupts += 1;
-                match self.interrupts {
-                    1 => Wish::Drain,
-                    2 => Wish::Interrupt,
-                    _ => Wish::AtOnce,
-                }
-            }
-            _ = self.terminate.recv() => Wish::Interrupt,
-            _ = self.hang_up.recv() => Wish::Interrupt,
-        }
-    }
 }
 
 struct Coordinator<'v> {
@@ -526,52 +414,6 @@ impl Coordinator<'_> {
         Ok(())
     }
 
-    /// Performs what was decided and is not performed yet. Gives back what is known at once.
-    fn perform(&mut self) -> Result<Vec<Input>, RunError> {
-        let mut answers = Vec::new();
-        for command in self.engine.outstanding() {
-            match command {
-                Command::Launch {
-                    trial,
-                    attempt,
-                    config,
-                    seed,
-                    target,
-                    resume,
-                    parent,
-                    resume_step,
-                    assignment,
-                } => {
-                    let id = AttemptId { trial, attempt };
-                    if !self.performed.contains(&(id, false)) {
-                        let order = Order {
-                            id,
-                            config: &config,
-                            seed,
-                            target,
-                            resume,
-                            parent,
-                            resume_step,
-                            place: self.gpus.place(assignment.as_ref()),
-                        };
-                        answers.extend(self.launch(&order)?);
-                    }
-                }
-                Command::Stop {
-                    trial,
-                    attempt,
-                    at_once,
-                } => {
-                    let id = AttemptId { trial, attempt };
-                    if self.performed.insert((id, true)) {
-                        answers.extend(self.stop(id, at_once));
-                    }
-                }
-            }
-        }
-        Ok(answers)
-    }
-
     /// Answers what users have asked for, one after the other.
     async fn serve(&mut self) -> Result<(), RunError> {
         for (ticket, asked) in self.desk.take() {
@@ -616,85 +458,6 @@ impl Coordinator<'_> {
             let (term, kill) = self.wishes.manner(id, grace);
             self.executor.cancel(id, term, kill);
         }
-    }
-
-    fn launch(&mut self, order: &Order<'_>) -> Result<Option<Input>, RunError> {
-        if self
-            .no_room
-            .is_some_and(|(_, again)| Instant::now() < again)
-        {
-            return Ok(None);
-        }
-        if self.room.is_short() {
-            return Ok(None);
-        }
-        let AttemptId { trial, attempt } = order.id;
-        let spec = self.engine.history().spec();
-        let job = self.workshop.prepare(spec, order);
-        let submitted = match job.and_then(|job| self.executor.submit(&job)) {
-            Err(error) if room::is_full(&error) => {
-                self.room.is_full();
-                return Ok(None);
-            }
-            submitted => submitted?,
-        };
-        match submitted {
-            Submitted::Accepted => {
-                self.no_room = None;
-                self.room.is_there();
-                self.performed.insert((order.id, false));
-                Ok(None)
-            }
-            Submitted::Refused { error } => {
-                self.no_room = None;
-                let end = AttemptEnd::NotStarted { error };
-                Ok(Some(Input::Ended {
-                    trial,
-                    attempt,
-                    end,
-                }))
-            }
-            Submitted::Later { error } => {
-                let now = Instant::now();
-                let since = self.no_room.map_or(now, |(since, _)| since);
-                if since == now {
-                    tracing::warn!(
-                        trial = trial.0,
-                        attempt = attempt.0,
-                        error,
-                        "no process can be started at present"
-                    );
-                }
-                let waited = now.duration_since(since);
-                if waited > GIVE_UP {
-                    return Err(RunError::NoProcess {
-                        seconds: waited.as_secs(),
-                        error,
-                    });
-                }
-                self.no_room = Some((since, now + TRY_AGAIN));
-                Ok(None)
-            }
-        }
-    }
-
-    fn stop(&mut self, id: AttemptId, at_once: bool) -> Option<Input> {
-        if self.executor.has(id) {
-            let grace = self.engine.history().spec().stop_grace;
-            let grace = if at_once { Duration::ZERO } else { grace };
-            let (term, kill) = self.wishes.manner(id, grace);
-            self.wishes.tell_stop(&self.workshop.study_dir, id);
-            self.executor.cancel(id, term, kill);
-            return None;
-        }
-        // It waited for room and was never started.
-        let AttemptId { trial, attempt } = id;
-        let error = "it was to be stopped before it could be started".to_owned();
-        Some(Input::Ended {
-            trial,
-            attempt,
-            end: AttemptEnd::NotStarted { error },
-        })
     }
 
     /// Waits until something may have happened; gives back what a signal asks for.

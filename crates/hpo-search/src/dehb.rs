@@ -18,26 +18,19 @@
 //! the interval) is drawn from the trial's own seed. A target that was never evaluated is evaluated as it is, as
 //! the paper has it and the package has not. When nobody below can go on, a mutant takes the place.
 
+mod offspring;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use rand::Rng as _;
-use rand::seq::index;
 
 use hpo_study::seed::{Purpose, derive};
-use hpo_study::{
-    Config, Domain, Event, EventKind, History, Space, StudySpec, Trial, TrialId, TrialState,
-};
+use hpo_study::{Config, Event, EventKind, History, StudySpec, Trial, TrialId, TrialState};
 
-use crate::sampler::encoding::{Candidate, Encoding, Kind, fingerprint};
+use crate::sampler::encoding::{Encoding, fingerprint};
 use crate::scheduler::{comparable, objective_at, short, wait_at_target};
 use crate::{Next, Rng, Sampler, Scheduler, Verdict, stream};
 
-/// How far a mutant is from its base (F).
-const MUTATION: f64 = 0.5;
-/// How likely a coordinate is the mutant's (CR).
-const CROSSOVER: f64 = 0.5;
-/// Of so many a mutant is made.
-const PARENTS: usize = 3;
 /// Most members of a population; larger ones come of absurd rungs only.
 const MOST_MEMBERS: usize = 4096;
 /// Draws of a configuration that no trial has had yet, before one is taken twice.
@@ -352,90 +345,6 @@ impl Dehb {
             };
         }
     }
-
-    /// The vector of a trial's configuration.
-    fn vector(&self, space: &Space, trial: TrialId, config: &Config) -> Vec<f64> {
-        let seed = derive(self.seed, trial, Purpose::Suggest);
-        let mut rng = stream(derive(seed, trial, Purpose::Scramble));
-        let point = self.encoding.point(space, config);
-        let mut vector = Vec::with_capacity(point.len());
-        for (parameter, cell) in point.iter().enumerate() {
-            let u: f64 = rng.random();
-            vector.push(match cell {
-                None => u,
-                Some(cell) => match &self.encoding.branches(parameter)[usize::from(cell.branch)] {
-                    Kind::Choice { shares } => {
-                        let choice = cell.place as usize;
-                        let below: f64 = shares.iter().take(choice).sum();
-                        below + u * shares.get(choice).copied().unwrap_or(0.0)
-                    }
-                    _ => cell.place,
-                },
-            });
-        }
-        vector
-    }
-
-    /// The configuration of a vector.
-    fn candidate(&self, space: &Space, vector: &[f64], rng: &mut Rng) -> Candidate {
-        let choose = |_: &mut Rng, parameter: usize, branch: u16, _: &Domain| {
-            let u = vector.get(parameter).copied()?;
-            Some(
-                match &self.encoding.branches(parameter)[usize::from(branch)] {
-                    Kind::Choice { shares } => {
-                        let mut sum = 0.0;
-                        let is_it = |share: &f64| {
-                            sum += share;
-                            u < sum
-                        };
-                        let choice = shares.iter().position(is_it);
-                        choice.unwrap_or(shares.len().saturating_sub(1)) as f64
-                    }
-                    _ => u,
-                },
-            )
-        };
-        self.encoding.build(space, rng, choose)
-    }
-
-    /// The vector to be evaluated next in a bracket's rung.
-    fn offspring(&self, bracket: usize, rung: usize, rng: &mut Rng) -> Vec<f64> {
-        let index = self.population(bracket, rung);
-        let population = &self.populations[index];
-        let members = &population.members;
-        let Some(target) = members.get(population.begun % members.len().max(1)) else {
-            return Vec::new();
-        };
-        let (_, sizes) = &self.round[bracket % self.round.len()];
-        let below = if rung == 0 { index } else { index - 1 };
-        let mut best: Vec<&Member> = self.populations[below].members.iter().collect();
-        best.sort_by(|a, b| a.loss.total_cmp(&b.loss));
-        let mut parents: Vec<Vec<f64>> = best
-            .iter()
-            .take(sizes[rung])
-            .map(|m| m.vector.clone())
-            .collect();
-        if parents.len() < PARENTS {
-            let all: Vec<&Vec<f64>> = self
-                .populations
-                .iter()
-                .flat_map(|p| p.members.iter().map(|m| &m.vector))
-                .collect();
-            while parents.len() <= PARENTS {
-                parents.push(mutant(&all, rng));
-            }
-        }
-        let mutant = mutant(&parents.iter().collect::<Vec<_>>(), rng);
-        cross(&target.vector, mutant, rng)
-    }
-
-    /// The vector to be evaluated first: the target itself while it never was.
-    fn first(&self, bracket: usize, rung: usize) -> Option<&Vec<f64>> {
-        let population = &self.populations[self.population(bracket, rung)];
-        let next = population.begun % population.members.len().max(1);
-        let target = population.members.get(next)?;
-        (target.trial.is_none() && rung == 0).then_some(&target.vector)
-    }
 }
 
 impl Bracket {
@@ -458,38 +367,6 @@ impl Bracket {
         }
         None
     }
-}
-
-/// rand/1: a vector and half the difference of two others, all three drawn from some. What leaves the unit
-/// interval is drawn anew.
-fn mutant(from: &[&Vec<f64>], rng: &mut Rng) -> Vec<f64> {
-    let dimensions = from.first().map_or(0, |v| v.len());
-    if from.len() < PARENTS {
-        return (0..dimensions).map(|_| rng.random()).collect();
-    }
-    let drawn = index::sample(rng, from.len(), PARENTS);
-    let [a, b, c] = [0, 1, 2].map(|i| from[drawn.index(i)]);
-    let mut mutant = Vec::with_capacity(dimensions);
-    for ((a, b), c) in a.iter().zip(b).zip(c) {
-        let place = a + MUTATION * (b - c);
-        let inside = (0.0..=1.0).contains(&place);
-        mutant.push(if inside { place } else { rng.random() });
-    }
-    mutant
-}
-
-/// Binomial crossover: at least one coordinate is the mutant's.
-fn cross(target: &[f64], mutant: Vec<f64>, rng: &mut Rng) -> Vec<f64> {
-    if target.is_empty() {
-        return mutant;
-    }
-    let taken = rng.random_range(0..target.len());
-    let mut child = Vec::with_capacity(target.len());
-    for (i, (own, other)) in target.iter().zip(mutant).enumerate() {
-        let crossed = rng.random_bool(CROSSOVER);
-        child.push(if crossed || i == taken { other } else { *own });
-    }
-    child
 }
 
 impl Sampler for Dehb {
@@ -626,199 +503,4 @@ impl Dehb {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::simulate::{Log, Simulation, Worker, always, categorical, float, space, spec, when};
-    use hpo_study::{EarlyTerminate, Method, Rungs, StopReason};
-
-    const RUNGS: Rungs = Rungs {
-        min_iter: 1,
-        max_iter: 9,
-        eta: 3,
-    };
-
-    fn study(space: Space, cap: u32) -> StudySpec {
-        let mut study = spec(space, Method::Dehb, EarlyTerminate::Hyperband(RUNGS));
-        study.run_cap = Some(cap);
-        study
-    }
-
-    fn four() -> Space {
-        space(["x0", "x1", "x2", "x3"].map(|name| always(name, float(0.0, 1.0))))
-    }
-
-    /// How far a configuration is from the best one.
-    fn distance(config: &Config) -> f64 {
-        let best = [("x0", 0.3), ("x1", 0.6), ("x2", 0.2), ("x3", 0.8)];
-        let far = |(name, c): (&str, f64)| (config.number(name).unwrap_or(0.0) - c).powi(2);
-        best.into_iter().map(far).sum()
-    }
-
-    /// Early on a small `x0` looks better than it is.
-    fn objective(config: &Config, step: u64) -> f64 {
-        distance(config) + (1.0 + config.number("x0").unwrap_or(0.0)) / step as f64
-    }
-
-    fn run(space: Space, cap: u32, parallel: usize, seed: u64) -> Log {
-        let mut study = study(space, cap);
-        study.seed = seed;
-        let worker = Worker {
-            parallel,
-            objective,
-            length: 9,
-            ..Worker::default()
-        };
-        Simulation::new(study, worker, seed).run()
-    }
-
-    /// For each bracket, how many trials began at which step.
-    fn began(log: &Log, bracket: u32) -> Vec<(u64, usize)> {
-        let of = |step: u64| {
-            let is_it = |t: &&Trial| {
-                t.bracket == bracket && t.attempts.first().and_then(|a| a.target) == Some(step)
-            };
-            (step, log.history.trials().iter().filter(is_it).count())
-        };
-        [1, 3, 9]
-            .map(of)
-            .into_iter()
-            .filter(|(_, n)| *n > 0)
-            .collect()
-    }
-
-    #[test]
-    fn the_first_round_promotes_and_later_ones_evolve_at_every_rung() {
-        // Two rounds of 9@1 3@3 1@9, 5@3 1@9, 3@9.
-        let log = run(four(), 9 + 5 + 3 + (9 + 3 + 1) + (5 + 1) + 3, 1, 1);
-        assert_eq!(began(&log, 0), [(1, 9)]);
-        assert_eq!(began(&log, 1), [(3, 5)]);
-        assert_eq!(began(&log, 2), [(9, 3)]);
-        assert_eq!(began(&log, 3), [(1, 9), (3, 3), (9, 1)]);
-        assert_eq!(began(&log, 4), [(3, 5), (9, 1)]);
-        assert_eq!(began(&log, 5), [(9, 3)]);
-        let promoted: Vec<&Trial> = log
-            .history
-            .trials()
-            .iter()
-            .filter(|t| t.attempts.len() > 1)
-            .collect();
-        // Three of the first bracket, one of these to the top, and one of the second.
-        assert!(promoted.len() >= 4, "{}", promoted.len());
-        assert!(promoted.iter().all(|t| t.bracket < 3));
-        let first = &log.history.trials()[..9];
-        let mut by_loss: Vec<&Trial> = first.iter().collect();
-        by_loss.sort_by(|a, b| objective(&a.config, 1).total_cmp(&objective(&b.config, 1)));
-        for trial in &by_loss[..3] {
-            assert!(trial.attempts.len() > 1, "the best three go on");
-        }
-    }
-
-    /// Means over 40 seeds of the package `dehb` 0.1.2 (ConfigSpace 1.2.2, NumPy 1.26.4) on this very objective: the
-    /// smallest distance at the full length after so many steps, one evaluation at a time.
-    const PACKAGE: [(u64, f64); 3] = [(180, 0.128), (450, 0.0637), (900, 0.0396)];
-
-    #[test]
-    fn its_regret_is_that_of_the_package() {
-        const SEEDS: u64 = 40;
-        let mut sums = [0.0; 3];
-        for seed in 0..SEEDS {
-            let log = run(four(), 600, 1, seed);
-            // Trials one after the other, so their steps can be added up in the order of events.
-            let mut steps = 0;
-            let mut best = f64::INFINITY;
-            let mut last: BTreeMap<TrialId, u64> = BTreeMap::new();
-            let mut found = [None; 3];
-            for event in &log.events {
-                let EventKind::Reported { trial, step, .. } = &event.kind else {
-                    continue;
-                };
-                steps += step - last.insert(*trial, *step).unwrap_or(0);
-                if *step == 9 {
-                    best = best.min(objective(&log.trial(*trial).config, 9) - 1.0 / 9.0);
-                }
-                for ((mark, _), found) in PACKAGE.iter().zip(&mut found) {
-                    if steps >= *mark && found.is_none() {
-                        *found = Some(best);
-                    }
-                }
-            }
-            for (sum, found) in sums.iter_mut().zip(found) {
-                *sum += found.expect("the study is long enough") / SEEDS as f64;
-            }
-        }
-        for ((steps, theirs), ours) in PACKAGE.into_iter().zip(sums) {
-            assert!(
-                ours < 1.25 * theirs,
-                "after {steps} steps {ours}, not {theirs}"
-            );
-            assert!(
-                ours > theirs / 2.5,
-                "after {steps} steps {ours}: too good to be the same"
-            );
-        }
-    }
-
-    #[test]
-    fn a_vector_is_read_back_as_the_configuration_it_makes() {
-        let space = space([
-            always("kind", categorical(["a", "b", "c"])),
-            when("x", "kind", "a", float(0.0, 1.0)),
-            always(
-                "n",
-                Domain::Int {
-                    low: 1,
-                    high: 7,
-                    log: false,
-                    step: 1,
-                },
-            ),
-        ]);
-        let dehb = Dehb::new(&study(space.clone(), 10));
-        let mut rng = stream(3);
-        for trial in 0..200 {
-            let vector: Vec<f64> = (0..3).map(|_| rng.random()).collect();
-            let config = dehb.candidate(&space, &vector, &mut rng).config;
-            let read = dehb.vector(&space, TrialId(trial), &config);
-            let again = dehb.candidate(&space, &read, &mut rng).config;
-            assert_eq!(config, again);
-        }
-    }
-
-    #[test]
-    fn the_broken_take_nobodys_place_and_keep_nobody_waiting() {
-        let mut log = Log::new(study(four(), 100));
-        let start = |log: &mut Log| match log.scheduler.next(&log.history, true) {
-            Next::Start { bracket, target } => {
-                log.suggest_for(bracket, target);
-                let trial = log.history.trials().last().unwrap().id;
-                log.launch(trial, target);
-                trial
-            }
-            other => panic!("{other:?}"),
-        };
-        let trials: Vec<TrialId> = (0..9).map(|_| start(&mut log)).collect();
-        for (i, trial) in trials.iter().enumerate() {
-            match i {
-                0 => log.fail(*trial),
-                1 => {
-                    let evidence = String::new();
-                    log.stop(*trial, StopReason::Diverged { evidence });
-                }
-                2 => {
-                    log.report(*trial, 1, f64::NAN);
-                    log.pause(*trial);
-                }
-                _ => {
-                    log.report(*trial, 1, i as f64);
-                    log.pause(*trial);
-                }
-            }
-        }
-        let mut on = Vec::new();
-        while let Next::Resume { trial, target } = log.scheduler.next(&log.history, true) {
-            log.launch(trial, target);
-            on.push(trial);
-        }
-        assert_eq!(on, trials[3..6]);
-    }
-}
+mod tests;

@@ -4,8 +4,13 @@
 //! What each means is taken from hydra-core 1.3 (`range` ends before its stop), hydra-optuna-sweeper 1.2 (`interval`,
 //! `tag(log, …)`), optuna 4 (`suggest_float`, …) and ray 2 (`tune.randint` ends before its upper bound).
 
+mod arguments;
+mod expression;
+
 use super::problem::{Problems, Span};
 use super::yaml::{Key, Kind, Node};
+use arguments::Arguments;
+use expression::{Expression, parse};
 
 /// What a text says of a parameter.
 pub(super) enum Reading {
@@ -15,18 +20,6 @@ pub(super) enum Reading {
     Map(Node),
     /// It has been reported.
     Wrong,
-}
-
-/// An expression: `name(argument, key=argument)`.
-#[derive(Debug, Clone, PartialEq)]
-enum Expression {
-    Call {
-        name: String,
-        arguments: Vec<(Option<String>, Expression)>,
-    },
-    List(Vec<Expression>),
-    /// A number, a word, a text; what it is YAML would know.
-    Scalar(Kind),
 }
 
 /// Reads a text that stands for a parameter's range.
@@ -140,14 +133,14 @@ fn translate(expression: &Expression, log: bool) -> Result<Entries, Why> {
         "choice" => choices(call.given.drain(..).map(|(_, e)| e).collect(), word)?,
         "suggest_categorical" | "CategoricalDistribution" => {
             call.drop_label();
-            let list = call.take("choices", 0)?;
+            let list = call.take("choices")?;
             choices(vec![list], word)?
         }
         "range" => {
             let (start, stop, step) = (
-                call.take("start", 0)?,
-                call.take("stop", 1)?,
-                call.optional("step", 2),
+                call.take("start")?,
+                call.take("stop")?,
+                call.optional("step"),
             );
             return hydra_range(&start, &stop, step.as_ref());
         }
@@ -158,7 +151,7 @@ fn translate(expression: &Expression, log: bool) -> Result<Entries, Why> {
             );
         }
         "randint" | "lograndint" | "qrandint" => {
-            let (low, high) = (call.take("lower", 0)?, call.take("upper", 1)?);
+            let (low, high) = (call.take("lower")?, call.take("upper")?);
             let Kind::Int(upper) = scalar(&high)? else {
                 return why(
                     format!("`{word}` wants whole numbers"),
@@ -175,7 +168,7 @@ fn translate(expression: &Expression, log: bool) -> Result<Entries, Why> {
                     upper.saturating_sub(1)
                 }),
             ));
-            if let Some(q) = call.optional("q", 2).filter(|_| word == "qrandint") {
+            if let Some(q) = call.optional("q").filter(|_| word == "qrandint") {
                 entries.push(("q", scalar(&q)?));
             }
             let distribution = if word == "lograndint" {
@@ -187,7 +180,7 @@ fn translate(expression: &Expression, log: bool) -> Result<Entries, Why> {
             entries
         }
         "randn" | "normal" => {
-            let (mu, sigma) = (call.take("mean", 0)?, call.take("sd", 1)?);
+            let (mu, sigma) = (call.take("mean")?, call.take("sd")?);
             vec![
                 ("mu", scalar(&mu)?),
                 ("sigma", scalar(&sigma)?),
@@ -206,11 +199,11 @@ fn bounded(word: &str, call: &mut Arguments<'_>, tagged: bool) -> Result<Entries
     if optuna {
         call.drop_label();
     }
-    let low = scalar(&call.take(if optuna { "low" } else { "lower" }, 0)?)?;
-    let high = scalar(&call.take(if optuna { "high" } else { "upper" }, 1)?)?;
+    let low = scalar(&call.take(if optuna { "low" } else { "lower" })?)?;
+    let high = scalar(&call.take(if optuna { "high" } else { "upper" })?)?;
     let q = match word {
-        "quniform" | "qloguniform" | "suggest_discrete_uniform" => Some(call.take("q", 2)?),
-        _ if optuna => call.optional("step", 2),
+        "quniform" | "qloguniform" | "suggest_discrete_uniform" => Some(call.take("q")?),
+        _ if optuna => call.optional("step"),
         _ => None,
     };
     let q = q
@@ -218,7 +211,7 @@ fn bounded(word: &str, call: &mut Arguments<'_>, tagged: bool) -> Result<Entries
         .map(scalar)
         .transpose()?
         .filter(|q| *q != Kind::Null);
-    let asked = call.optional("log", 3).map(|e| scalar(&e)).transpose()?;
+    let asked = call.optional("log").map(|e| scalar(&e)).transpose()?;
     let log = tagged
         || asked == Some(Kind::Bool(true))
         || matches!(
@@ -418,202 +411,6 @@ fn map(entries: Entries, span: Span) -> Node {
     Node {
         kind: Kind::Map(entries.collect()),
         span,
-    }
-}
-
-/// A call's arguments, taken out one by one.
-struct Arguments<'a> {
-    word: &'a str,
-    given: Vec<(Option<String>, Expression)>,
-}
-
-impl Arguments<'_> {
-    /// Optuna's calls may begin with the parameter's name.
-    fn drop_label(&mut self) {
-        if let Some((None, Expression::Scalar(Kind::Text(_)))) = self.given.first()
-            && self.given.len() > 1
-        {
-            self.given.remove(0);
-        }
-    }
-
-    fn optional(&mut self, key: &str, place: usize) -> Option<Expression> {
-        if let Some(at) = self
-            .given
-            .iter()
-            .position(|(k, _)| k.as_deref() == Some(key))
-        {
-            return Some(self.given.remove(at).1);
-        }
-        // By place: what was taken by place before leaves a gap.
-        let _ = place;
-        let first = self.given.iter().position(|(k, _)| k.is_none());
-        // `log` and `step` are keywords in Optuna.
-        if matches!(key, "log" | "step") && self.word != "range" {
-            return None;
-        }
-        first.map(|at| self.given.remove(at).1)
-    }
-
-    fn take(&mut self, key: &str, place: usize) -> Result<Expression, Why> {
-        let word = self.word;
-        match self.optional(key, place) {
-            Some(argument) => Ok(argument),
-            None => why(
-                format!("`{word}(…)` has too few arguments"),
-                "write interval(1e-5, 1e-1), range(1, 10), choice(a, b), or {min: …, max: …}",
-            ),
-        }
-    }
-
-    fn only(&self) -> Result<&Expression, Why> {
-        match self.given.as_slice() {
-            [(None, only)] => Ok(only),
-            _ => why(
-                format!("`{}` wants one range", self.word),
-                "write int(interval(1, 10))",
-            ),
-        }
-    }
-
-    fn nothing_left(&self) -> Result<(), Why> {
-        match self.given.first() {
-            None => Ok(()),
-            Some((Some(key), _)) => why(
-                format!("`{}` has no argument `{key}` here", self.word),
-                "remove it, or write the parameter as a map: {min: …, max: …}",
-            ),
-            Some((None, _)) => why(
-                format!("`{}(…)` has too many arguments", self.word),
-                "remove the last one",
-            ),
-        }
-    }
-}
-
-/// Reads an expression; `None` when the text is none as a whole.
-fn parse(text: &str) -> Option<Expression> {
-    let mut parser = Parser {
-        rest: text.trim(),
-        depth: 0,
-    };
-    let expression = parser.expression()?;
-    parser.rest.trim().is_empty().then_some(expression)
-}
-
-struct Parser<'a> {
-    rest: &'a str,
-    depth: u32,
-}
-
-impl Parser<'_> {
-    fn skip(&mut self) {
-        self.rest = self.rest.trim_start();
-    }
-
-    fn eat(&mut self, c: char) -> bool {
-        self.skip();
-        let rest = self.rest.strip_prefix(c);
-        self.rest = rest.unwrap_or(self.rest);
-        rest.is_some()
-    }
-
-    fn expression(&mut self) -> Option<Expression> {
-        const DEEPEST: u32 = 16;
-        self.depth += 1;
-        if self.depth > DEEPEST {
-            return None;
-        }
-        self.skip();
-        let expression = match self.rest.chars().next()? {
-            quote @ ('"' | '\'') => {
-                let (inside, rest) = self.rest.get(1..)?.split_once(quote)?;
-                self.rest = rest;
-                Expression::Scalar(Kind::Text(inside.to_owned()))
-            }
-            '[' => {
-                self.eat('[');
-                Expression::List(self.items(']')?)
-            }
-            '(' => {
-                self.eat('(');
-                Expression::List(self.items(')')?)
-            }
-            _ => self.word()?,
-        };
-        self.depth -= 1;
-        Some(expression)
-    }
-
-    fn word(&mut self) -> Option<Expression> {
-        let end = self
-            .rest
-            .find(|c: char| !(c.is_alphanumeric() || "_.+-/@%:".contains(c)))
-            .unwrap_or(self.rest.len());
-        let (word, rest) = self.rest.split_at(end);
-        if word.is_empty() {
-            return None;
-        }
-        self.rest = rest;
-        if word.starts_with(|c: char| c.is_alphabetic()) && self.rest.starts_with('(') {
-            self.eat('(');
-            return Some(Expression::Call {
-                name: word.to_owned(),
-                arguments: self.arguments()?,
-            });
-        }
-        Some(Expression::Scalar(scalar_of(word)))
-    }
-
-    fn items(&mut self, close: char) -> Option<Vec<Expression>> {
-        let mut items = Vec::new();
-        while !self.eat(close) {
-            items.push(self.expression()?);
-            if !self.eat(',') {
-                return self.eat(close).then_some(items);
-            }
-        }
-        Some(items)
-    }
-
-    fn arguments(&mut self) -> Option<Vec<(Option<String>, Expression)>> {
-        let mut arguments = Vec::new();
-        while !self.eat(')') {
-            self.skip();
-            let before = self.rest;
-            let mut key = None;
-            if let Some(Expression::Scalar(Kind::Text(word))) = self.expression()
-                && self.eat('=')
-            {
-                key = Some(word);
-            } else {
-                self.rest = before;
-            }
-            arguments.push((key, self.expression()?));
-            if !self.eat(',') {
-                return self.eat(')').then_some(arguments);
-            }
-        }
-        Some(arguments)
-    }
-}
-
-fn scalar_of(word: &str) -> Kind {
-    match word {
-        "true" | "True" => return Kind::Bool(true),
-        "false" | "False" => return Kind::Bool(false),
-        "null" | "None" => return Kind::Null,
-        _ => {}
-    }
-    let looks_like_number = word
-        .trim_start_matches(['+', '-'])
-        .starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    if let Ok(i) = word.parse() {
-        return Kind::Int(i);
-    }
-    match word.parse::<f64>() {
-        Ok(x) if looks_like_number && x.is_finite() => Kind::Float(x),
-        _ => Kind::Text(word.to_owned()),
     }
 }
 
