@@ -142,7 +142,7 @@ fn translate(expression: &Expression, log: bool) -> Result<Entries, Why> {
                 call.take("stop")?,
                 call.optional("step"),
             );
-            return hydra_range(&start, &stop, step.as_ref());
+            hydra_range(&start, &stop, step.as_ref())?
         }
         "randint" if !ray => {
             return why(
@@ -259,9 +259,12 @@ fn hydra_range(
     let step = step.map(scalar).transpose()?.unwrap_or(Kind::Int(1));
     match (scalar(start)?, scalar(stop)?, step) {
         (Kind::Int(start), Kind::Int(stop), Kind::Int(step)) if step > 0 && stop > start => {
+            // The longest range there can be is longer than its own type.
+            let [first, end, by] = [start, stop, step].map(i128::from);
+            let last = first + (end - 1 - first) / by * by;
             Ok(vec![
                 ("min", Kind::Int(start)),
-                ("max", Kind::Int(start + (stop - 1 - start) / step * step)),
+                ("max", Kind::Int(i64::try_from(last).unwrap_or(stop))),
                 ("q", Kind::Int(step)),
                 ("distribution", text("int_uniform")),
             ])
@@ -539,6 +542,11 @@ mod tests {
             ("loguniform(-11, 0)", "log_uniform"),
             ("interval(1)", "too few"),
             ("interval(1, 2, 3)", "too many"),
+            ("range(1, 9, 2, 5)", "too many"),
+            (
+                "range(-9223372036854775808, 9223372036854775807, 4)",
+                "too large",
+            ),
             ("tag(cosine, interval(1, 2))", "only `log`"),
             ("range(5, 1)", "below its stop"),
             ("choice()", "nothing to choose"),
