@@ -8,6 +8,7 @@ mod steer;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use hpo_study::TrialId;
 
 pub(crate) use look::{
     BestArguments, DivergenceArguments, GoalArgument, GpusArguments, LogsArguments, LookArguments,
@@ -101,12 +102,10 @@ pub(crate) struct NamedStudyArguments {
     /// --dir, or the one written to last
     #[arg(short = 's', long = "study", value_name = "STUDY")]
     pub(crate) named: Option<PathBuf>,
-    /// Where study directories are
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub(crate) dir: PathBuf,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t = TextFormat::Text)]
-    pub(crate) format: TextFormat,
+    #[command(flatten)]
+    pub(crate) place: PlaceArguments,
+    #[command(flatten)]
+    pub(crate) print: PrintArguments,
 }
 
 /// Which study.
@@ -124,9 +123,34 @@ pub(crate) struct StudyArguments {
         conflicts_with = "positional"
     )]
     pub(crate) named: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: PlaceArguments,
+}
+
+/// Which trial of which study.
+#[derive(Debug, Args)]
+pub(crate) struct TrialOfStudyArguments {
+    /// The trial's number
+    #[arg(value_name = "TRIAL")]
+    pub(crate) trial: TrialId,
+    #[command(flatten)]
+    pub(crate) study: StudyArguments,
+}
+
+/// Where studies are.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArguments {
     /// Where study directories are
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub(crate) dir: PathBuf,
+}
+
+/// How a command says what it has to say.
+#[derive(Debug, Args)]
+pub(crate) struct PrintArguments {
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = TextFormat::Text)]
+    pub(crate) format: TextFormat,
 }
 
 /// Text or JSON.
@@ -143,6 +167,7 @@ pub(crate) enum TextFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TableFormat {
     /// For people
+    #[value(alias = "text")]
     Table,
     /// For programs
     Json,

@@ -122,7 +122,7 @@ pub(crate) fn present() -> Timestamp {
 
 fn find(arguments: &StudyArguments, tell: bool) -> Result<PathBuf, Failure> {
     let name = arguments.positional.as_ref().or(arguments.named.as_ref());
-    directory(name, &arguments.dir, tell)
+    directory(name, &arguments.place.dir, tell)
 }
 
 /// The directory of a study that was named, or of the latest one.

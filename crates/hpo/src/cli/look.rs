@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use hpo_report::Format;
 use hpo_study::{KeepCheckpoints, TrialId};
 
-use super::{StudyArguments, TableFormat, TextFormat};
+use super::{PlaceArguments, PrintArguments, StudyArguments, TableFormat, TrialOfStudyArguments};
 
 /// Where a study is: counts, best so far, running trials, time to go
 ///
@@ -20,9 +20,8 @@ use super::{StudyArguments, TableFormat, TextFormat};
 pub(crate) struct LookArguments {
     #[command(flatten)]
     pub(crate) study: StudyArguments,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t = TextFormat::Text)]
-    pub(crate) format: TextFormat,
+    #[command(flatten)]
+    pub(crate) print: PrintArguments,
 }
 
 /// All trials as a table, JSON or CSV
@@ -69,14 +68,10 @@ pub(crate) struct TrialsArguments {
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct TrialArguments {
-    /// The trial's number
-    #[arg(value_name = "TRIAL")]
-    pub(crate) trial: TrialId,
     #[command(flatten)]
-    pub(crate) study: StudyArguments,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t = TextFormat::Text)]
-    pub(crate) format: TextFormat,
+    pub(crate) which: TrialOfStudyArguments,
+    #[command(flatten)]
+    pub(crate) print: PrintArguments,
 }
 
 /// What a trial's processes printed
@@ -85,11 +80,8 @@ pub(crate) struct TrialArguments {
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct LogsArguments {
-    /// The trial's number
-    #[arg(value_name = "TRIAL")]
-    pub(crate) trial: TrialId,
     #[command(flatten)]
-    pub(crate) study: StudyArguments,
+    pub(crate) which: TrialOfStudyArguments,
     /// Only what it printed to stdout
     #[arg(long, conflicts_with = "stderr")]
     pub(crate) stdout: bool,
@@ -212,9 +204,8 @@ pub(crate) struct DivergenceArguments {
     /// The step with which the runs were to end; without it the log's planned_steps, or the last
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) planned: Option<u64>,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t = TextFormat::Text)]
-    pub(crate) format: TextFormat,
+    #[command(flatten)]
+    pub(crate) print: PrintArguments,
 }
 
 /// Which way is better.
@@ -249,9 +240,8 @@ fn finite(text: &str) -> Result<f64, String> {
 pub(crate) struct GpusArguments {
     #[command(flatten)]
     pub(crate) study: StudyArguments,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t = TextFormat::Text)]
-    pub(crate) format: TextFormat,
+    #[command(flatten)]
+    pub(crate) print: PrintArguments,
 }
 
 /// Disk clean-up: what studies take, and what of it can go
@@ -279,12 +269,10 @@ pub(crate) struct PruneArguments {
     /// Remove; without it only show
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Where study directories are
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub(crate) dir: PathBuf,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t = TextFormat::Text)]
-    pub(crate) format: TextFormat,
+    #[command(flatten)]
+    pub(crate) place: PlaceArguments,
+    #[command(flatten)]
+    pub(crate) print: PrintArguments,
 }
 
 fn keep_rule(text: &str) -> Result<KeepCheckpoints, String> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::TextFormat;
+use super::PrintArguments;
 
 /// Check a study file and print the plan
 ///
@@ -29,9 +29,8 @@ pub(crate) struct CheckArguments {
     /// Also show which metrics are found in this output of the program; `-` is stdin
     #[arg(long, value_name = "LOGFILE")]
     pub(crate) sample: Option<PathBuf>,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t = TextFormat::Text)]
-    pub(crate) format: TextFormat,
+    #[command(flatten)]
+    pub(crate) print: PrintArguments,
 }
 
 /// Write a study file to start from

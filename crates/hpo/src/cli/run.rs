@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use hpo_study::TrialId;
 
-use super::StudyArguments;
+use super::{PlaceArguments, StudyArguments, TrialOfStudyArguments};
 
 /// Run a study, or go on with it
 ///
@@ -30,9 +29,8 @@ pub(crate) struct RunArguments {
     /// The study file
     #[arg(value_name = "STUDY.YAML")]
     pub(crate) file: PathBuf,
-    /// Where study directories are
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: PlaceArguments,
     /// Plain lines even on a terminal
     #[arg(long)]
     pub(crate) no_live: bool,
@@ -82,11 +80,8 @@ pub(crate) struct ConfirmArguments {
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct RerunArguments {
-    /// The trial's number
-    #[arg(value_name = "TRIAL")]
-    pub(crate) trial: TrialId,
     #[command(flatten)]
-    pub(crate) study: StudyArguments,
+    pub(crate) which: TrialOfStudyArguments,
     /// Only print the command with its environment, for a shell
     #[arg(long)]
     pub(crate) print: bool,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{NamedStudyArguments, TextFormat};
+use super::{NamedStudyArguments, PlaceArguments, PrintArguments};
 
 /// Start nothing new for a while, or have one trial wait
 ///
@@ -172,12 +172,10 @@ pub(crate) struct ImportArguments {
     /// Only say what would be imported
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Where study directories are
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub(crate) dir: PathBuf,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t = TextFormat::Text)]
-    pub(crate) format: TextFormat,
+    #[command(flatten)]
+    pub(crate) place: PlaceArguments,
+    #[command(flatten)]
+    pub(crate) print: PrintArguments,
 }
 
 /// What imported trials are to a study.

@@ -107,7 +107,7 @@ pub(super) fn perform(arguments: &CheckArguments) -> Result<Exit, Failure> {
     let expanded = arguments
         .expand
         .then(|| hpo_study::study_file::write::parameters(&study.spec.space));
-    match arguments.format {
+    match arguments.print.format {
         TextFormat::Json => {
             let warnings = study
                 .warnings

@@ -79,7 +79,7 @@ pub(super) fn set(arguments: &SetArguments) -> Result<Exit, Failure> {
 pub(super) fn enqueue(arguments: &EnqueueArguments) -> Result<Exit, Failure> {
     let again = arguments.again;
     if let Some(named) = arguments.study.named.as_ref().filter(|path| path.is_file()) {
-        let target = study_dir::target(named, &arguments.study.dir)?;
+        let target = study_dir::target(named, &arguments.study.place.dir)?;
         target.begin(&target.spec()?)?;
     }
     let Some(file) = &arguments.from else {
@@ -88,15 +88,19 @@ pub(super) fn enqueue(arguments: &EnqueueArguments) -> Result<Exit, Failure> {
     };
     let directory = study_dir::directory(
         arguments.study.named.as_ref(),
-        &arguments.study.dir,
-        arguments.study.format == TextFormat::Text,
+        &arguments.study.place.dir,
+        arguments.study.print.format == TextFormat::Text,
     )?;
     let spec = study_dir::spec_of(&directory)?;
     let configs = configurations(file, &spec)?;
+    let mut exit = Exit::Done;
     for config in configs {
-        ask(&arguments.study, &Request::Enqueue { config, again })?;
+        exit = ask(&arguments.study, &Request::Enqueue { config, again })?;
+        if exit != Exit::Done {
+            break;
+        }
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// The configurations of a file; none of them when one is wrong.
@@ -141,11 +145,11 @@ pub(super) fn assignments<'a>(words: impl Iterator<Item = &'a String>) -> Result
 fn ask(study: &NamedStudyArguments, request: &Request) -> Result<Exit, Failure> {
     let directory = study_dir::directory(
         study.named.as_ref(),
-        &study.dir,
-        study.format == TextFormat::Text,
+        &study.place.dir,
+        study.print.format == TextFormat::Text,
     )?;
     let answer = hpo_run::ask(&directory, request).map_err(Failure::trouble)?;
-    if study.format == TextFormat::Json {
+    if study.print.format == TextFormat::Json {
         output::json(&answer)?;
         return Ok(match answer {
             Answer::Done { .. } => Exit::Done,

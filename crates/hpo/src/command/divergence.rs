@@ -54,7 +54,7 @@ pub(super) fn perform(arguments: &DivergenceArguments) -> Result<Exit, Failure> 
             );
         }
     }
-    match arguments.format {
+    match arguments.print.format {
         TextFormat::Json => output::json(&rows)?,
         TextFormat::Text => {
             output::page(&table(&rows))?;

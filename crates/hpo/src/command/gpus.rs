@@ -6,7 +6,7 @@ use hpo_study::memory::bytes;
 use hpo_study::{GpuSample, GpuSpec, History, TrialId, TrialShare};
 use serde::Serialize;
 
-use crate::cli::{GpusArguments, StudyArguments, TextFormat};
+use crate::cli::{GpusArguments, PlaceArguments, StudyArguments, TextFormat};
 use crate::failure::{Exit, Failure};
 use crate::output::words;
 use crate::study_dir::Found;
@@ -51,7 +51,7 @@ struct Study {
 pub(super) fn perform(arguments: &GpusArguments) -> Result<Exit, Failure> {
     let study = study(arguments)?;
     let page = page(gpu::look(), study);
-    match arguments.format {
+    match arguments.print.format {
         TextFormat::Json => output::json(&page)?,
         TextFormat::Text => show(&page)?,
     }
@@ -71,9 +71,11 @@ fn study(arguments: &GpusArguments) -> Result<Option<Study>, Failure> {
     }
     let spec = study_file::load(path)?.spec;
     let begun = StudyArguments {
-        positional: Some(named.dir.join(&spec.name)),
+        positional: Some(named.place.dir.join(&spec.name)),
         named: None,
-        dir: named.dir.clone(),
+        place: PlaceArguments {
+            dir: named.place.dir.clone(),
+        },
     };
     let held = study_dir::open_quietly(&begun).map_or(Vec::new(), |found| running(&found).held);
     Ok(Some(Study {

@@ -40,7 +40,7 @@ pub(super) struct Ready {
 }
 
 pub(super) fn perform(arguments: &ImportArguments) -> Result<Exit, Failure> {
-    let target = study_dir::target(&arguments.study, &arguments.dir)?;
+    let target = study_dir::target(&arguments.study, &arguments.place.dir)?;
     let spec = target.spec()?;
     let entry = ImportEntry {
         from: String::new(),
@@ -59,7 +59,7 @@ pub(super) fn perform(arguments: &ImportArguments) -> Result<Exit, Failure> {
         target.begin(&spec)?;
         hpo_run::import(&target.directory, &ready.import).map_err(Failure::trouble)?
     };
-    match arguments.format {
+    match arguments.print.format {
         TextFormat::Json => output::json(&Report {
             version: 1,
             study: &spec.name,

@@ -10,8 +10,8 @@ use crate::output::{self, words};
 use crate::study_dir;
 
 pub(super) fn perform(arguments: &LogsArguments) -> Result<Exit, Failure> {
-    let found = study_dir::open(&arguments.study)?;
-    let trial = found.own_trial(arguments.trial)?;
+    let found = study_dir::open(&arguments.which.study)?;
+    let trial = found.own_trial(arguments.which.trial)?;
     let directory = found.directory.join("trials").join(trial.id.to_string());
     let files = [
         ("stdout.log", !arguments.stderr),

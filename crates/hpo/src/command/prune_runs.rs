@@ -48,7 +48,7 @@ pub(super) fn perform(arguments: &PruneArguments) -> Result<Exit, Failure> {
     for directory in chosen(arguments)? {
         studies.push(look(&directory, arguments)?);
     }
-    match arguments.format {
+    match arguments.print.format {
         TextFormat::Json => output::json(&studies)?,
         TextFormat::Text => output::page(&page(&studies))?,
     }
@@ -67,11 +67,11 @@ pub(super) fn perform(arguments: &PruneArguments) -> Result<Exit, Failure> {
 
 fn chosen(arguments: &PruneArguments) -> Result<Vec<PathBuf>, Failure> {
     let mut directories = if arguments.studies.is_empty() {
-        study_dir::all(&arguments.dir)
+        study_dir::all(&arguments.place.dir)
     } else {
         let named = arguments.studies.iter();
         named
-            .map(|name| study_dir::named(name, &arguments.dir))
+            .map(|name| study_dir::named(name, &arguments.place.dir))
             .collect::<Result<_, _>>()?
     };
     if let Some(age) = arguments.older_than {

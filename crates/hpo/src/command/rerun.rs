@@ -14,8 +14,8 @@ use crate::output::words;
 use crate::{output, study_dir};
 
 pub(super) fn perform(arguments: &RerunArguments) -> Result<Exit, Failure> {
-    let found = study_dir::open(&arguments.study)?;
-    let trial = found.own_trial(arguments.trial)?;
+    let found = study_dir::open(&arguments.which.study)?;
+    let trial = found.own_trial(arguments.which.trial)?;
     if let Some(parent) = trial.parent {
         return Err(Failure::usage(format!(
             "trial {} began from a checkpoint of trial {}, which is not kept: it cannot be run again by itself",

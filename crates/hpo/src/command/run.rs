@@ -18,8 +18,8 @@ pub(super) fn perform(arguments: &RunArguments, verbosity: u8) -> Result<Exit, F
     let study = study_file::load(&arguments.file)?;
     study.check_files()?;
     let name = study.spec.name.clone();
-    let directory = std::path::absolute(arguments.dir.join(&name))
-        .map_err(|e| Failure::trouble(format!("{}: {e}", arguments.dir.display())))?;
+    let directory = std::path::absolute(arguments.place.dir.join(&name))
+        .map_err(|e| Failure::trouble(format!("{}: {e}", arguments.place.dir.display())))?;
     // Nothing in it is looked at before it is known to be ours.
     private::directory(&directory).map_err(Failure::trouble)?;
     let study = match begun_with(&directory) {
@@ -31,7 +31,7 @@ pub(super) fn perform(arguments: &RunArguments, verbosity: u8) -> Result<Exit, F
         .map_err(|e| Failure::trouble(format!("hpo cannot find its own program: {e}")))?;
     let watch = view::watch(!arguments.no_live);
     hpo_run::init_logging(verbosity, Some(&directory), watch.words.writer())
-        .map_err(|e| explain(e, &name, &arguments.dir))?;
+        .map_err(|e| explain(e, &name, &arguments.place.dir))?;
     let mut view = Keeper {
         view: watch.view,
         copy: Some((directory.join("study.yaml"), study.text.clone())),
@@ -43,8 +43,8 @@ pub(super) fn perform(arguments: &RunArguments, verbosity: u8) -> Result<Exit, F
     // The live view clears its lines before anything else is said.
     drop(view);
     finish(
-        &result.map_err(|e| explain(e, &name, &arguments.dir))?,
-        &arguments.dir,
+        &result.map_err(|e| explain(e, &name, &arguments.place.dir))?,
+        &arguments.place.dir,
     )
 }
 

@@ -20,7 +20,7 @@ pub(super) fn perform(arguments: &LookArguments) -> Result<Exit, Failure> {
             None => hpo_run::running_alone(&found.directory, history),
         },
     };
-    match arguments.format {
+    match arguments.print.format {
         TextFormat::Json => output::json(&hpo_report::status(history, now, &at_work, &gpus))?,
         TextFormat::Text => {
             let width = output::width();

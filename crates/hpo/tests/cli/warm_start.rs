@@ -270,6 +270,13 @@ fn configurations_of_a_file_are_tried_first_and_none_twice() {
     let twice = bench.run(&["enqueue", "x=0.1", "kind=a"]);
     assert_eq!(twice.code, 2);
     said(&twice, &["waits to be tried already", "--again"]);
+    let words = ["enqueue", "--from", "mine.jsonl", "-f"];
+    for format in ["text", "json"] {
+        let twice = bench.run(&[&words[..], &[format]].concat());
+        assert_eq!(twice.code, 2, "{twice:?}");
+        let all = twice.stdout + &twice.stderr;
+        assert!(all.contains("waits to be tried already"), "{all}");
+    }
     assert_eq!(bench.run(&["run", "study.yaml"]).code, 0);
     let trials = bench.trials();
     assert_eq!(
