@@ -7,6 +7,7 @@ mod bohb;
 mod cmaes;
 mod columns;
 pub(crate) mod encoding;
+mod factors;
 mod gp;
 mod grid;
 mod improvement;

@@ -10,6 +10,7 @@
 //! and only complete trials count: what others reported on the way is not compared.
 
 use std::cell::OnceCell;
+use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
 
 use hpo_study::{
@@ -300,9 +301,7 @@ impl Observations {
                 self.told[i].is_blind = self.is_blind(history, self.told[i].outcome);
             }
         }
-        if let Some(order) = self.order.take() {
-            self.last_order = order;
-        }
+        self.put_in_order(index, earlier.is_none());
         let is_infeasible = |t: &&Told| t.outcome == Outcome::Infeasible;
         self.infeasible = self.told.iter().filter(is_infeasible).count();
         let counts = self.told.iter().filter(|t| !t.is_blind).count();
@@ -325,23 +324,41 @@ impl Observations {
         order.chain(infeasible).collect()
     }
 
-    /// From the order that there was: all but the newest are in order or nearly so, which the sort makes use of.
+    /// Takes what was told into the order, if there is one already.
+    fn put_in_order(&mut self, index: usize, is_new: bool) {
+        let Some(mut order) = self.order.take() else {
+            return;
+        };
+        let is_partial = |told: &Told| matches!(told.outcome, Outcome::Partial { .. });
+        if is_new && !self.told.iter().any(is_partial) {
+            // The others stand by their own losses, and so as they did.
+            let place = order.partition_point(|i| self.compare(*i, index).is_lt());
+            order.insert(place, index);
+            self.order = order.into();
+        } else {
+            self.last_order = order;
+        }
+    }
+
+    /// From the last order on: the sort makes use of what is in order already, and that is nearly all.
     fn by_value(&self) -> Vec<usize> {
-        let told = &self.told;
-        let mut order = Vec::with_capacity(told.len());
+        let mut order = Vec::with_capacity(self.told.len());
         order.extend_from_slice(&self.last_order);
-        order.extend(self.last_order.len()..told.len());
-        order.sort_by(|a, b| {
-            let (a, b) = (&told[*a], &told[*b]);
-            let loss = |t: &Told| t.outcome.loss().unwrap_or(f64::INFINITY);
-            let infeasible = |t: &Told| t.outcome == Outcome::Infeasible;
-            (a.is_blind, infeasible(a), a.better)
-                .cmp(&(b.is_blind, infeasible(b), b.better))
-                .then(b.outcome.reach().cmp(&a.outcome.reach()))
-                .then(loss(a).total_cmp(&loss(b)))
-                .then(a.trial.cmp(&b.trial))
-        });
+        order.extend(order.len()..self.told.len());
+        order.sort_by(|a, b| self.compare(*a, *b));
         order
+    }
+
+    /// Which of two that have told something, as indices, is better; never equal.
+    fn compare(&self, a: usize, b: usize) -> Ordering {
+        let (a, b) = (&self.told[a], &self.told[b]);
+        let loss = |t: &Told| t.outcome.loss().unwrap_or(f64::INFINITY);
+        let infeasible = |t: &Told| t.outcome == Outcome::Infeasible;
+        (a.is_blind, infeasible(a), a.better)
+            .cmp(&(b.is_blind, infeasible(b), b.better))
+            .then(b.outcome.reach().cmp(&a.outcome.reach()))
+            .then(loss(a).total_cmp(&loss(b)))
+            .then(a.trial.cmp(&b.trial))
     }
 }
 

@@ -16,25 +16,20 @@ use hpo_study::Space;
 
 use super::columns::Columns;
 use super::encoding::{Cell, Draft, Encoding, Kind, Point};
-use super::normal;
+use super::factors::Factors;
 use crate::Rng;
 
 /// The widest bandwidth, that of a single trial, as a share of the interval.
 const WIDEST: f64 = 0.12;
 /// The smallest bandwidth (Δ in arXiv 2304.11127).
 const SMALLEST: f64 = 0.03;
-/// With more values a whole number is taken for a continuous one.
-const FEW_CELLS: usize = 32;
 /// Draws from a kernel until one is in the interval.
 const DRAWS: usize = 64;
-/// Points of the table of a kernel's height by its center, an even number, and the trials from which on it is cheaper.
-const TABLE: usize = 128;
-const FEW_ROWS: usize = 32;
 
 /// A mixture with a kernel for each of some trials, and the prior.
 pub(crate) struct Mixture<'a> {
-    encoding: &'a Encoding,
-    columns: Columns,
+    pub(super) encoding: &'a Encoding,
+    pub(super) columns: Columns,
     /// The weights of the trials and, last, of the prior; they add up to 1.
     weights: Vec<f32>,
     /// For each parameter and branch, its bandwidth (numbers) or its chance to stay (choices).
@@ -96,9 +91,11 @@ impl<'a> Mixture<'a> {
                 let kind = &self.encoding.branches(parameter)[usize::from(branch)];
                 Some(match kind {
                     Kind::Fixed => return None,
-                    Kind::Number { .. } => {
-                        near(cell, widening * self.width(parameter, branch), rng)
-                    }
+                    Kind::Number { .. } => near(
+                        cell,
+                        widening * self.width(parameter, usize::from(branch)),
+                        rng,
+                    ),
                     Kind::Choice { shares } => {
                         if rng.random_bool(self.chance_to_stay(parameter, branch, shares.len())) {
                             cell.place
@@ -111,14 +108,14 @@ impl<'a> Mixture<'a> {
     }
 
     /// The bandwidth of a number's kernels, or a choice's chance to stay.
-    fn width(&self, parameter: usize, branch: u16) -> f64 {
-        self.widths[parameter][usize::from(branch)]
+    pub(super) fn width(&self, parameter: usize, branch: usize) -> f64 {
+        self.widths[parameter][branch]
     }
 
     /// How likely a draw from a choice's kernel is the kernel's own choice without another draw among
     /// all `choices`.
     fn chance_to_stay(&self, parameter: usize, branch: u16, choices: usize) -> f64 {
-        let stay = self.width(parameter, branch);
+        let stay = self.width(parameter, usize::from(branch));
         // stay = chance + (1 - chance) / choices
         let even = 1.0 / choices as f64;
         ((stay - even) / (1.0 - even)).clamp(0.0, 1.0)
@@ -171,66 +168,9 @@ fn chance_to_stay(count: usize, choices: usize) -> f64 {
     (1.0 + each) / (1.0 + each * choices as f64)
 }
 
-/// The log densities of a choice under its own kernel and under those of the other choices.
-fn choice_logs(choice: usize, shares: &[f64], stay: f64) -> (f32, f32) {
-    let leave = (1.0 - stay) / (shares.len() as f64 - 1.0);
-    let prior = shares.get(choice).copied().unwrap_or(0.0).max(1e-9);
-    ((stay / prior).ln() as f32, (leave / prior).ln() as f32)
-}
-
-/// The log densities of a number of few values under the kernels of every value: their masses in its cell.
-fn cell_table(place: f64, cells: usize, bandwidth: f64) -> Vec<f32> {
-    let width = 1.0 / cells as f64;
-    let low = (place / width).floor() * width;
-    let density = |center: usize| {
-        let center = (center as f64 + 0.5) * width;
-        let inside = normal::between(-center / bandwidth, (1.0 - center) / bandwidth);
-        let here = normal::between(
-            (low - center) / bandwidth,
-            (low + width - center) / bandwidth,
-        );
-        (here / inside / width).max(1e-30)
-    };
-    (0..cells)
-        .map(|center| density(center).ln() as f32)
-        .collect()
-}
-
-/// What a normal kernel with this bandwidth has at its center, as a logarithm: more than without the cut, the
-/// nearer the center is to an end of the interval.
-fn height(center: f64, bandwidth: f64) -> f64 {
-    let inside = normal::between(-center / bandwidth, (1.0 - center) / bandwidth);
-    -(bandwidth * inside).ln() - 0.5 * (2.0 * std::f64::consts::PI).ln()
-}
-
-/// Heights over the interval for one bandwidth: between `TABLE + 1` even places straight lines, each as its value at
-/// 0 and its slope. So many that a byte is an index.
-struct Heights([(f32, f32); 256]);
-
-impl Heights {
-    fn new(bandwidth: f64) -> Self {
-        let place = |i: usize| i as f64 / TABLE as f64;
-        let mut heights = [height(0.5, bandwidth); TABLE + 1];
-        for i in 0..TABLE / 2 {
-            // Either half is the other's mirror image, and each place costs two error functions.
-            heights[i] = height(place(i), bandwidth);
-            heights[TABLE - i] = heights[i];
-        }
-        let mut lines = [(0.0, 0.0); 256];
-        for (i, line) in lines.iter_mut().enumerate() {
-            let i = i.min(TABLE - 1);
-            let slope = (heights[i + 1] - heights[i]) * TABLE as f64;
-            *line = ((heights[i] - slope * place(i)) as f32, slope as f32);
-        }
-        Self(lines)
-    }
-
-    fn at(&self, center: f32) -> f32 {
-        let (start, slope) = self.0[usize::from((center * TABLE as f32) as u8)];
-        start + slope * center
-    }
-}
-
+/// Adding this number rounds one below a million to a whole one, which is in the low bits; taking it away again gives
+/// the whole number itself.
+pub(super) const ROUND: f32 = 12_582_912.0;
 /// Numbers that are summed up or compared side by side, which the compiler turns into vector instructions: it may not
 /// reorder them by itself.
 const LANES: usize = 8;
@@ -263,213 +203,25 @@ fn sum(numbers: &[f32]) -> f64 {
     lanes.iter().map(|lane| f64::from(*lane)).sum()
 }
 
-/// What the logarithms of a mixture's kernels are made of at some points: all that does not differ from point to point is
-/// computed once.
-struct Factors<'a> {
-    /// The numbers that all trials and all points have, with the trials' places: their kernels are of one width.
-    numbers: Vec<(usize, &'a [f32])>,
-    /// For them, one over twice the square of the bandwidth.
-    scale: f32,
-    /// For each trial the sum of the heights of these numbers' kernels.
-    heights: Vec<f32>,
-    /// For each parameter the other factors.
-    others: Vec<Vec<Factor<'a>>>,
-}
-
-/// What one parameter adds.
-enum Factor<'a> {
-    /// Where a point has this cell, of which there are few: the logarithms for all trials.
-    Value { cell: Cell, logs: Vec<f32> },
-    /// Where a point has a number in this branch: `height - scale · distance²`, of which height and scale are zero for
-    /// trials that have none there.
-    Number {
-        branch: u16,
-        places: &'a [f32],
-        scales: Vec<f32>,
-        heights: Vec<f32>,
-    },
-}
-
-impl<'a> Factors<'a> {
-    fn new(mixture: &'a Mixture<'_>, points: &[&Point]) -> Self {
-        let mut factors = Self {
-            numbers: Vec::new(),
-            scale: 0.0,
-            heights: vec![0.0; mixture.columns.len()],
-            others: Vec::new(),
-        };
-        let mut shared = None;
-        for parameter in 0..mixture.encoding.len() {
-            factors.others.push(Vec::new());
-            for branch in 0..mixture.encoding.branches(parameter).len() {
-                let cell = |point: &&Point| {
-                    point[parameter].filter(|cell| usize::from(cell.branch) == branch)
-                };
-                let here: Vec<Cell> = points.iter().filter_map(cell).collect();
-                let is_in_all = here.len() == points.len();
-                if !here.is_empty() {
-                    factors.add(mixture, parameter, &here, is_in_all, &mut shared);
-                }
-            }
-        }
-        factors
-    }
-
-    /// Adds a parameter in one branch, given the cells that points have there.
-    fn add(
-        &mut self,
-        mixture: &'a Mixture<'_>,
-        parameter: usize,
-        here: &[Cell],
-        is_in_all: bool,
-        shared: &mut Option<Heights>,
-    ) {
-        let Some(branch) = here.first().map(|cell| cell.branch) else {
-            return;
-        };
-        let column = mixture.columns.of(parameter);
-        let width = mixture.width(parameter, branch);
-        let scale = (0.5 / (width * width)) as f32;
-        let others = &mut self.others[parameter];
-        match &mixture.encoding.branches(parameter)[usize::from(branch)] {
-            Kind::Fixed => {}
-            Kind::Choice { shares } => add_values(others, here, |cell| {
-                let (same, other) = choice_logs(cell.place as usize, shares, width);
-                let choice = cell.place as f32;
-                let log = |place| if place == choice { same } else { other };
-                column.map(usize::from(branch), log)
-            }),
-            Kind::Number { cells: Some(cells) } if *cells <= FEW_CELLS => {
-                add_values(others, here, |cell| {
-                    let (table, count) = (cell_table(cell.place, *cells, width), *cells as f32);
-                    let log = |place: f32| table[usize::from((place * count) as u8).min(cells - 1)];
-                    column.map(usize::from(branch), log)
-                });
-            }
-            Kind::Number { .. } if is_in_all && column.all_have(usize::from(branch)) => {
-                let table = shared.get_or_insert_with(|| Heights::new(width));
-                for (height, place) in self.heights.iter_mut().zip(column.places()) {
-                    *height += table.at(*place);
-                }
-                self.scale = scale;
-                self.numbers.push((parameter, column.places()));
-            }
-            Kind::Number { .. } => {
-                let heights = if column.count(usize::from(branch)) < FEW_ROWS {
-                    let at = |place| height(f64::from(place), width) as f32;
-                    column.map(usize::from(branch), at)
-                } else {
-                    let table = Heights::new(width);
-                    column.map(usize::from(branch), |place| table.at(place))
-                };
-                others.push(Factor::Number {
-                    branch,
-                    places: column.places(),
-                    scales: column.map(usize::from(branch), |_| scale),
-                    heights,
-                });
-            }
-        }
-    }
-
-    /// Writes the logarithms of all kernels at a point.
-    fn write(&self, point: &Point, logs: &mut [f32]) {
-        logs.fill(0.0);
-        let place = |parameter: usize| point[parameter].map_or(0.5, |cell| cell.place as f32);
-        // Two at a time, so that the sums are read and written half as often.
-        let (pairs, rest) = self.numbers.as_chunks::<2>();
-        for [(a, of_a), (b, of_b)] in pairs {
-            let (a, b) = (place(*a), place(*b));
-            for (sum, (x, y)) in logs.iter_mut().zip(of_a.iter().zip(*of_b)) {
-                *sum = *sum + (a - x) * (a - x) + (b - y) * (b - y);
-            }
-        }
-        for (a, of_a) in rest {
-            let a = place(*a);
-            for (sum, x) in logs.iter_mut().zip(*of_a) {
-                *sum += (a - x) * (a - x);
-            }
-        }
-        for (log, height) in logs.iter_mut().zip(&self.heights) {
-            *log = height - self.scale * *log;
-        }
-        for (cell, factors) in point.iter().zip(&self.others) {
-            if let Some(cell) = cell
-                && let Some(factor) = factors.iter().find(|factor| factor.is_of(cell))
-            {
-                factor.add_to(cell.place as f32, logs);
-            }
-        }
-    }
-}
-
-impl Factor<'_> {
-    fn is_of(&self, of: &Cell) -> bool {
-        match self {
-            Self::Value { cell, .. } => cell == of,
-            Self::Number { branch, .. } => *branch == of.branch,
-        }
-    }
-
-    fn add_to(&self, place: f32, logs: &mut [f32]) {
-        match self {
-            Self::Value { logs: own, .. } => {
-                for (log, own) in logs.iter_mut().zip(own) {
-                    *log += own;
-                }
-            }
-            Self::Number {
-                places,
-                scales,
-                heights,
-                ..
-            } => {
-                let factors = scales.iter().zip(heights);
-                for ((log, center), (scale, height)) in logs.iter_mut().zip(*places).zip(factors) {
-                    let distance = place - center;
-                    *log += height - scale * distance * distance;
-                }
-            }
-        }
-    }
-}
-
-/// Adds a factor for each value that points have: of few values candidates share most, so that each is looked up for
-/// all trials once.
-fn add_values(factors: &mut Vec<Factor<'_>>, here: &[Cell], logs: impl Fn(&Cell) -> Vec<f32>) {
-    for cell in here {
-        if !factors.iter().any(|factor| factor.is_of(cell)) {
-            let (cell, logs) = (*cell, logs(cell));
-            factors.push(Factor::Value { cell, logs });
-        }
-    }
-}
-
-/// The exponential function in single precision, within 10⁻⁵ of it where |x| <= 60, beyond that as at ±60:
+/// The exponential function in single precision for x <= 0, within 10⁻⁵ of it where x >= -60, below that as at -60:
 /// without branches and conversions, so that the compiler turns loops over it into vector instructions,
 /// and not so small that a product with a weight is a subnormal number, with which processors are slow.
 fn exp(x: f32) -> f32 {
-    // Adding and taking away this number rounds to a whole one.
-    const ROUND: f32 = 12_582_912.0;
-    let halvings = x.clamp(-60.0, 60.0) * std::f32::consts::LOG2_E;
+    let halvings = x.max(-60.0) * std::f32::consts::LOG2_E;
     let rounded = halvings + ROUND;
     let rest = (halvings - (rounded - ROUND)) * std::f32::consts::LN_2;
     // Taylor's series, |rest| <= ln 2 / 2.
     let series = 1.0
         + rest
             * (1.0
-                + rest
-                    * (0.5
-                        + rest
-                            * (1.0 / 6.0
-                                + rest
-                                    * (1.0 / 24.0 + rest * (1.0 / 120.0 + rest * (1.0 / 720.0))))));
+                + rest * (0.5 + rest * (1.0 / 6.0 + rest * (1.0 / 24.0 + rest * (1.0 / 120.0)))));
     // The whole number is in the low bits of `rounded`; shifted, it is an exponent.
     series * f32::from_bits(rounded.to_bits().wrapping_add(127) << 23)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{factors, normal};
     use super::*;
     use crate::simulate::{always, categorical, float, space, when};
     use hpo_study::Domain;
@@ -477,14 +229,15 @@ mod tests {
     #[test]
     fn the_exponential_is_that_of_the_standard_library() {
         let mut x = -59.9_f32;
-        while x < 60.0 {
+        while x <= 0.0 {
             let (ours, theirs) = (exp(x), f64::from(x).exp());
             assert!(
                 (f64::from(ours) / theirs - 1.0).abs() < 1e-5,
                 "exp({x}) is not {ours}"
             );
-            x += 0.37;
+            x += 0.037;
         }
+        assert_eq!(exp(0.0), 1.0);
         assert!(exp(-1e30) < 1e-25 && exp(f32::NEG_INFINITY) >= 0.0);
     }
 
@@ -550,7 +303,7 @@ mod tests {
     /// The module's formula as it stands there, kernel by kernel.
     fn plainly(mixture: &Mixture<'_>, trials: &[Point], weights: &[f64], point: &Point) -> f64 {
         let factor = |parameter: usize, own: Cell, at: Cell| {
-            let width = mixture.width(parameter, own.branch);
+            let width = mixture.width(parameter, usize::from(own.branch));
             let (own, at) = (own.place, at.place);
             match &mixture.encoding.branches(parameter)[0] {
                 Kind::Fixed => 1.0,
@@ -564,7 +317,7 @@ mod tests {
                 }
                 Kind::Number { cells: Some(cells) } => {
                     let row = ((own * *cells as f64) as usize).min(cells - 1);
-                    f64::from(cell_table(at, *cells, width)[row].exp())
+                    f64::from(factors::cell_table(at, *cells, width)[row].exp())
                 }
             }
         };

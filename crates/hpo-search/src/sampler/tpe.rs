@@ -85,7 +85,8 @@ impl Tpe {
         let told = told.iter().filter(|t| !t.is_blind);
         let told = told.map(|t| t.trial.index());
         let pending = self.observations.pending().map(|t| t.index());
-        let mut others: Vec<usize> = told.chain(pending).filter(|t| !is_good[*t]).collect();
+        let mut others = Vec::with_capacity(is_good.len());
+        others.extend(told.chain(pending).filter(|t| !is_good[*t]));
         others.sort_unstable();
         let stride = others.len().div_ceil(MOST_OTHERS).max(1);
         (good, others.into_iter().step_by(stride).collect())
