@@ -544,6 +544,49 @@ mod tests {
         assert!(observations.is_seen(observations.point(lost)));
     }
 
+    /// Asked after every event as if asked for the first time.
+    #[test]
+    fn the_order_is_the_same_whether_it_was_asked_for_before_or_not() {
+        for stops_early in [false, true] {
+            let mut log = log();
+            let mut waiting = None;
+            for i in 0..40_u32 {
+                let x = f64::from(i) / 40.0;
+                let loss = f64::from(i * 7 % 11);
+                match i % 5 {
+                    1 if stops_early => prune(&mut log, x, &[loss, 9.0 - loss]),
+                    2 if stops_early => {
+                        let trial = run(&mut log, x, &[loss]);
+                        log.pause(trial);
+                        waiting = Some(trial);
+                    }
+                    3 => {
+                        let trial = run(&mut log, x, &[loss]);
+                        let evidence = String::new();
+                        log.stop(trial, StopReason::Diverged { evidence });
+                    }
+                    _ => complete(&mut log, x, &[5.0, loss]),
+                }
+                if let Some(trial) = waiting.take_if(|_| i % 4 == 0) {
+                    log.launch(trial, None);
+                    log.report(trial, 2, loss);
+                    log.end(trial, exited());
+                    log.complete(trial);
+                }
+            }
+            let mut history = History::open(&log.events[0]).unwrap();
+            let mut asked = Observations::new(&history.spec().space);
+            for event in &log.events[1..] {
+                history.apply(event).unwrap();
+                asked.observe(&history, event);
+                let mut sorted: Vec<usize> = (0..asked.told().len()).collect();
+                sorted.sort_by(|a, b| asked.compare(*a, *b));
+                assert_eq!(asked.order(), sorted);
+            }
+            assert_eq!(asked.order(), observed(&log).order());
+        }
+    }
+
     #[test]
     fn what_comes_back_from_a_pause_and_counts_no_more_is_said() {
         let mut log = log();
