@@ -39,10 +39,14 @@ pub(crate) struct Draft<'a> {
 impl Draft<'_> {
     /// The same with its configuration, in the space it was drawn from.
     pub(crate) fn candidate(self, space: &Space) -> Candidate {
-        let values = space.parameters.iter().zip(self.values);
-        let set = values.filter_map(|(p, value)| Some((p.name.clone(), value?.into_owned())));
+        let mut config = Config::new();
+        for (parameter, value) in space.parameters.iter().zip(self.values) {
+            if let Some(value) = value {
+                config.set(parameter.name.clone(), value.into_owned());
+            }
+        }
         Candidate {
-            config: set.collect(),
+            config,
             point: self.point,
         }
     }
