@@ -274,11 +274,16 @@ fn end_processes(study_dir: &Path, store: &Store) -> Result<Answer, RunError> {
     }
     let left = orphans::kill_marked(&of_study, PATIENCE);
     Ok(if left == 0 {
+        let (were, whose) = match found {
+            1 => ("process was", "its trial"),
+            _ => ("processes were", "their trials"),
+        };
         Answer::done(format!(
-            "{found} processes were ended; `hpo run` goes on with their trials"
+            "{found} {were} ended; `hpo run` goes on with {whose}"
         ))
     } else {
-        Answer::refused(format!("{left} processes cannot be ended"))
+        let processes = if left == 1 { "process" } else { "processes" };
+        Answer::refused(format!("{left} {processes} cannot be ended"))
     })
 }
 

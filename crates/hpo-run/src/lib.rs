@@ -40,5 +40,6 @@ pub use files::{BEST, LOG};
 pub use importing::{begin, import};
 pub use logging::init_logging;
 pub use notify::{Told, notify_test};
+pub use program::interpreter;
 pub use rerun::{Again, Rerun, RerunOptions, Said};
 pub use snapshot::{About, Snapshot};

@@ -91,8 +91,10 @@ impl ProgramJob {
     }
 }
 
-/// What `${interpreter}` is: a virtual environment is a directory with a Python in it.
-pub(crate) fn interpreter(python: Option<&str>, base: &Path) -> String {
+/// What `${interpreter}` is, of a study file in the directory `base`: a virtual environment is a directory with a Python
+/// in it. A name alone is looked for on the `PATH`.
+#[must_use]
+pub fn interpreter(python: Option<&str>, base: &Path) -> String {
     let Some(python) = python else {
         return "python".to_owned();
     };

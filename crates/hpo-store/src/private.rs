@@ -27,7 +27,11 @@ const OTHERS: u32 = 0o077;
 pub fn directory(path: &Path) -> Result<(), StoreError> {
     let io = |error| StoreError::io(path, error);
     if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(|error| StoreError::io(parent, error))?;
+        fs::create_dir_all(parent).map_err(|error| match error.kind() {
+            // A file, or a link that leads nowhere.
+            io::ErrorKind::AlreadyExists => no_directory(parent),
+            _ => StoreError::io(parent, error),
+        })?;
     }
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(io(error)),
@@ -36,10 +40,7 @@ pub fn directory(path: &Path) -> Result<(), StoreError> {
     let found = fs::symlink_metadata(path).map_err(io)?;
     check(path, &found)?;
     if !found.is_dir() {
-        return Err(StoreError::io(
-            path,
-            io::Error::from(io::ErrorKind::NotADirectory),
-        ));
+        return Err(no_directory(path));
     }
     close(path, &found).map_err(io)?;
     for entry in fs::read_dir(path).map_err(io)? {
@@ -52,6 +53,13 @@ pub fn directory(path: &Path) -> Result<(), StoreError> {
         close(&path, &found).map_err(|error| StoreError::io(&path, error))?;
     }
     Ok(())
+}
+
+fn no_directory(path: &Path) -> StoreError {
+    StoreError::Unsafe {
+        path: path.to_owned(),
+        why: "it is no directory: remove it, or keep the studies elsewhere (--dir)".to_owned(),
+    }
 }
 
 /// Refuses what is a link, somebody else's, or no file or directory at all.
@@ -204,6 +212,24 @@ mod tests {
             fs::remove_file(&link).unwrap();
         }
         assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_no_directory_is_said_to_be_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let nowhere = dir.path().join("nowhere");
+        symlink(dir.path().join("absent"), &nowhere).unwrap();
+        for (path, what) in [
+            (file.clone(), &file),
+            (file.join("study"), &file),
+            (nowhere.join("study"), &nowhere),
+        ] {
+            let said = directory(&path).unwrap_err().to_string();
+            let meant = format!("{} is not used: it is no directory", what.display());
+            assert!(said.starts_with(&meant), "{said}");
+        }
     }
 
     #[test]

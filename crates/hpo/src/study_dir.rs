@@ -195,10 +195,15 @@ pub(crate) fn named(name: &Path, runs: &Path) -> Result<PathBuf, Failure> {
         if hpo_store::exists(&directory) {
             return Ok(directory);
         }
-        return Err(
+        let absent = || {
             Failure::usage(format!("{} has not been run yet", name.display()))
-                .hint(format!("hpo run {}", name.display())),
-        );
+                .hint(format!("hpo run {}", name.display()))
+        };
+        return Err(closed(&directory).unwrap_or_else(absent));
+    }
+    let closed = [name, &runs.join(name), runs].into_iter().find_map(closed);
+    if let Some(failure) = closed {
+        return Err(failure);
     }
     let failure = Failure::usage(format!("there is no study {}", name.display()));
     let known: Vec<String> = studies(runs)
@@ -228,11 +233,24 @@ fn latest(runs: &Path, tell: bool) -> Result<PathBuf, Failure> {
             }
             Ok(path)
         }
-        None => Err(
-            Failure::usage(format!("there is no study under {}", runs.display()))
-                .hint("`hpo run study.yaml` begins one; --dir says where to look"),
-        ),
+        None => {
+            let inside = entries(runs).find_map(|path| closed(&path));
+            Err(inside.or_else(|| closed(runs)).unwrap_or_else(|| {
+                Failure::usage(format!("there is no study under {}", runs.display()))
+                    .hint("`hpo run study.yaml` begins one; --dir says where to look")
+            }))
+        }
     }
+}
+
+/// Why nobody can tell whether there is a study in a directory: others may not look into it.
+fn closed(directory: &Path) -> Option<Failure> {
+    let error = directory.join(hpo_store::DATABASE).metadata().err()?;
+    if error.kind() != std::io::ErrorKind::PermissionDenied {
+        return None;
+    }
+    let failure = Failure::trouble(format!("{} cannot be read: {error}", directory.display()));
+    Some(failure.hint("studies are private: look at it as the user who ran it"))
 }
 
 /// All studies in a directory, the one last written to first.
@@ -244,14 +262,14 @@ pub(crate) fn all(runs: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+fn entries(runs: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(runs).into_iter().flatten();
+    entries.filter_map(|entry| Some(entry.ok()?.path()))
+}
+
 /// The studies in a directory with the time each was last written to, the latest last.
 fn studies(runs: &Path) -> Vec<(SystemTime, PathBuf)> {
-    let entries = fs::read_dir(runs)
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok);
-    let mut studies: Vec<(SystemTime, PathBuf)> = entries
-        .map(|entry| entry.path())
+    let mut studies: Vec<(SystemTime, PathBuf)> = entries(runs)
         .filter(|path| hpo_store::exists(path))
         .map(|path| (last_written(&path), path))
         .collect();

@@ -44,11 +44,19 @@ impl Study {
             Job::Command(job) => {
                 let named = job.program.iter().filter(|name| name.contains(['.', '/']));
                 for program in named.filter(|name| !self.directory.join(name).exists()) {
-                    words!(
-                        "{}: there is no {program} in {}",
-                        output::yellow("warning"),
+                    warn(format!(
+                        "there is no {program} in {}",
                         self.directory.display()
-                    );
+                    ));
+                }
+                let cwd = job.cwd.as_ref().filter(|cwd| !cwd.contains("${"));
+                let cwd = cwd.map(|cwd| self.directory.join(cwd));
+                if let Some(cwd) = cwd.filter(|cwd| !cwd.is_dir()) {
+                    warn(format!("`cwd`: there is no directory {}", cwd.display()));
+                }
+                let python = hpo_run::interpreter(job.python.as_deref(), &self.directory);
+                if python.contains('/') && !Path::new(&python).exists() {
+                    warn(format!("`python`: there is no {python}"));
                 }
                 Ok(())
             }
@@ -67,6 +75,10 @@ impl Study {
             None => self,
         }
     }
+}
+
+fn warn(what: String) {
+    words!("{}: {what}", output::yellow("warning"));
 }
 
 /// Reads and checks a study file; every problem in it is shown on stderr.

@@ -566,14 +566,18 @@ fn refusal(job: &Job, error: &io::Error) -> String {
         .first()
         .map(|p| p.to_string_lossy().into_owned())
         .unwrap_or_default();
-    if error.kind() != io::ErrorKind::NotFound {
-        return format!("cannot start `{program}`: {error}");
-    }
     if !job.directory.is_dir() {
         return format!(
-            "cannot start `{program}`: {} is gone",
+            "cannot start `{program}` in {}: there is no such directory",
             job.directory.display()
         );
+    }
+    if error.kind() != io::ErrorKind::NotFound {
+        let first = job.argv.first().map(|p| program_path(p, &job.base));
+        return match first.is_some_and(|path| path.is_dir()) {
+            true => format!("cannot start `{program}`: it is a directory"),
+            false => format!("cannot start `{program}`: {error}"),
+        };
     }
     let place = if program.contains('/') {
         job.base.display().to_string()

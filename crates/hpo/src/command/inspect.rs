@@ -30,6 +30,11 @@ pub(super) fn propose(program: &str, arguments: &InitArguments) -> Result<Propos
         return Err(Failure::usage(format!("there is no file {program}"))
             .hint("give the path of your training script"));
     }
+    // A name alone is looked for on the PATH.
+    if program.contains(['/', '.']) && path.is_dir() {
+        return Err(Failure::usage(format!("{program} is a directory"))
+            .hint("give the path of your training script"));
+    }
     let log = arguments.sample.as_deref().map(sample::bytes).transpose()?;
     let source = is_file.then(|| fs::read_to_string(path).ok()).flatten();
     // `python` is not everywhere: many systems have `python3` alone.

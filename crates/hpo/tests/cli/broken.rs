@@ -127,4 +127,22 @@ fn files_that_trials_need_are_looked_for_before_any_trial() {
             .contains("warning: there is no no-such-train.py"),
         "{ended:?}"
     );
+    bench.write("no-such-train.py", "");
+    bench.write("file", "");
+    for (more, words) in [
+        ("cwd: nowhere", "`cwd`: there is no directory "),
+        ("cwd: file", "`cwd`: there is no directory "),
+        ("python: no/venv", "`python`: there is no "),
+        ("python: .", "`python`: there is no "),
+    ] {
+        bench.write("script.yaml", &format!("{script}{more}\n"));
+        let ended = bench.run(&["check", "script.yaml"]);
+        assert_eq!(ended.code, 0, "{ended:?}");
+        assert!(ended.stderr.contains(words), "{more}: {ended:?}");
+    }
+    for more in ["cwd: .", "cwd: ${trial_dir}", "python: python3"] {
+        bench.write("script.yaml", &format!("{script}{more}\n"));
+        let ended = bench.run(&["check", "script.yaml"]);
+        assert!(!ended.stderr.contains("there is no"), "{more}: {ended:?}");
+    }
 }

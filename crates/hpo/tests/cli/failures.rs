@@ -83,11 +83,18 @@ fn what_cannot_be_started_is_explained() {
     let study = "name: s\ncommand: [PROGRAM]\nmethod: random\nmetric: {name: loss}\nrun_cap: 2\n\
                  parameters: {x: {min: 0.0, max: 1.0}}\n";
     bench.write("plain.txt", "not a program");
-    for (program, words) in [
-        ("no-such-program-xyz", "installed"),
-        ("./plain.txt", "chmod +x"),
+    std::fs::create_dir(bench.path().join("folder")).unwrap();
+    for (program, more, words) in [
+        ("no-such-program-xyz", "", "installed"),
+        ("./plain.txt", "", "chmod +x"),
+        ("./folder", "", "it is a directory"),
+        (
+            "echo",
+            "cwd: nowhere\n",
+            "nowhere: there is no such directory",
+        ),
     ] {
-        bench.write("study.yaml", &study.replace("PROGRAM", program));
+        bench.write("study.yaml", &(study.replace("PROGRAM", program) + more));
         let ended = bench.run(&[
             "run",
             "study.yaml",

@@ -141,6 +141,37 @@ fn unprivileged(bench: &Bench) -> Option<impl Fn(&[&str]) -> Command> {
 }
 
 #[test]
+fn a_study_that_others_may_not_look_into_is_not_said_to_be_absent() {
+    let bench = Bench::new();
+    let script = "echo '[hpo] {\"step\": 1, \"loss\": 0.5}'\n";
+    shell_study(&bench, script, &format!("{ONE}run_cap: 1"));
+    assert_eq!(bench.run(&["run", "study.yaml"]).code, 0);
+    let Some(hpo) = unprivileged(&bench) else {
+        return;
+    };
+    let study = study_directory(&bench, "shell");
+    let (open, shut) = (0o700, 0o000);
+    let close = |mode| fs::set_permissions(&study, fs::Permissions::from_mode(mode)).unwrap();
+    close(shut);
+    for arguments in [
+        &["status"][..],
+        &["status", "shell"],
+        &["best", "study.yaml"],
+        &["trials", "runs/shell"],
+        &["stop", "-s", "shell"],
+    ] {
+        let output = hpo(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(4), "{arguments:?}: {said}");
+        assert!(
+            said.contains("runs/shell cannot be read: Permission denied"),
+            "{said}"
+        );
+    }
+    close(open);
+}
+
+#[test]
 fn a_study_directory_that_becomes_read_only_ends_the_study_and_loses_nothing() {
     let bench = Bench::new();
     let script = "echo '[hpo] {\"step\": 1, \"loss\": 0.5}'\n\
