@@ -64,6 +64,30 @@ fn the_study_keeps_what_its_rule_says() {
 }
 
 #[test]
+fn who_proves_best_in_the_end_has_its_checkpoints() {
+    // Lucky in the search: the best value is trial 0's, and its configuration is the worst of the three.
+    let script = "step() { echo \"[hpo] {\\\"step\\\": 1, \\\"loss\\\": $1}\"; }\n\
+                  case $HPO_TRIAL in 0) step 0.1;; 1) step 0.2;; 2) step 0.3;; [3-9]) step 0.9;;\n\
+                  *) for arg in \"$@\"; do case $arg in --x=*) x=${arg#--x=};; esac; done\n\
+                     [ $(cat $x) = 1 ] && step 0.2 || step 0.5; exit;; esac\n\
+                  for arg in \"$@\"; do case $arg in --x=*) echo $HPO_TRIAL > ${arg#--x=};; esac; done\n\
+                  echo state > $HPO_CHECKPOINT_DIR/step-1\n";
+    for (rule, counts) in [("none", [1, 1, 0, 0]), ("best_3", [1, 1, 1, 0])] {
+        let bench = Bench::new();
+        let more = "run_cap: 4\ncpu: {max_parallel: 1}\nconfirm: {top: 3, seeds: 2}\n";
+        shell_study(&bench, script, &format!("{more}keep_checkpoints: {rule}"));
+        let ended = bench.run(&["run", "study.yaml"]);
+        assert_eq!(ended.code, 0, "{ended:?}");
+        assert!(ended.stdout.contains("trial 1 is confirmed"), "{ended:?}");
+        let kept = [0, 1, 2, 3].map(|trial| left(&bench, trial).len());
+        assert_eq!(kept, counts, "{rule}");
+        assert_eq!(bench.run(&["prune-runs", "--yes"]).code, 0);
+        let kept = [0, 1, 2, 3].map(|trial| left(&bench, trial).len());
+        assert_eq!(kept, [1, 1, 0, 0], "{rule}");
+    }
+}
+
+#[test]
 fn over_the_budget_the_worst_go_first() {
     let bench = Bench::new();
     // Three files of 50 kB each, rounded up to blocks: room for two trials.
