@@ -1,6 +1,6 @@
 //! `hpo confirm`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hpo_run::RunOptions;
@@ -52,10 +52,9 @@ pub(super) fn perform(arguments: &ConfirmArguments, verbosity: u8) -> Result<Exi
     };
     let directory = std::path::absolute(&found.directory)
         .map_err(|e| Failure::trouble(format!("{}: {e}", found.directory.display())))?;
-    let runs = found.directory.parent().unwrap_or(Path::new("."));
     let watch = view::watch(!arguments.no_live);
     hpo_run::init_logging(verbosity, Some(&directory), watch.words.writer())
-        .map_err(|e| super::run::explain(e, &name, runs))?;
+        .map_err(|e| super::run::explain(e, &name, &found.directory))?;
     let mut view = watch.view;
     let options = RunOptions {
         study_dir: directory,
@@ -69,8 +68,8 @@ pub(super) fn perform(arguments: &ConfirmArguments, verbosity: u8) -> Result<Exi
     };
     let result = hpo_run::run(options, view.as_mut());
     drop(view);
-    let outcome = result.map_err(|e| super::run::explain(e, &name, runs))?;
-    super::run::finish(&outcome, runs)
+    let outcome = result.map_err(|e| super::run::explain(e, &name, &found.directory))?;
+    super::run::finish(&outcome, &found.directory)
 }
 
 /// This program.

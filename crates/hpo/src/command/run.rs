@@ -4,8 +4,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use hpo_report::export::shell_quoted;
 use hpo_run::{Outcome, RunError, RunOptions, View};
 use hpo_store::{StoreError, private};
+use hpo_study::changes::CAN_CHANGE;
 use hpo_study::{Event, EventKind, GpuSample, History, Timestamp};
 
 use crate::cli::RunArguments;
@@ -18,8 +20,9 @@ pub(super) fn perform(arguments: &RunArguments, verbosity: u8) -> Result<Exit, F
     let study = study_file::load(&arguments.file)?;
     study.check_files()?;
     let name = study.spec.name.clone();
-    let directory = std::path::absolute(arguments.place.dir.join(&name))
-        .map_err(|e| Failure::trouble(format!("{}: {e}", arguments.place.dir.display())))?;
+    let shown = arguments.place.dir.join(&name);
+    let directory = std::path::absolute(&shown)
+        .map_err(|e| Failure::trouble(format!("{}: {e}", shown.display())))?;
     // Nothing in it is looked at before it is known to be ours.
     private::directory(&directory).map_err(Failure::trouble)?;
     let study = match begun_with(&directory) {
@@ -31,7 +34,7 @@ pub(super) fn perform(arguments: &RunArguments, verbosity: u8) -> Result<Exit, F
         .map_err(|e| Failure::trouble(format!("hpo cannot find its own program: {e}")))?;
     let watch = view::watch(!arguments.no_live);
     hpo_run::init_logging(verbosity, Some(&directory), watch.words.writer())
-        .map_err(|e| explain(e, &name, &arguments.place.dir))?;
+        .map_err(|e| explain(e, &name, &shown))?;
     let mut view = Keeper {
         view: watch.view,
         copy: Some((directory.join("study.yaml"), study.text.clone())),
@@ -42,10 +45,7 @@ pub(super) fn perform(arguments: &RunArguments, verbosity: u8) -> Result<Exit, F
     let result = hpo_run::run(options, &mut view);
     // The live view clears its lines before anything else is said.
     drop(view);
-    finish(
-        &result.map_err(|e| explain(e, &name, &arguments.place.dir))?,
-        &arguments.place.dir,
-    )
+    finish(&result.map_err(|e| explain(e, &name, &shown))?, &shown)
 }
 
 /// Takes in the trials that the study file names. A study that cannot be gone on with gets none: it is said later why.
@@ -134,12 +134,13 @@ impl View for Keeper {
     }
 }
 
-pub(super) fn finish(outcome: &Outcome, runs: &Path) -> Result<Exit, Failure> {
+/// Says how a session of the study in a directory has ended, and leaves its report there.
+pub(super) fn finish(outcome: &Outcome, directory: &Path) -> Result<Exit, Failure> {
     let history = &outcome.history;
     let mut text = hpo_report::summary::text(history, history.last_event(), output::width());
-    text += &take_away(history, runs);
+    text += &take_away(history, directory);
     output::page(&text)?;
-    leave_report(history, runs);
+    leave_report(history, directory);
     if outcome.stopped_by_user {
         match hpo_report::status::held_sentence(history) {
             Some(held) => words!("{held}; the same command then goes on"),
@@ -155,8 +156,8 @@ pub(super) fn finish(outcome: &Outcome, runs: &Path) -> Result<Exit, Failure> {
 }
 
 /// The report is a view of what is safe in the database: without it the study is whole all the same.
-fn leave_report(history: &History, runs: &Path) {
-    match super::report::leave(history, &runs.join(&history.spec().name)) {
+fn leave_report(history: &History, directory: &Path) {
+    match super::report::leave(history, directory) {
         Ok(path) => words!("report with plots: {}", path.display()),
         Err(error) => words!(
             "{}: the report cannot be written: {error}",
@@ -166,14 +167,12 @@ fn leave_report(history: &History, runs: &Path) {
 }
 
 /// Where everything is, and how to get the best configuration.
-fn take_away(history: &History, runs: &Path) -> String {
-    let name = &history.spec().name;
-    let study = quoted(name);
-    let dir = elsewhere(runs);
+fn take_away(history: &History, directory: &Path) -> String {
+    let study = as_argument(&history.spec().name, directory);
     let mut text = String::new();
     if history.spec().has_several() && history.best().is_some() {
         text += &format!(
-            "\ntake one away:  hpo best --trial N -f pytorch -s {study}{dir}    (or keras, yaml, json, args, env; without \
+            "\ntake one away:  hpo best --trial N -f pytorch -s {study}    (or keras, yaml, json, args, env; without \
              --trial the front)\n"
         );
     } else if let Some(best) = history.best() {
@@ -187,53 +186,78 @@ fn take_away(history: &History, runs: &Path) -> String {
             (true, false) => ("pytorch", "keras, yaml, json"),
             (false, false) => ("yaml", "json"),
         };
-        text +=
-            &format!("\ntake it away:  hpo best -f {format} -s {study}{dir}    (or {others})\n");
+        text += &format!("\ntake it away:  hpo best -f {format} -s {study}    (or {others})\n");
     } else if let Some(trial) = history
         .trials()
         .iter()
         .find(|t| matches!(t.state.word(), "failed" | "infeasible"))
     {
-        text += &format!(
-            "\nwhat went wrong:  hpo trial {} -s {study}{dir}\n",
-            trial.id
-        );
+        text += &format!("\nwhat went wrong:  hpo trial {} -s {study}\n", trial.id);
     }
-    text + &format!("everything is in {}\n", runs.join(name).display())
+    text + &format!("everything is in {}\n", directory.display())
 }
 
-/// ` --dir DIR`, for commands that shall find a study that is not under `runs/`.
-fn elsewhere(runs: &Path) -> String {
-    match runs.to_str() {
-        Some("runs") => String::new(),
-        _ => format!(" --dir {}", quoted(&runs.display().to_string())),
-    }
-}
-
-/// A word that a shell takes for one.
-fn quoted(word: &str) -> String {
-    if word.contains(char::is_whitespace) {
-        format!("'{word}'")
-    } else {
-        word.to_owned()
+/// How the study is named to other commands: by its name and where it is, or by its directory where that is called otherwise.
+fn as_argument(name: &str, directory: &Path) -> String {
+    let runs = directory
+        .parent()
+        .filter(|runs| !runs.as_os_str().is_empty());
+    match runs.filter(|_| directory.file_name() == Some(name.as_ref())) {
+        Some(runs) if runs == "runs" => shell_quoted(name),
+        Some(runs) => {
+            let runs = shell_quoted(&runs.display().to_string());
+            format!("{} --dir {runs}", shell_quoted(name))
+        }
+        None => shell_quoted(&directory.display().to_string()),
     }
 }
 
-pub(super) fn explain(error: RunError, name: &str, runs: &Path) -> Failure {
+pub(super) fn explain(error: RunError, name: &str, directory: &Path) -> Failure {
     match &error {
         RunError::SpecChanged { .. } => Failure::usage(&error).hint(format!(
             "undo the change, or give the study a new `name:` to begin afresh; {name} stays as it is. \
-             What can change: run_cap, time_cap, cpu, gpu, failure, divergence, keep_checkpoints, disk_budget, confirm, \
-             stop_grace, on_crash, notify, description, python, env, metrics"
+             What can change: {}",
+            CAN_CHANGE.join(", ")
         )),
         RunError::Store(StoreError::Locked { .. }) => {
-            let (name, dir) = (quoted(name), elsewhere(runs));
-            Failure::trouble(&error).hint(format!("`hpo status {name}{dir}` shows where it is"))
+            let study = as_argument(name, directory);
+            Failure::trouble(&error).hint(format!("`hpo status {study}` shows where it is"))
         }
         RunError::NoGpu { .. } => Failure::trouble(&error).hint(
             "`hpo gpus` shows what the driver sees; `gpu: {fallback: cpu}` in the study file lets trials run on \
              the CPU here",
         ),
         _ => Failure::trouble(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_study_is_named_so_that_other_commands_find_it() {
+        for (directory, words) in [
+            ("runs/a b", "'a b'"),
+            ("else where/a b", "'a b' --dir 'else where'"),
+            ("/r$/a b", "'a b' --dir '/r$'"),
+            ("runs/copy", "runs/copy"),
+            ("a b", "'a b'"),
+            (".", "."),
+        ] {
+            assert_eq!(as_argument("a b", Path::new(directory)), words);
+        }
+    }
+
+    #[test]
+    fn the_page_of_commands_says_what_can_change() {
+        let page = include_str!("../../../../docs/commands.md");
+        let start = page.find("A study that has begun can take other values of ");
+        let sentence = page[start.unwrap()..].split(';').next().unwrap();
+        let mut said: Vec<&str> = sentence.split('`').skip(1).step_by(2).collect();
+        let mut meant = CAN_CHANGE.to_vec();
+        said.sort_unstable();
+        meant.sort_unstable();
+        assert_eq!(said, meant);
     }
 }

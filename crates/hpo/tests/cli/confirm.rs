@@ -53,6 +53,27 @@ fn means(bench: &Bench) -> Vec<(u64, f64)> {
 }
 
 #[test]
+fn a_copy_of_a_study_is_confirmed_where_it_is() {
+    let bench = Bench::new();
+    shell_study(&bench, LUCKY, "run_cap: 2\ncpu: {max_parallel: 2}");
+    assert_eq!(bench.run(&["run", "study.yaml"]).code, 0);
+    let copied = std::process::Command::new("cp")
+        .args(["-a", "runs/shell", "runs/copy"])
+        .current_dir(bench.path())
+        .status();
+    assert!(copied.unwrap().success());
+    let report = bench.read("runs/shell/report.html");
+    let words = ["confirm", "runs/copy", "--top", "1", "--seeds", "2"];
+    let ended = bench.run(&words);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    for words in ["everything is in runs/copy", "-s runs/copy "] {
+        assert!(ended.stdout.contains(words), "{words}: {ended:?}");
+    }
+    assert_eq!(bench.read("runs/shell/report.html"), report);
+    assert_ne!(bench.read("runs/copy/report.html"), report);
+}
+
+#[test]
 fn a_lucky_trial_does_not_win() {
     let bench = Bench::new();
     shell_study(&bench, LUCKY, CONFIRM);
