@@ -31,6 +31,9 @@ use crate::session::Session;
 /// Name of the directory, in a study's directory.
 pub const CONTROL: &str = "control";
 
+/// The files that lie beside a request to import: the trials.
+pub(crate) const TRIALS: &str = "trials";
+
 /// How long a request waits to be taken, and then to be answered.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How often an answer is looked for.
@@ -72,6 +75,12 @@ impl Desk {
                         &Answer::refused_with_hint(why, hint),
                     );
                 }
+            }
+        }
+        // What was to be imported, and whoever asked for it has gone.
+        for name in desk.names(&[TRIALS]) {
+            if !is_awaited(&name) {
+                let _ = fs::remove_file(desk.path(&name, TRIALS));
             }
         }
         Ok(desk)
@@ -178,7 +187,7 @@ pub fn ask(study_dir: &Path, request: &Request) -> Result<Answer, RunError> {
 }
 
 /// The name of a request that this process makes now.
-fn name_of_request() -> String {
+pub(crate) fn name_of_request() -> String {
     format!("{:020}-{}", since_1970().as_nanos(), std::process::id())
 }
 
@@ -342,6 +351,7 @@ mod tests {
         let old = format!("{:020}-{}", 1, std::process::id());
         for name in [&mine, &nobody, &old] {
             fs::write(directory.join(format!("{name}.ask")), r#"{"ask":"resume"}"#).unwrap();
+            fs::write(directory.join(format!("{name}.trials")), "{}").unwrap();
         }
         let half = directory.join(format!("{}.new", name_of_request()));
         fs::write(&half, r#"{"ask":"#).unwrap();
@@ -351,10 +361,16 @@ mod tests {
             .iter()
             .map(|(ticket, _)| ticket.name.clone())
             .collect();
-        assert_eq!(names, [mine]);
-        for name in [nobody, old] {
+        assert_eq!(names, [mine.clone()]);
+        for name in [&nobody, &old] {
             assert!(directory.join(format!("{name}.answer")).exists(), "{name}");
         }
+        // And so with trials to be imported.
+        let there = |name: &str| directory.join(format!("{name}.trials")).exists();
+        assert_eq!(
+            [&names[0], &nobody, &old].map(|n| there(n)),
+            [true, false, false]
+        );
     }
 
     #[test]

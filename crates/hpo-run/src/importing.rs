@@ -10,7 +10,7 @@ use hpo_study::control::{Answer, Request};
 use hpo_study::{Event, EventKind, StudySpec, Timestamp};
 
 use crate::clock;
-use crate::control::{ask_coordinator, make_directory, read_most};
+use crate::control::{TRIALS, ask_coordinator, make_directory, name_of_request, read_most};
 use crate::coordinator::recall;
 use crate::error::RunError;
 use crate::files::write_atomically;
@@ -58,10 +58,7 @@ pub fn import(study_dir: &Path, import: &Import) -> Result<Imported, RunError> {
 /// Puts the trials beside the request, which is too short for them.
 fn through_coordinator(study_dir: &Path, import: &Import) -> Result<Imported, RunError> {
     let directory = make_directory(study_dir)?;
-    let nanos = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |t| t.as_nanos());
-    let file = format!("{nanos:020}-{}.trials", std::process::id());
+    let file = format!("{}.{TRIALS}", name_of_request());
     let path = directory.join(&file);
     let json = serde_json::to_vec(import).map_err(io::Error::other);
     let written = json.and_then(|json| write_atomically(&path, &json, false));
@@ -84,7 +81,7 @@ pub(crate) fn answer(
     file: &str,
 ) -> Result<(Vec<Event>, Answer), RunError> {
     let refused = |why: String| Ok((Vec::new(), Answer::refused(why)));
-    if file.contains(['/', '\\']) || !file.ends_with(".trials") {
+    if file.contains(['/', '\\']) || !file.ends_with(&format!(".{TRIALS}")) {
         return refused("no such file of trials".to_owned());
     }
     let path = make_directory(study_dir)?.join(file);

@@ -1,8 +1,10 @@
 //! `hpo trials`
 
+use std::collections::BTreeMap;
+
 use hpo_report::trials::{Selection, csv, row, rows, table_of_several};
 
-use hpo_study::History;
+use hpo_study::{History, TrialId};
 
 use crate::cli::{TableFormat, TrialsArguments};
 use crate::failure::{Exit, Failure};
@@ -36,14 +38,9 @@ pub(super) fn perform(arguments: &TrialsArguments) -> Result<Exit, Failure> {
     let several = history.spec().has_several();
     if several && arguments.best {
         // No value ranks them: by layers of the front.
-        let order: Vec<_> = history.best_first().iter().map(|t| t.id).collect();
-        let place = |id| {
-            order
-                .iter()
-                .position(|other| *other == id)
-                .unwrap_or(order.len())
-        };
-        rows.sort_by_key(|row| place(row.trial));
+        let order = history.best_first().into_iter().map(|t| t.id);
+        let places: BTreeMap<TrialId, usize> = order.zip(0..).collect();
+        rows.sort_by_key(|row| places.get(&row.trial).copied().unwrap_or(places.len()));
         selection.best_first = false;
     }
     let rows = selection.pick(rows, metric.goal);
@@ -73,7 +70,11 @@ fn map(history: &History, format: TableFormat) -> Result<Exit, Failure> {
     })?;
     match format {
         TableFormat::Json => output::json(&map)?,
-        _ => output::page(&map.text())?,
+        TableFormat::Csv => {
+            return Err(Failure::usage("the map has no form as CSV")
+                .hint("-f json has it as data; without --map -f csv has all trials"));
+        }
+        TableFormat::Table => output::page(&map.text())?,
     }
     Ok(Exit::Done)
 }

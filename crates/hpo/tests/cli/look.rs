@@ -50,6 +50,20 @@ fn a_reader_that_has_left_is_no_error() {
 }
 
 #[test]
+fn a_map_is_a_picture_or_json_and_no_csv() {
+    let bench = Bench::new();
+    shell_study(&bench, "echo '[hpo] {\"loss\": 1}'\n", "run_cap: 3");
+    let study = bench.read("study.yaml");
+    bench.write("study.yaml", &study.replace("  x: {", "  lr: {"));
+    assert_eq!(bench.run(&["run", "study.yaml"]).code, 0);
+    for (format, code) in [("table", 0), ("text", 0), ("json", 0), ("csv", 2)] {
+        let ended = bench.run(&["trials", "--map", "-f", format]);
+        assert_eq!(ended.code, code, "{ended:?}");
+        assert_eq!(ended.stdout.is_empty(), code != 0, "{ended:?}");
+    }
+}
+
+#[test]
 fn a_study_is_found_by_name_directory_file_or_as_the_latest() {
     let bench = Bench::new();
     small_study(&bench);
