@@ -78,6 +78,14 @@ fn warn(history: &History, trial: &Trial, options: &RerunOptions) {
             trial.attempts.len()
         ));
     }
+    let began = trial.attempts.first().map(|attempt| attempt.launched);
+    let later = |at| began.is_some_and(|began| at > began);
+    for change in trial.changes.iter().filter(|change| later(change.at)) {
+        let words = hpo_report::trials::change_words(change);
+        warn(format!(
+            "{words}; this run has the trial's last configuration all the way"
+        ));
+    }
     for rescue in &trial.rescues {
         let words = hpo_report::trials::rescue_words(rescue);
         warn(format!(

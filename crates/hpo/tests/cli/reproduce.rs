@@ -6,7 +6,7 @@ use std::process::Command;
 use fake_nvml::{Device, STATE, State};
 use serde_json::Value as Json;
 
-use crate::bench::{Bench, shell_study};
+use crate::bench::{Bench, shell_study, wait_for};
 
 /// Depends on its parameter and its seed alone; leaves its arguments and environment behind.
 const TRAINING: &str = r#"
@@ -139,6 +139,31 @@ fn a_trial_that_was_stopped_is_ended_where_it_was() {
     let again = bench.run(&["rerun", &stopped["trial"].to_string()]);
     assert_eq!(again.code, 0, "{again:?}");
     assert!(again.stdout.lines().count() < 9, "{again:?}");
+}
+
+#[test]
+fn what_was_set_on_the_way_is_said_before_a_trial_is_run_again() {
+    let bench = Bench::new();
+    let wait = "1 2 3; do [ $step != 2 ] || while [ ! -e go ]; do sleep 0.02; done";
+    let script = TRAINING.replace("1 2 3; do", wait);
+    shell_study(&bench, &script, "run_cap: 1");
+    let running = bench.start(&["run", "study.yaml"]);
+    wait_for("a report", || {
+        let status = bench.run(&["status", "-f", "json"]);
+        let status: Json = serde_json::from_str(&status.stdout).unwrap_or_default();
+        status["running"][0]["step"] == 1
+    });
+    assert_eq!(bench.run(&["set", "0", "x=0.25"]).code, 0);
+    fs::write(bench.path().join("go"), "").unwrap();
+    assert_eq!(running.code(), 0, "{}", bench.read("words"));
+    let again = bench.run(&["rerun", "0"]);
+    assert_eq!(again.code, 1, "{again:?}");
+    for words in [
+        "set by the user at step 1: x ",
+        "last configuration all the way",
+    ] {
+        assert!(again.stderr.contains(words), "{again:?}");
+    }
 }
 
 #[test]
