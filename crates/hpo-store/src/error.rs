@@ -61,6 +61,16 @@ pub enum StoreError {
         /// The newest format that this program knows.
         known: u32,
     },
+    /// An event says what this program has no word for.
+    #[error("{}: event {seq} says `{word}`, which this hpo does not know: use the one that wrote it, or a newer one", .path.display())]
+    Unknown {
+        /// The database.
+        path: PathBuf,
+        /// The event's number in the log.
+        seq: i64,
+        /// What it says.
+        word: String,
+    },
     /// The file is damaged.
     #[error("{} is damaged: {detail}", .path.display())]
     Damaged {

@@ -323,6 +323,15 @@ pub fn gpu_samples(dir: &Path, last_only: bool) -> Result<Vec<GpuSample>, StoreE
 }
 
 fn unreadable(path: &Path, seq: i64, error: &serde_json::Error) -> StoreError {
+    let words = error.to_string();
+    let unknown = words.strip_prefix("unknown variant `");
+    if let Some((word, _)) = unknown.and_then(|rest| rest.split_once('`')) {
+        return StoreError::Unknown {
+            path: path.to_owned(),
+            seq,
+            word: word.to_owned(),
+        };
+    }
     StoreError::Damaged {
         path: path.to_owned(),
         detail: format!("event {seq} cannot be read: {error}"),

@@ -102,14 +102,23 @@ fn whole(directory: &Path) -> Result<History, Failure> {
         }
         Ok(())
     };
-    hpo_store::replay(directory, take_in).map_err(Failure::trouble)?;
+    hpo_store::replay(directory, take_in).map_err(|error| {
+        let error = error.downcast::<HistoryError>();
+        error.map_or_else(Failure::trouble, |error| damaged(directory, &error))
+    })?;
     let known = history.ok_or_else(HistoryError::empty);
-    known.map_err(Failure::trouble)
+    known.map_err(|error| damaged(directory, &error))
+}
+
+/// The log can be read, and makes no sense.
+fn damaged(directory: &Path, error: &HistoryError) -> Failure {
+    let path = directory.join(hpo_store::DATABASE);
+    Failure::trouble(format!("{} is damaged: {error}", path.display()))
 }
 
 pub(crate) fn in_brief(directory: &Path) -> Result<History, Failure> {
     let events = hpo_store::read_brief(directory).map_err(Failure::trouble)?;
-    History::replay(&events).map_err(Failure::trouble)
+    History::replay(&events).map_err(|error| damaged(directory, &error))
 }
 
 /// The present moment.

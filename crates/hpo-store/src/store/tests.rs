@@ -526,20 +526,15 @@ fn damage_is_reported_wherever_it_sits() {
         assert!(Store::open(dir.path()).is_err(), "cut to {keep} bytes");
     }
     let store = Store::open(whole.path()).unwrap();
-    store
-        .connection
-        .execute(
-            "UPDATE events SET body = '{\"event\":\"x\"}' WHERE seq = 2",
-            [],
-        )
-        .unwrap();
-    assert!(
-        store
-            .load()
-            .unwrap_err()
-            .to_string()
-            .contains("event 2 cannot be read")
-    );
+    for (event, words) in [
+        ("x", "event 2 says `x`, which this hpo does not know"),
+        ("trial_completed", "event 2 cannot be read"),
+    ] {
+        let change = "UPDATE events SET body = json_object('event', ?1) WHERE seq = 2";
+        store.connection.execute(change, [event]).unwrap();
+        let said = store.load().unwrap_err().to_string();
+        assert!(said.contains(words), "{said}");
+    }
     store
         .connection
         .execute("DELETE FROM events WHERE seq = 2", [])

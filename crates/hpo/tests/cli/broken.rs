@@ -1,6 +1,6 @@
 //! What is wrong is said, with a hint and the right exit code, and nothing is run.
 
-use crate::bench::Bench;
+use crate::bench::{Bench, shell_study};
 
 const BROKEN: &str = "\
 name: broken
@@ -144,5 +144,22 @@ fn files_that_trials_need_are_looked_for_before_any_trial() {
         bench.write("script.yaml", &format!("{script}{more}\n"));
         let ended = bench.run(&["check", "script.yaml"]);
         assert!(!ended.stderr.contains("there is no"), "{more}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_log_that_makes_no_sense_is_said_to_be_damaged_and_where() {
+    let bench = Bench::new();
+    shell_study(&bench, "echo '[hpo] {\"loss\": 1}'\n", "run_cap: 1");
+    assert_eq!(bench.run(&["run", "study.yaml"]).code, 0);
+    let database = bench.path().join("runs/shell/study.db");
+    let connection = rusqlite::Connection::open(&database).unwrap();
+    let gone = "DELETE FROM events WHERE event = 'attempt_launching'";
+    assert_eq!(connection.execute(gone, []).unwrap(), 1);
+    for command in ["status", "trials"] {
+        let ended = bench.run(&[command, "shell"]);
+        assert_eq!(ended.code, 4, "{ended:?}");
+        let words = "runs/shell/study.db is damaged: ";
+        assert!(ended.stderr.contains(words), "{ended:?}");
     }
 }
