@@ -86,6 +86,9 @@ pub fn read(source: &Path, wanted: &Wanted) -> Result<Rows, ImportError> {
     }
     let text = text(path)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    if text.trim().is_empty() {
+        return Err(ImportError::new(format!("{} is empty", path.display())));
+    }
     match text.trim_start().starts_with(['{', '[']) {
         true => json::read(path, text, wanted),
         false => table::read(path, text, wanted),

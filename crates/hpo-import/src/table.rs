@@ -115,7 +115,8 @@ fn malformed(shown: &str, error: &csv::Error) -> ImportError {
         csv::ErrorKind::UnequalLengths {
             expected_len, len, ..
         } => {
-            format!("the line has {len} columns, and the header has {expected_len}")
+            let columns = if *len == 1 { "column" } else { "columns" };
+            format!("the line has {len} {columns}, and the header has {expected_len}")
         }
         _ => error.to_string(),
     };
@@ -322,7 +323,7 @@ mod tests {
             wrong("lr,val_loss\n0.1,2\n0.2,low\n")
                 .contains("t.csv:3: column `val_loss`: `low` is not a number")
         );
-        assert!(wrong("lr,val_loss\n0.1,2\n0.2\n").contains("t.csv:3: the line has 1 columns"));
+        assert!(wrong("lr,val_loss\n0.1,2\n0.2\n").contains("t.csv:3: the line has 1 column,"));
         assert!(
             wrong("lr,val_loss,state\n0.1,2,purple\n")
                 .contains("column `state`: the state `purple` is not known")

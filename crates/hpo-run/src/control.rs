@@ -361,14 +361,14 @@ mod tests {
             .iter()
             .map(|(ticket, _)| ticket.name.clone())
             .collect();
-        assert_eq!(names, [mine.clone()]);
+        assert_eq!(names, std::slice::from_ref(&mine));
         for name in [&nobody, &old] {
             assert!(directory.join(format!("{name}.answer")).exists(), "{name}");
         }
         // And so with trials to be imported.
         let there = |name: &str| directory.join(format!("{name}.trials")).exists();
         assert_eq!(
-            [&names[0], &nobody, &old].map(|n| there(n)),
+            [&mine, &nobody, &old].map(|n| there(n)),
             [true, false, false]
         );
     }

@@ -79,9 +79,13 @@ pub(super) fn perform(arguments: &ImportArguments) -> Result<Exit, Failure> {
         }
     }
     if ready.import.trials.is_empty() {
+        let source = &ready.import.batch.source;
+        if ready.fitted.skipped.is_empty() {
+            return Err(Failure::usage(format!("there is no trial in {source}")));
+        }
         return Err(Failure::usage(format!(
-            "no trial of {} fits {}",
-            ready.import.batch.source, spec.name
+            "no trial of {source} fits {}",
+            spec.name
         ))
         .hint(
             "--map THERE=HERE names parameters, --set NAME=VALUE gives those that are not there",

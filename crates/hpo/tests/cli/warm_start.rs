@@ -103,6 +103,9 @@ fn what_cannot_be_imported_is_said_with_its_place_and_changes_nothing() {
     bench.write("other.csv", "x,kind,accuracy\n0.5,a,1\n");
     bench.write("outside.csv", "x,kind,loss\n5,a,1\n");
     bench.write("names.csv", "y,kind,loss\n0.5,a,1\n");
+    bench.write("empty.csv", "\n");
+    bench.write("header.csv", "x,kind,loss\n");
+    bench.write("short.csv", "x,kind,loss\n0.5\n");
     for (arguments, words) in [
         (
             vec!["bad.csv"],
@@ -118,6 +121,12 @@ fn what_cannot_be_imported_is_said_with_its_place_and_changes_nothing() {
         ),
         (vec!["names.csv"], vec!["`x` is missing: line 2", "--map"]),
         (vec!["none.csv"], vec!["there is no none.csv"]),
+        (vec!["empty.csv"], vec!["empty.csv is empty"]),
+        (vec!["header.csv"], vec!["there is no trial in header.csv"]),
+        (
+            vec!["short.csv"],
+            vec!["short.csv:2: the line has 1 column,"],
+        ),
         (
             vec!["names.csv", "--map", "y=z"],
             vec!["`z` is not a parameter of shell"],
