@@ -9,6 +9,10 @@
 /// objective's range.
 pub const MARGIN: f64 = 0.1;
 
+/// Up to so many objectives volumes are measured. What that takes grows exponentially with their number: with eight, a hundred
+/// results took seconds, with ten no end was seen.
+pub const MEASURABLE: usize = 6;
+
 /// Whether `a` is nowhere worse than `b`, and somewhere better.
 #[must_use]
 pub fn dominates(a: &[f64], b: &[f64]) -> bool {
@@ -208,7 +212,8 @@ pub fn widest(losses: &[Vec<f64>], reference: &[f64], count: usize) -> Vec<usize
 }
 
 /// The order from best to worst: layer by layer. Within a layer the first `widely` of all are in the order of
-/// [`widest`], and the rest as they came.
+/// [`widest`], and the rest as they came. With more than [`MEASURABLE`] objectives they are the loneliest, by
+/// [`crowding`].
 #[must_use]
 pub fn order(losses: &[Vec<f64>], widely: usize) -> Vec<usize> {
     let ranks = ranks(losses);
@@ -224,7 +229,10 @@ pub fn order(losses: &[Vec<f64>], widely: usize) -> Vec<usize> {
             Vec::new()
         } else {
             let own: Vec<Vec<f64>> = layer.iter().map(|i| losses[*i].clone()).collect();
-            widest(&normalized(&own), &beyond(own[0].len()), wanted)
+            match own[0].len() {
+                0..=MEASURABLE => widest(&normalized(&own), &beyond(own[0].len()), wanted),
+                _ => loneliest(&own, wanted),
+            }
         };
         let mut is_first = vec![false; layer.len()];
         for k in &first {
@@ -233,6 +241,15 @@ pub fn order(losses: &[Vec<f64>], widely: usize) -> Vec<usize> {
         }
         order.extend((0..layer.len()).filter(|k| !is_first[*k]).map(|k| layer[k]));
     }
+    order
+}
+
+/// At most `count` of the losses, the loneliest ([`crowding`]) first, and of those alike the earlier.
+fn loneliest(losses: &[Vec<f64>], count: usize) -> Vec<usize> {
+    let distances = crowding(&losses.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let mut order: Vec<usize> = (0..losses.len()).collect();
+    order.sort_by(|a, b| distances[*b].total_cmp(&distances[*a]));
+    order.truncate(count);
     order
 }
 

@@ -133,3 +133,22 @@ fn numbers_as_large_as_there_are_do_no_harm() {
     let rows: Vec<&[f64]> = losses.iter().map(Vec::as_slice).collect();
     assert!(crowding(&rows).iter().all(|d| !d.is_nan()));
 }
+
+#[test]
+fn many_objectives_are_ordered_at_once() {
+    for objectives in [MEASURABLE, MEASURABLE + 1, 16] {
+        let own = |i: usize, j: usize| ((i * (2 * j + 1) + j * j) % 53) as f64;
+        let loss = |i: usize| (0..objectives).map(|j| own(i, j)).collect();
+        let mut losses: Vec<Vec<f64>> = (0..60).map(loss).collect();
+        // Dominated by its neighbour.
+        losses.push(losses[7].iter().map(|x| x + 1.0).collect());
+        let order = order(&losses, 64);
+        let mut all = order.clone();
+        all.sort_unstable();
+        assert_eq!(all, (0..losses.len()).collect::<Vec<_>>());
+        let place = |i| order.iter().position(|other| *other == i).unwrap();
+        assert!(place(7) < place(60));
+        let layers = ranks(&losses);
+        assert!(order.windows(2).all(|w| layers[w[0]] <= layers[w[1]]));
+    }
+}
