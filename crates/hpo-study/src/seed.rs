@@ -14,6 +14,8 @@ pub enum Purpose {
     Training,
     /// Scrambling a low-discrepancy sequence, once per study.
     Scramble,
+    /// Drawing a surrogate's hyperparameters.
+    Surrogate,
 }
 
 /// The seed of the stream for `purpose` of `trial` in a study seeded with `study`.
@@ -25,6 +27,7 @@ pub fn derive(study: u64, trial: TrialId, purpose: Purpose) -> u64 {
         Purpose::Suggest => 1,
         Purpose::Training => 2,
         Purpose::Scramble => 3,
+        Purpose::Surrogate => 4,
     };
     mix(mix(mix(study) ^ u64::from(trial.0)) ^ purpose)
 }
@@ -46,7 +49,12 @@ mod tests {
         let mut seen = HashSet::new();
         for study in 0..10 {
             for trial in 0..100 {
-                for purpose in [Purpose::Suggest, Purpose::Training, Purpose::Scramble] {
+                for purpose in [
+                    Purpose::Suggest,
+                    Purpose::Training,
+                    Purpose::Scramble,
+                    Purpose::Surrogate,
+                ] {
                     assert!(seen.insert(derive(study, TrialId(trial), purpose)));
                 }
             }

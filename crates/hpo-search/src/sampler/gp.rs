@@ -24,8 +24,10 @@
 //! - With **several objectives** there is a process for each, and the next configuration is the one from which most
 //!   is expected for the volume that the front covers ([`super::improvement`]), up to a point somewhat beyond the worst of
 //!   the front.
+//! - What is not known of the process itself (its lengthscales, its noise) is not guessed once but drawn **several
+//!   times**, and the improvement is a mean over these ([`super::judge`]).
 //! - **Cost**: hyperparameters are fitted anew when a fifteenth more trials have told something, to at
-//!   most 150 of them; the process is exact up to 800 trials, and beyond that over the best 200 of
+//!   most 150 of them, and drawn fewer times the more there are, from 120 on once; the process is exact up to 800 trials, and beyond that over the best 200 of
 //!   them, 600 spread evenly over the others, and those that came since the last fit.
 
 use std::sync::{Mutex, PoisonError};
@@ -33,17 +35,17 @@ use std::sync::{Mutex, PoisonError};
 use rand::Rng as _;
 use rand_distr::StandardNormal;
 
-use hpo_study::{Config, Event, History, Space, StudySpec, front};
+use hpo_study::seed::{Purpose, derive};
+use hpo_study::{Config, Event, History, Space, StudySpec, TrialId};
 
 use super::beliefs::Beliefs;
-use super::encoding::{Candidate, Kind, Point};
-use super::improvement::Open;
-use super::normal;
+use super::encoding::{Candidate, Draft, Kind, Point};
+use super::judge::{Aim, Belief, Judge, World};
 use super::observations::{Observations, Outcome};
 use super::sobol::Sobol;
 use super::surrogate::{Features, Kernel, Process};
 use super::targets::targets;
-use crate::{Rng, Sampler};
+use crate::{Rng, Sampler, stream};
 
 /// Trials before the first that the process chooses; a scrambled Sobol sequence until then.
 const STARTUP: usize = 6;
@@ -66,10 +68,11 @@ const STEPS: [f64; 4] = [0.2, 0.1, 0.05, 0.02];
 const ROUNDS: [f64; 5] = [0.1, 0.05, 0.02, 0.01, 0.004];
 /// How many parameters a mutation changes in the mean, beside the one it changes for sure.
 const CHANGES: f64 = 1.5;
+/// How often hyperparameters are drawn: so many times the trials, and at most. One draw is none: what fits best is taken.
+const DRAWN: f64 = 240.0;
+const MOST_DRAWN: f64 = 8.0;
 /// The trial from which on one in so many is greedy.
 const GREEDY: (usize, usize) = (40, 3);
-/// Variance of the noise of labels, which says how steep the chance of being feasible is.
-const LABEL_NOISE: f64 = 0.1;
 /// Draws of a configuration that no trial has had yet, before one is taken twice.
 const DRAWS: usize = 64;
 
@@ -78,8 +81,9 @@ const DRAWS: usize = 64;
 /// A fit depends on nothing but the snapshot that was taken when it was due, and the process on
 /// nothing but the fit and the rows since, in order. So what is kept here between questions saves work
 /// and changes no answer, and a study taken up again goes on as if it had never stopped.
-#[derive(Default)]
 struct Model {
+    /// Of the study.
+    seed: u64,
     snapshot: Option<Snapshot>,
     /// How many snapshots there were.
     number: usize,
@@ -102,10 +106,22 @@ struct Snapshot {
 /// The work done since the last snapshot.
 struct Kept {
     number: usize,
-    process: Process,
+    /// One for each draw of the hyperparameters.
+    processes: Vec<Process>,
 }
 
 impl Model {
+    fn new(seed: u64, is_of_losses: bool) -> Self {
+        Self {
+            seed,
+            snapshot: None,
+            number: 0,
+            is_of_losses,
+            turns: 0,
+            kept: Mutex::new(None),
+        }
+    }
+
     fn is_due(&self, observations: &Observations) -> bool {
         let told = observations.told().len();
         let due = |s: &Snapshot| s.told + (s.told / 15).clamp(1, MOST_BETWEEN);
@@ -137,12 +153,28 @@ impl Model {
         self.number += 1;
     }
 
-    /// The process over its rows, and which these are (indices into what was told).
-    fn process(
+    /// Hyperparameters fitted to some of the rows. What is feasible has one guess only.
+    fn fit(&self, features: &Features, rows: &[Vec<f64>], values: &[f64]) -> Vec<Kernel> {
+        let mut best_first: Vec<usize> = (0..rows.len()).collect();
+        best_first.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
+        let chosen = some(rows.len(), &best_first, MOST_FITTED, MOST_FITTED / 3);
+        let draws = match self.is_of_losses {
+            true => (DRAWN / rows.len() as f64).clamp(1.0, MOST_DRAWN) as usize,
+            false => 1,
+        };
+        let rows: Vec<Vec<f64>> = chosen.iter().map(|i| rows[*i].clone()).collect();
+        let values: Vec<f64> = chosen.iter().map(|i| values[*i]).collect();
+        let number = TrialId(u32::try_from(self.number).unwrap_or(u32::MAX));
+        let mut rng = stream(derive(self.seed, number, Purpose::Surrogate));
+        Kernel::fit(features, &rows, &values, draws, &mut rng)
+    }
+
+    /// The processes over their rows (at least one), and which these are (indices into what was told).
+    fn processes(
         &self,
         features: &Features,
         observations: &Observations,
-    ) -> Option<(Process, Vec<usize>)> {
+    ) -> Option<(Vec<Process>, Vec<usize>)> {
         let snapshot = self.snapshot.as_ref()?;
         let told = observations.told();
         let row =
@@ -150,35 +182,27 @@ impl Model {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.as_ref().is_none_or(|kept| kept.number != self.number) {
             let rows: Vec<Vec<f64>> = snapshot.rows.iter().map(row).collect();
-            let kernel = fit(features, &rows, &snapshot.values);
-            let process = Process::new(features, kernel, rows)?;
+            let kernels = self.fit(features, &rows, &snapshot.values).into_iter();
+            let processes = kernels.map(|kernel| Process::new(features, kernel, rows.clone()));
             *kept = Some(Kept {
                 number: self.number,
-                process,
+                processes: processes.flatten().collect(),
             });
         }
-        let process = &mut kept.as_mut()?.process;
+        let processes = &mut kept.as_mut()?.processes;
         let rows: Vec<usize> = snapshot
             .rows
             .iter()
             .copied()
             .chain((snapshot.told..told.len()).filter(|i| self.has_row(observations, *i)))
             .collect();
-        for i in rows.iter().skip(process.len()) {
-            process.extend(features, row(i));
+        for process in processes.iter_mut() {
+            for i in rows.iter().skip(process.len()) {
+                process.extend(features, row(i));
+            }
         }
-        Some((process.clone(), rows))
+        (!processes.is_empty()).then(|| (processes.clone(), rows))
     }
-}
-
-/// Hyperparameters fitted to some of the rows.
-fn fit(features: &Features, rows: &[Vec<f64>], values: &[f64]) -> Kernel {
-    let mut best_first: Vec<usize> = (0..rows.len()).collect();
-    best_first.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
-    let chosen = some(rows.len(), &best_first, MOST_FITTED, MOST_FITTED / 3);
-    let rows: Vec<Vec<f64>> = chosen.iter().map(|i| rows[*i].clone()).collect();
-    let values: Vec<f64> = chosen.iter().map(|i| values[*i]).collect();
-    Kernel::fit(features, &rows, &values)
 }
 
 /// At most `most` of the indices below `count`, rising: the best ones and, evenly spread, others.
@@ -217,12 +241,9 @@ impl Gp {
             observations,
             objectives: spec
                 .objectives()
-                .map(|_| Model {
-                    is_of_losses: true,
-                    ..Model::default()
-                })
+                .map(|_| Model::new(spec.seed, true))
                 .collect(),
-            feasibility: Model::default(),
+            feasibility: Model::new(spec.seed, false),
             sobol: Sobol::new(spec),
             beliefs: Beliefs::new(spec),
         }
@@ -255,11 +276,10 @@ impl Gp {
     /// The judge of candidates, as things stand.
     fn judge<'a>(&'a self, history: &'a History) -> Option<Judge<'a>> {
         let (features, observations) = (&self.features, &self.observations);
-        let beliefs = (0..self.objectives.len()).map(|objective| self.belief(objective));
-        let (objectives, means): (Vec<Belief>, Vec<Vec<f64>>) =
-            beliefs.collect::<Option<Vec<_>>>()?.into_iter().unzip();
+        let worlds = self.worlds()?;
         let feasibility = if self.has_infeasible() {
-            let (process, rows) = self.feasibility.process(features, observations)?;
+            let (mut processes, rows) = self.feasibility.processes(features, observations)?;
+            let process = processes.swap_remove(0);
             let (labels, mean) = self.labels();
             let labels: Vec<f64> = rows.iter().map(|i| labels[*i]).collect();
             let weights = process.weights(&labels);
@@ -275,58 +295,68 @@ impl Gp {
         Some(Judge {
             features,
             observations,
-            objectives,
-            aim: Aim::of(&means),
+            worlds,
             is_greedy: trials >= GREEDY.0 && trials.is_multiple_of(GREEDY.1),
             feasibility,
             beliefs: (&self.beliefs, history),
         })
     }
 
-    /// What is believed of an objective, and its means at what was tried and what runs.
-    fn belief(&self, objective: usize) -> Option<(Belief, Vec<f64>)> {
+    /// What is believed of the objectives, once for each draw of their hyperparameters.
+    fn worlds(&self) -> Option<Vec<World>> {
+        let of_objectives = (0..self.objectives.len()).map(|objective| self.guesses(objective));
+        let mut of_objectives = of_objectives.collect::<Option<Vec<_>>>()?;
+        let count = of_objectives.iter().map(ExactSizeIterator::len).min()?;
+        let world = |_| {
+            let (objectives, means): (Vec<Belief>, Vec<Vec<f64>>) =
+                of_objectives.iter_mut().filter_map(Iterator::next).unzip();
+            let aim = Aim::of(&means);
+            World { objectives, aim }
+        };
+        Some((0..count).map(world).collect())
+    }
+
+    /// What is believed of an objective and its means at what was tried and what runs, for each draw.
+    fn guesses(
+        &self,
+        objective: usize,
+    ) -> Option<impl ExactSizeIterator<Item = (Belief, Vec<f64>)> + '_> {
         let (features, observations) = (&self.features, &self.observations);
-        let (mut process, rows) = self.objectives[objective].process(features, observations)?;
+        let (processes, rows) = self.objectives[objective].processes(features, observations)?;
         let values = targets(observations, objective);
-        let mut values: Vec<f64> = rows.iter().map(|i| values[*i]).collect();
+        let values: Vec<f64> = rows.iter().map(|i| values[*i]).collect();
         let pending = observations
             .pending()
             .map(|trial| observations.point(trial));
         let pending: Vec<Vec<f64>> = pending
             .map(|point| features.row(&observations.encoding, point))
             .collect();
-        let believed = process.means(features, &process.weights(&values), &pending);
-        values.extend(believed);
-        for row in pending {
-            process.extend(features, row);
-        }
-        let weights = process.weights(&values);
-        let means = process.own_means(&values, &weights);
-        let belief = Belief {
-            process,
-            weights,
-            mean: 0.0,
-        };
-        Some((belief, means))
+        let guess = move |process| believing(features, process, values.clone(), &pending);
+        Some(processes.into_iter().map(guess))
     }
 
     /// The configuration with the highest score that is found.
     fn propose(&self, history: &History, rng: &mut Rng) -> Option<Candidate> {
         let space = &history.spec().space;
         let judge = self.judge(history)?;
-        let rows = judge.objectives.first()?.process.len() as f64;
-        let work = WORK / judge.objectives.len() as f64;
+        let objectives = &judge.worlds.first()?.objectives;
+        let rows = objectives.first()?.process.len() as f64;
+        let work = WORK / objectives.len() as f64;
         let count = (work / (rows * rows)).clamp(CANDIDATES.0, CANDIDATES.1) as usize / 3;
         let (told, ranking) = (self.observations.told(), self.observations.ranking());
         let mut elite = Elite::default();
         elite.add(
             &judge,
-            (0..count).map(|_| self.observations.encoding.random(space, rng)),
+            (0..count).map(|_| {
+                self.observations
+                    .encoding
+                    .draft(space, rng, |_, _, _, _| None)
+            }),
         );
         let encoding = &self.observations.encoding;
         let believed = self.beliefs.candidates(count, history, encoding, rng);
-        elite.add(&judge, believed.into_iter());
-        let leaders = &ranking[..ranking.len().min(LEADERS * judge.objectives.len())];
+        elite.add(&judge, believed.into_iter().map(|c| c.draft(space)));
+        let leaders = &ranking[..ranking.len().min(LEADERS * objectives.len())];
         let mutations = leaders.iter().flat_map(|i| {
             let parent = self.observations.point(told[*i].trial);
             (0..count / leaders.len()).map(move |k| (parent, STEPS[k % STEPS.len()]))
@@ -346,18 +376,19 @@ impl Gp {
                 parents.map(|parent| self.mutate(space, parent, step, rng)),
             );
         }
-        elite.0.into_iter().next().map(|(_, candidate)| candidate)
+        let best = elite.0.into_iter().next();
+        best.map(|(_, draft)| draft.candidate(space))
     }
 
     /// A configuration that differs from another one in one parameter or some.
-    fn mutate(&self, space: &Space, parent: &Point, step: f64, rng: &mut Rng) -> Candidate {
+    fn mutate<'a>(&self, space: &'a Space, parent: &Point, step: f64, rng: &mut Rng) -> Draft<'a> {
         let encoding = &self.observations.encoding;
         let active: Vec<usize> = (0..parent.len()).filter(|i| parent[*i].is_some()).collect();
         let sure = active
             .get(rng.random_range(0..active.len().max(1)))
             .copied();
         let chance = (CHANGES / active.len().max(1) as f64).min(1.0);
-        encoding.build(space, rng, |rng, parameter, branch, _| {
+        encoding.draft(space, rng, |rng, parameter, branch, _| {
             // A parameter that becomes active is drawn at random.
             let cell = parent[parameter].filter(|cell| cell.branch == branch)?;
             if sure != Some(parameter) && !rng.random_bool(chance) {
@@ -385,6 +416,28 @@ impl Gp {
     }
 }
 
+/// A process that has seen what runs as well, as if it had the means that are expected of it; and the means at all it has seen.
+fn believing(
+    features: &Features,
+    mut process: Process,
+    mut values: Vec<f64>,
+    pending: &[Vec<f64>],
+) -> (Belief, Vec<f64>) {
+    let believed = process.means(features, &process.weights(&values), pending);
+    values.extend(believed);
+    for row in pending {
+        process.extend(features, row.clone());
+    }
+    let weights = process.weights(&values);
+    let means = process.own_means(&values, &weights);
+    let belief = Belief {
+        process,
+        weights,
+        mean: 0.0,
+    };
+    (belief, means)
+}
+
 /// Another choice than this one.
 fn other_choice(place: f64, count: usize, rng: &mut Rng) -> f64 {
     let other = rng.random_range(0..count.saturating_sub(1).max(1)) as f64;
@@ -402,115 +455,14 @@ fn near(place: f64, step: f64, cells: Option<usize>, rng: &mut Rng) -> f64 {
     (if place > 1.0 { 2.0 - place } else { place }).clamp(0.0, 1.0)
 }
 
-/// A process, and what its values' weights and mean are.
-struct Belief {
-    process: Process,
-    weights: nalgebra::DVector<f64>,
-    mean: f64,
-}
-
-impl Belief {
-    fn at(&self, features: &Features, rows: &[Vec<f64>]) -> Vec<(f64, f64)> {
-        let guesses = self.process.predict(features, &self.weights, rows);
-        guesses
-            .into_iter()
-            .map(|(mean, deviation)| (mean + self.mean, deviation))
-            .collect()
-    }
-}
-
-/// What is to be improved upon.
-enum Aim {
-    /// The best mean of what was tried.
-    Best(f64),
-    /// What the front leaves open.
-    Front(Open),
-}
-
-impl Aim {
-    /// By the means of each objective at what was tried and what runs.
-    fn of(means: &[Vec<f64>]) -> Self {
-        if let [means] = means {
-            return Self::Best(means.iter().copied().fold(f64::INFINITY, f64::min));
-        }
-        let count = means.first().map_or(0, Vec::len);
-        let rows = (0..count).map(|i| means.iter().map(|m| m[i]).collect());
-        let rows: Vec<Vec<f64>> = rows.collect();
-        let ranks = front::ranks(&rows);
-        let front: Vec<Vec<f64>> = (0..count)
-            .filter(|i| ranks[*i] == 0)
-            .map(|i| rows[i].clone())
-            .collect();
-        let reference = means.iter().enumerate().map(|(j, all)| {
-            let of_front = || front.iter().map(|row| row[j]);
-            let best = of_front().fold(f64::INFINITY, f64::min);
-            let worst = of_front().fold(f64::NEG_INFINITY, f64::max);
-            // A front of one has no width: whatever was seen counts.
-            let far = all.iter().copied().fold(worst, f64::max);
-            let worst = if worst > best { worst } else { far };
-            worst + front::MARGIN * (worst - best).max(1e-6)
-        });
-        Self::Front(Open::beyond(&front, &reference.collect::<Vec<f64>>()))
-    }
-}
-
-/// Scores candidates.
-struct Judge<'a> {
-    features: &'a Features,
-    observations: &'a Observations,
-    objectives: Vec<Belief>,
-    aim: Aim,
-    /// The best mean is looked for, not the most improvement.
-    is_greedy: bool,
-    /// What is feasible, where not everything was.
-    feasibility: Option<Belief>,
-    /// What is believed beforehand.
-    beliefs: (&'a Beliefs, &'a History),
-}
-
-impl Judge<'_> {
-    /// The logarithm of the expected improvement times the chance of being feasible; a greedy judge takes the
-    /// improvement of the mean itself in place of the former.
-    fn scores(&self, candidates: &[Candidate]) -> Vec<f64> {
-        let row = |c: &Candidate| self.features.row(&self.observations.encoding, &c.point);
-        let rows: Vec<Vec<f64>> = candidates.iter().map(row).collect();
-        let guesses: Vec<Vec<(f64, f64)>> = self
-            .objectives
-            .iter()
-            .map(|belief| belief.at(self.features, &rows))
-            .collect();
-        let of = |i: usize| guesses.iter().map(move |of| of[i]);
-        let improvement = |i: usize| match &self.aim {
-            Aim::Best(best) => of(i).fold(0.0, |_, (mean, deviation)| {
-                if self.is_greedy {
-                    best - mean
-                } else {
-                    normal::log_improvement((best - mean) / deviation) + deviation.ln()
-                }
-            }),
-            Aim::Front(open) => open.log_improvement(&of(i).collect::<Vec<_>>()),
-        };
-        let mut scores: Vec<f64> = (0..rows.len()).map(improvement).collect();
-        if let Some(feasibility) = &self.feasibility {
-            let labels = feasibility.at(self.features, &rows);
-            for (score, (label, deviation)) in scores.iter_mut().zip(labels) {
-                *score += normal::log_below(label / (deviation * deviation + LABEL_NOISE).sqrt());
-            }
-        }
-        let (beliefs, history) = self.beliefs;
-        beliefs.add_to(&mut scores, history, candidates);
-        scores
-    }
-}
-
 /// The best candidates so far with their scores, best first; none that was tried or nearly so.
 #[derive(Default)]
-struct Elite(Vec<(f64, Candidate)>);
+struct Elite<'a>(Vec<(f64, Draft<'a>)>);
 
-impl Elite {
-    fn add(&mut self, judge: &Judge<'_>, candidates: impl Iterator<Item = Candidate>) {
-        let is_new = |c: &Candidate| !judge.observations.is_tried(&c.point);
-        let candidates: Vec<Candidate> = candidates.filter(is_new).collect();
+impl<'a> Elite<'a> {
+    fn add(&mut self, judge: &Judge<'_>, candidates: impl Iterator<Item = Draft<'a>>) {
+        let is_new = |c: &Draft<'_>| !judge.observations.is_tried(&c.point);
+        let candidates: Vec<Draft<'a>> = candidates.filter(is_new).collect();
         let scores = judge.scores(&candidates);
         self.0.extend(scores.into_iter().zip(candidates));
         self.0.sort_by(|a, b| b.0.total_cmp(&a.0));

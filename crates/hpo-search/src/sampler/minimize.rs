@@ -9,7 +9,7 @@ use argmin::solver::quasinewton::LBFGS;
 use nalgebra::DVector;
 
 /// A function with its gradient.
-type Function<'a> = &'a dyn Fn(&[f64]) -> (f64, Vec<f64>);
+pub(crate) type Function<'a> = &'a dyn Fn(&[f64]) -> (f64, Vec<f64>);
 
 /// A point, the function's value there and its gradient.
 type Asked = (DVector<f64>, f64, DVector<f64>);

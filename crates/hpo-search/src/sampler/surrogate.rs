@@ -6,14 +6,17 @@
 //! entries where one is not active; a choice has a single lengthscale, so only whether two are the same
 //! counts.
 //!
-//! The hyperparameters maximize the posterior density, by L-BFGS. The lengthscales' prior keeps each of
+//! The hyperparameters are those of the highest posterior density, found by L-BFGS, or some drawn from it
+//! ([`super::hamiltonian`]), starting there: a dozen trials leave much open of them. The lengthscales' prior keeps each of
 //! them between about a fifth and five widths of its range: no column is taken for one that changes
 //! nothing, or everything, because a few trials happen to look so (docs/search.md has what other priors did).
 
 use nalgebra::{Cholesky, DMatrix, DVector};
 
 use super::encoding::{Encoding, Kind, Point};
+use super::hamiltonian::advance;
 use super::minimize::minimize;
+use crate::Rng;
 
 /// Added to every variance, so that the same point twice does no harm.
 const JITTER: f64 = 1e-6;
@@ -114,14 +117,31 @@ fn matern(squared: f64) -> (f64, f64) {
 }
 
 impl Kernel {
-    /// The hyperparameters that fit some rows and their values best (values about 0, of variance about
-    /// 1).
-    pub(crate) fn fit(features: &Features, rows: &[Vec<f64>], values: &[f64]) -> Self {
+    /// Hyperparameters for some rows and their values (about 0, of variance about 1): those that fit best, or, for a `count` over 1,
+    /// so many drawn from their posterior distribution.
+    pub(crate) fn fit(
+        features: &Features,
+        rows: &[Vec<f64>],
+        values: &[f64],
+        count: usize,
+        rng: &mut Rng,
+    ) -> Vec<Self> {
         let evidence = Evidence::new(features, rows, values);
         let loss = |theta: &[f64]| evidence.negative_log_posterior(theta);
         let found = NOISE_STARTS.map(|noise| minimize(&loss, evidence.start(noise), ITERATIONS));
         let [exact, noisy] = found.each_ref().map(|theta| loss(theta).0);
-        evidence.kernel(&found[usize::from(noisy < exact)])
+        let [of_exact, of_noisy] = found;
+        let mut theta = if noisy < exact { of_noisy } else { of_exact };
+        if count <= 1 {
+            return vec![evidence.kernel(&theta)];
+        }
+        let draws = std::iter::repeat_with(|| {
+            for _ in 0..MOVES {
+                theta = advance(&loss, std::mem::take(&mut theta), rng);
+            }
+            evidence.kernel(&theta)
+        });
+        draws.take(count).collect()
     }
 
     /// Covariances of each of some rows with each of some points, the points in columns.
@@ -173,6 +193,8 @@ struct Evidence<'a> {
 
 /// Steps of L-BFGS at most.
 const ITERATIONS: u64 = 40;
+/// Moves of the chain from one draw of hyperparameters to the next.
+const MOVES: usize = 2;
 /// The mean of the noise's logarithm, and its standard deviation: losses are taken for nearly exact
 /// unless they say otherwise.
 const NOISE: (f64, f64) = (-6.0, 1.5);
@@ -439,12 +461,42 @@ mod tests {
         }
     }
 
+    fn best(features: &Features, rows: &[Vec<f64>], values: &[f64]) -> Kernel {
+        let mut found = Kernel::fit(features, rows, values, 1, &mut stream(1));
+        found.remove(0)
+    }
+
+    #[test]
+    fn what_is_drawn_of_few_trials_is_spread_and_of_many_close_to_the_best() {
+        let (features, all) = rows(60);
+        let values: Vec<f64> = all.iter().map(|r| wave(r)).collect();
+        // Of the lengthscale along which the wave runs, the mean of the logarithms and their deviation.
+        let lengths = |count: usize| {
+            let drawn = Kernel::fit(
+                &features,
+                &all[..count],
+                &values[..count],
+                40,
+                &mut stream(2),
+            );
+            assert_eq!(drawn.len(), 40);
+            let logs: Vec<f64> = drawn.iter().map(|k| -0.5 * k.weights[2].ln()).collect();
+            let mean = logs.iter().sum::<f64>() / 40.0;
+            let squares = logs.iter().map(|l| (l - mean) * (l - mean)).sum::<f64>();
+            (mean, (squares / 40.0).sqrt())
+        };
+        let ((_, few), (mean, many)) = (lengths(5), lengths(60));
+        assert!(many < 0.2 && few > 1.5 * many, "{few} {many}");
+        let at_best = -0.5 * best(&features, &all, &values).weights[2].ln();
+        assert!((mean - at_best).abs() < 0.3, "{mean} {at_best}");
+    }
+
     #[test]
     fn it_learns_a_smooth_function_and_knows_where_it_does_not() {
         let (features, all) = rows(60);
         let values: Vec<f64> = all.iter().map(|r| wave(r)).collect();
         let (seen, unseen) = all.split_at(45);
-        let kernel = Kernel::fit(&features, seen, &values[..45]);
+        let kernel = best(&features, seen, &values[..45]);
         let process = Process::new(&features, kernel, seen.to_vec()).unwrap();
         let weights = process.weights(&values[..45]);
         let guesses = process.predict(&features, &weights, unseen);
@@ -465,7 +517,7 @@ mod tests {
     fn a_column_in_which_nothing_is_to_be_seen_does_not_vanish() {
         let (features, all) = rows(10);
         let values: Vec<f64> = all.iter().map(|row| row[2] - 0.5).collect();
-        let Kernel { weights, .. } = Kernel::fit(&features, &all, &values);
+        let Kernel { weights, .. } = best(&features, &all, &values);
         let lengthscales: Vec<f64> = weights.iter().map(|w| w.powf(-0.5)).collect();
         assert!(
             lengthscales.iter().all(|l| (0.2..8.0).contains(l)),

@@ -1,14 +1,20 @@
 //! From losses to what a Gaussian process can fit: values of mean 0 and variance 1, smaller is better.
 //!
-//! The better half of the trials keeps its losses' proportions, the worse half only its order, and the
-//! good end is stretched: after the half-rank and log warpings of Google Vizier (Song et al., "The
-//! Vizier Gaussian process bandit algorithm", 2024; arXiv 2408.11527). So neither a loss of
-//! 10³⁰ nor a plateau of bad ones hides the differences that matter.
+//! Losses keep their proportions, in units of how far the better half lies from the median; what is worse than the median
+//! by more than three of these is cut off there. So neither a loss of 10³⁰ nor a plateau of bad ones hides the differences
+//! that matter.
+//!
+//! Of infeasible trials nothing is known but that they are worse than all: where there are any, the worse half is ranked
+//! together with them and keeps only its order, and the good end is stretched (the half-rank and log warpings of Google
+//! Vizier: Song et al., "The Vizier Gaussian process bandit algorithm", 2024; arXiv 2408.11527). Where most trials were stopped
+//! early, the order is all there is of any. docs/search.md has what one way alone did.
 
 use super::normal;
 use super::observations::{Observations, Outcome};
 
-/// How much the good end is stretched (the algorithm's `s`).
+/// By how much a loss may be worse than the median, in units of the better half's spread.
+const WORST: f64 = 3.0;
+/// How much the good end is stretched where there is an order alone.
 const STRETCH: f64 = 1.5;
 
 /// For each that told something its value in an objective (by its index); all infeasible ones have the same, not
@@ -50,12 +56,13 @@ fn of_several(losses: &[Vec<f64>], objective: usize) -> Vec<f64> {
 fn warp(losses: &[Option<f64>], infeasible: usize) -> Vec<f64> {
     let by_rank = by_rank(losses, infeasible);
     let known = losses.iter().flatten().count();
-    let halves = if 2 * known > losses.len() {
-        by_halves(losses, &by_rank)
-    } else {
-        None
+    let median = median(losses).filter(|_| 2 * known > losses.len());
+    let values = match median {
+        Some(median) if infeasible == 0 => median.distances(),
+        Some(median) => stretched(median.halves(&by_rank)),
+        None => stretched(by_rank),
     };
-    standardized(stretched(halves.unwrap_or(by_rank)))
+    standardized(values)
 }
 
 /// Quantiles of the normal distribution by rank; equal losses have equal ones.
@@ -77,34 +84,54 @@ fn by_rank(losses: &[Option<f64>], infeasible: usize) -> Vec<f64> {
     values
 }
 
-/// The better half by distance from the median, in units of its own spread; the others by rank. `None`
-/// where the better half has no spread.
-fn by_halves(losses: &[Option<f64>], by_rank: &[f64]) -> Option<Vec<f64>> {
+/// Where losses have their middle, and how far the better half spreads from it.
+struct Median {
+    /// The losses in order; where one does not compare, the next better one that does.
+    losses: Vec<f64>,
+    index: usize,
+    spread: f64,
+}
+
+/// `None` where the better half has no spread.
+fn median(losses: &[Option<f64>]) -> Option<Median> {
     let mut last = losses.iter().flatten().next().copied()?;
     let mut filled = Vec::with_capacity(losses.len());
     for loss in losses {
         last = loss.unwrap_or(last);
         filled.push(last);
     }
-    let middle = (filled.len() - 1) / 2;
-    let median = filled[middle];
-    let better = filled.iter().take_while(|loss| **loss < median).count();
-    let squares: f64 = filled[..better]
-        .iter()
-        .map(|l| (l - median) * (l - median))
-        .sum();
-    let spread = (squares / better.max(1) as f64).sqrt();
-    if !(spread > 0.0 && spread.is_finite()) {
-        return None;
-    }
-    let near = filled[..better].iter().map(|loss| (loss - median) / spread);
-    let far = by_rank[better..]
-        .iter()
-        .map(|value| (value - by_rank[middle]).max(0.0));
-    Some(near.chain(far).collect())
+    let index = (filled.len() - 1) / 2;
+    let median = filled[index];
+    let better = filled.iter().take_while(|loss| **loss < median);
+    let count = better.clone().count().max(1) as f64;
+    let squares: f64 = better.map(|l| (l - median) * (l - median)).sum();
+    let spread = (squares / count).sqrt();
+    (spread > 0.0 && spread.is_finite()).then_some(Median {
+        losses: filled,
+        index,
+        spread,
+    })
 }
 
-/// Rising values, with the differences at the low end made larger and those at the high end smaller.
+impl Median {
+    /// Distances from the median, in units of the spread, cut off at the bad end.
+    fn distances(&self) -> Vec<f64> {
+        let distance = |loss: &f64| ((loss - self.losses[self.index]) / self.spread).min(WORST);
+        self.losses.iter().map(distance).collect()
+    }
+
+    /// The better half by distance, the others by rank.
+    fn halves(&self, by_rank: &[f64]) -> Vec<f64> {
+        let near = self.distances().into_iter().take_while(|d| *d < 0.0);
+        let mut values: Vec<f64> = near.collect();
+        let far = by_rank[values.len()..].iter();
+        values.extend(far.map(|value| (value - by_rank[self.index]).max(0.0)));
+        values
+    }
+}
+
+/// Rising values, with the differences at the low end made larger and those at the high end smaller: the log warping of Google Vizier
+/// (arXiv 2408.11527), of which [`STRETCH`] is `s`.
 fn stretched(values: Vec<f64>) -> Vec<f64> {
     let (Some(low), Some(high)) = (values.first().copied(), values.last().copied()) else {
         return values;
@@ -132,7 +159,16 @@ mod tests {
     }
 
     #[test]
-    fn the_better_half_keeps_its_proportions_and_the_worse_one_its_order() {
+    fn losses_keep_their_proportions_and_the_worst_are_cut_off() {
+        let values = warp(&some(&[0.0, 3.0, 4.0, 5.0, 1e30]), 0);
+        assert!(values.is_sorted());
+        let ratio = (values[1] - values[0]) / (values[2] - values[1]);
+        assert!((ratio - 3.0).abs() < 1e-9, "{ratio}");
+        assert_eq!(values, warp(&some(&[0.0, 3.0, 4.0, 5.0, 1e3]), 0));
+    }
+
+    #[test]
+    fn beside_infeasible_ones_the_worse_half_keeps_its_order_only() {
         let values = warp(&some(&[0.0, 3.0, 4.0, 5.0, 1e30]), 1);
         assert!(values.is_sorted());
         assert!(values[1] - values[0] > 2.0 * (values[2] - values[1]));
