@@ -44,7 +44,7 @@ use super::judge::{Aim, Belief, Judge, World};
 use super::observations::{Observations, Outcome};
 use super::sobol::Sobol;
 use super::surrogate::{Features, Kernel, Process};
-use super::targets::targets;
+use super::targets::{has_losses, targets};
 use crate::{Rng, Sampler, stream};
 
 /// Trials before the first that the process chooses; a scrambled Sobol sequence until then.
@@ -101,6 +101,8 @@ struct Snapshot {
     /// The rows of the process: indices into what was told, rising; and their values then.
     rows: Vec<usize>,
     values: Vec<f64>,
+    /// How often the hyperparameters are drawn.
+    draws: usize,
 }
 
 /// The work done since the last snapshot.
@@ -147,26 +149,33 @@ impl Model {
         let values = rows.iter().map(|i| values[*i]).collect::<Vec<f64>>();
         self.snapshot = Some(Snapshot {
             told: best_first.len(),
+            draws: self.draws(rows.len(), observations),
             rows,
             values,
         });
         self.number += 1;
     }
 
-    /// Hyperparameters fitted to some of the rows. What is feasible has one guess only.
-    fn fit(&self, features: &Features, rows: &[Vec<f64>], values: &[f64]) -> Vec<Kernel> {
+    /// How often the hyperparameters of a process of so many rows are drawn. What is feasible has one guess only, and so have
+    /// losses of which an order is all that is known: more were no better there (docs/search.md).
+    fn draws(&self, rows: usize, observations: &Observations) -> usize {
+        match self.is_of_losses && has_losses(observations) {
+            true => (DRAWN / rows as f64).clamp(1.0, MOST_DRAWN) as usize,
+            false => 1,
+        }
+    }
+
+    /// Hyperparameters fitted to some of the snapshot's rows.
+    fn fit(&self, features: &Features, rows: &[Vec<f64>], snapshot: &Snapshot) -> Vec<Kernel> {
+        let values = &snapshot.values;
         let mut best_first: Vec<usize> = (0..rows.len()).collect();
         best_first.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
         let chosen = some(rows.len(), &best_first, MOST_FITTED, MOST_FITTED / 3);
-        let draws = match self.is_of_losses {
-            true => (DRAWN / rows.len() as f64).clamp(1.0, MOST_DRAWN) as usize,
-            false => 1,
-        };
         let rows: Vec<Vec<f64>> = chosen.iter().map(|i| rows[*i].clone()).collect();
         let values: Vec<f64> = chosen.iter().map(|i| values[*i]).collect();
         let number = TrialId(u32::try_from(self.number).unwrap_or(u32::MAX));
         let mut rng = stream(derive(self.seed, number, Purpose::Surrogate));
-        Kernel::fit(features, &rows, &values, draws, &mut rng)
+        Kernel::fit(features, &rows, &values, snapshot.draws, &mut rng)
     }
 
     /// The processes over their rows (at least one), and which these are (indices into what was told).
@@ -182,7 +191,7 @@ impl Model {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.as_ref().is_none_or(|kept| kept.number != self.number) {
             let rows: Vec<Vec<f64>> = snapshot.rows.iter().map(row).collect();
-            let kernels = self.fit(features, &rows, &snapshot.values).into_iter();
+            let kernels = self.fit(features, &rows, snapshot).into_iter();
             let processes = kernels.map(|kernel| Process::new(features, kernel, rows.clone()));
             *kept = Some(Kept {
                 number: self.number,

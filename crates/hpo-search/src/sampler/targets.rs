@@ -29,12 +29,19 @@ pub(crate) fn targets(observations: &Observations, objective: usize) -> Vec<f64>
         _ => None,
     };
     let losses: Vec<Option<f64>> = ranking.iter().map(loss).collect();
-    let values = warp(&losses, observations.infeasible());
+    let values = warp(&losses, observations.infeasible(), has_losses(observations));
     let mut of_told = vec![0.0; told.len()];
     for (i, value) in observations.order().iter().zip(values) {
         of_told[*i] = value;
     }
     of_told
+}
+
+/// Whether most trials came to their ends, so that losses say more than an order.
+pub(crate) fn has_losses(observations: &Observations) -> bool {
+    let (told, ranking) = (observations.told(), observations.ranking());
+    let is_complete = |i: &&usize| matches!(told[**i].outcome, Outcome::Complete { .. });
+    2 * ranking.iter().filter(is_complete).count() > ranking.len()
 }
 
 /// The same with several objectives: each is looked at by itself.
@@ -43,7 +50,7 @@ fn of_several(losses: &[Vec<f64>], objective: usize) -> Vec<f64> {
         (0..losses.len()).partition(|i| !losses[*i].is_empty());
     order.sort_by(|a, b| losses[*a][objective].total_cmp(&losses[*b][objective]));
     let sorted: Vec<Option<f64>> = order.iter().map(|i| Some(losses[*i][objective])).collect();
-    let values = warp(&sorted, infeasible.len());
+    let values = warp(&sorted, infeasible.len(), true);
     let mut of_told = vec![0.0; losses.len()];
     for (i, value) in order.into_iter().chain(infeasible).zip(values) {
         of_told[i] = value;
@@ -52,12 +59,10 @@ fn of_several(losses: &[Vec<f64>], objective: usize) -> Vec<f64> {
 }
 
 /// The values of losses in order from the best, then of the infeasible ones. `None` is a loss that does
-/// not compare with the others: its trial was stopped early, and stands where it stood then.
-fn warp(losses: &[Option<f64>], infeasible: usize) -> Vec<f64> {
+/// not compare with the others: its trial was stopped early, and stands where it stood then. `has_losses`: as [`has_losses()`] says.
+fn warp(losses: &[Option<f64>], infeasible: usize, has_losses: bool) -> Vec<f64> {
     let by_rank = by_rank(losses, infeasible);
-    let known = losses.iter().flatten().count();
-    let median = median(losses).filter(|_| 2 * known > losses.len());
-    let values = match median {
+    let values = match median(losses).filter(|_| has_losses) {
         Some(median) if infeasible == 0 => median.distances(),
         Some(median) => stretched(median.halves(&by_rank)),
         None => stretched(by_rank),
@@ -151,8 +156,12 @@ fn standardized(values: Vec<f64>) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    fn warp(losses: &[Option<f64>], infeasible: usize) -> Vec<f64> {
+        let known = losses.iter().flatten().count();
+        super::warp(losses, infeasible, 2 * known > losses.len())
+    }
 
     fn some(losses: &[f64]) -> Vec<Option<f64>> {
         losses.iter().copied().map(Some).collect()
