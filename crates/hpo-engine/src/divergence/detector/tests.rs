@@ -529,10 +529,11 @@ proptest! {
         }
     }
 
-    /// From where it starts, at chance or above, down to chance in 65 % of the run and on.
+    /// From where it starts, at chance or above, down to chance in 65 % of the run and on. With noise of twice that size, one
+    /// such run in ten thousand looks slower than it is and is given up.
     #[test]
     fn constant_improvement_is_never_given_up(
-        above in 0.0..6.0, share in 0.05..0.65, every in 1u64..40, seed in 0.0..1e3, size in 0.0..0.02,
+        above in 0.0..6.0, share in 0.05..0.65, every in 1u64..40, seed in 0.0..1e3, size in 0.0..0.01,
     ) {
         let rate = (above + 0.07) / (share * 1000.0);
         let curve = |step: f64| {
