@@ -68,7 +68,8 @@ const STEPS: [f64; 4] = [0.2, 0.1, 0.05, 0.02];
 const ROUNDS: [f64; 5] = [0.1, 0.05, 0.02, 0.01, 0.004];
 /// How many parameters a mutation changes in the mean, beside the one it changes for sure.
 const CHANGES: f64 = 1.5;
-/// How often hyperparameters are drawn: so many times the trials, and at most. One draw is none: what fits best is taken.
+/// How often hyperparameters are drawn: this number over that of the rows, and at most so often. Where that is once, what fits
+/// best is taken.
 const DRAWN: f64 = 240.0;
 const MOST_DRAWN: f64 = 8.0;
 /// The trial from which on one in so many is greedy.
@@ -173,6 +174,7 @@ impl Model {
         let chosen = some(rows.len(), &best_first, MOST_FITTED, MOST_FITTED / 3);
         let rows: Vec<Vec<f64>> = chosen.iter().map(|i| rows[*i].clone()).collect();
         let values: Vec<f64> = chosen.iter().map(|i| values[*i]).collect();
+        // A stream for each fit: they are numbered as trials are.
         let number = TrialId(u32::try_from(self.number).unwrap_or(u32::MAX));
         let mut rng = stream(derive(self.seed, number, Purpose::Surrogate));
         Kernel::fit(features, &rows, &values, snapshot.draws, &mut rng)
@@ -301,11 +303,12 @@ impl Gp {
             None
         };
         let trials = observations.points().len();
+        let is_turn = trials >= GREEDY.0 && trials.is_multiple_of(GREEDY.1);
         Some(Judge {
             features,
             observations,
             worlds,
-            is_greedy: trials >= GREEDY.0 && trials.is_multiple_of(GREEDY.1),
+            is_greedy: is_turn && self.objectives.len() == 1,
             feasibility,
             beliefs: (&self.beliefs, history),
         })

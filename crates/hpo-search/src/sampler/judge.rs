@@ -17,14 +17,17 @@ use super::surrogate::{Features, Process};
 /// Variance of the noise of labels, which says how steep the chance of being feasible is.
 const LABEL_NOISE: f64 = 0.1;
 
-/// A process, and what its values' weights and mean are.
+/// What a process says of values that it has seen less their mean.
 pub(crate) struct Belief {
     pub(crate) process: Process,
+    /// What the values are weighted with ([`Process::weights`]).
     pub(crate) weights: nalgebra::DVector<f64>,
+    /// What was taken away from them.
     pub(crate) mean: f64,
 }
 
 impl Belief {
+    /// Means and standard deviations at some rows.
     fn at(&self, features: &Features, rows: &[Vec<f64>]) -> Vec<(f64, f64)> {
         let guesses = self.process.predict(features, &self.weights, rows);
         guesses
@@ -77,10 +80,6 @@ pub(crate) struct World {
 }
 
 impl World {
-    fn has_front(&self) -> bool {
-        matches!(self.aim, Aim::Front(_))
-    }
-
     /// The logarithms of the improvements expected of some rows; a greedy judge takes the improvements of the means themselves.
     fn improvements(&self, features: &Features, rows: &[Vec<f64>], is_greedy: bool) -> Vec<f64> {
         let beliefs = self.objectives.iter();
@@ -106,7 +105,7 @@ pub(crate) struct Judge<'a> {
     pub(crate) observations: &'a Observations,
     /// At least one.
     pub(crate) worlds: Vec<World>,
-    /// The best mean is looked for, not the most improvement.
+    /// The best mean is looked for, not the most improvement; never of several objectives.
     pub(crate) is_greedy: bool,
     /// What is feasible, where not everything was.
     pub(crate) feasibility: Option<Belief>,
@@ -138,12 +137,11 @@ impl Judge<'_> {
         let of_worlds: Vec<Vec<f64>> = worlds
             .map(|world| world.improvements(self.features, rows, self.is_greedy))
             .collect();
-        let has_logarithms = !self.is_greedy || self.worlds.iter().any(World::has_front);
         let mean = |i: usize| {
             let values = of_worlds.iter().map(|world| world[i]);
-            match has_logarithms {
-                true => log_mean(values),
-                false => values.sum::<f64>() / of_worlds.len() as f64,
+            match self.is_greedy {
+                true => values.sum::<f64>() / of_worlds.len() as f64,
+                false => log_mean(values),
             }
         };
         (0..rows.len()).map(mean).collect()

@@ -61,11 +61,11 @@ fn of_several(losses: &[Vec<f64>], objective: usize) -> Vec<f64> {
 /// The values of losses in order from the best, then of the infeasible ones. `None` is a loss that does
 /// not compare with the others: its trial was stopped early, and stands where it stood then. `has_losses`: as [`has_losses()`] says.
 fn warp(losses: &[Option<f64>], infeasible: usize, has_losses: bool) -> Vec<f64> {
-    let by_rank = by_rank(losses, infeasible);
+    let by_rank = || by_rank(losses, infeasible);
     let values = match median(losses).filter(|_| has_losses) {
         Some(median) if infeasible == 0 => median.distances(),
-        Some(median) => stretched(median.halves(&by_rank)),
-        None => stretched(by_rank),
+        Some(median) => stretched(median.halves(&by_rank())),
+        None => stretched(by_rank()),
     };
     standardized(values)
 }
