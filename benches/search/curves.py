@@ -1,7 +1,7 @@
-"""Tables of learning curves (tables/*.json.gz, made by make_tables.py), and searchers that run trials step by step on them.
+"""Learning curves: tables of them (tables/*.json.gz, made by make_tables.py) and a function, each of 27 steps.
 
-Optimizer x learning rate x momentum or betas x schedule x batch size, conditional, every configuration trained for 27 epochs. The learning
-rate is offered as a range and looked up at the nearest of the table; momentum and betas as places on their grid.
+The tables have optimizer x learning rate x momentum or betas x schedule x batch size, conditional, every configuration trained for 27 epochs. The
+learning rate is offered as a range and looked up at the nearest of the table; momentum and betas as places on their grid.
 """
 
 import csv
@@ -9,14 +9,11 @@ import gzip
 import itertools
 import json
 import math
-import os
 import pathlib
-import subprocess
-import tempfile
 
 import numpy as np
 
-from searchers import suggest
+from problems import number
 
 TABLES = pathlib.Path(__file__).parent / "tables"
 STEPS, ETA = 27, 3
@@ -64,9 +61,45 @@ class Table:
                 params[name] = self.grid[name][value] if isinstance(value, int) else value
         return self.rows[self._key(params)]
 
-    def regret(self, loss):
-        """0: the best there is, 1: the middle configuration."""
+    def regret(self, _row, loss):
+        """Of one that had this loss. 0: the best there is, 1: the middle configuration."""
         return (loss - self.best) / (self.middle - self.best)
+
+
+class Hartmann:
+    """Hartmann's function of six variables whose early values mislead: two of its four peaks are wrong by a bias, and losses are too high by
+    noise; both shrink with the logarithm of the step, and are gone at the last. The fidelity is that of Kandasamy et al., arXiv 1703.06240, with the
+    bias and the noise that mf-prior-bench calls good (Mallik et al., arXiv 2306.12370). A configuration has one curve."""
+
+    BIAS, NOISE = 2.5, 2.0
+    HEIGHTS = np.array([1.0, 1.2, 3.0, 3.2])
+    WIDTHS = np.array([[10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14], [3, 3.5, 1.7, 10, 17, 8], [17, 8, 0.05, 10, 0.1, 14]])
+    PEAKS = 1e-4 * np.array([
+        [1312, 1696, 5569, 124, 8283, 5886], [2329, 4135, 8307, 3736, 1004, 9991],
+        [2348, 1451, 3522, 2883, 3047, 6650], [4047, 8828, 8732, 5743, 1091, 381],
+    ])
+
+    def __init__(self):
+        self.space = [number(f"x{i}", 0.0, 1.0) for i in range(6)]
+        self.losses, self.cost, self.worst, self.best = [], [], 10.0, -3.32237
+        rng = np.random.default_rng(0)
+        self.middle = float(np.median([self._at(rng.random(6), np.ones(1)) for _ in range(4000)]))
+
+    def _at(self, x, fidelities):
+        parts = np.exp(-(self.WIDTHS * (x - self.PEAKS) ** 2).sum(axis=1))
+        return -((self.HEIGHTS - self.BIAS * (1 - fidelities)[:, None]) @ parts)
+
+    def row(self, config):
+        x = np.array([config[p["name"]] for p in self.space])
+        fidelities = np.log(np.arange(1, STEPS + 1)) / math.log(STEPS)
+        noise = np.abs(np.random.default_rng(np.frombuffer(x.tobytes(), np.uint32)).normal(size=STEPS))
+        self.losses.append(self._at(x, fidelities) + self.NOISE * noise * (1 - fidelities))
+        self.cost.append(1.0)
+        return len(self.losses) - 1
+
+    def regret(self, row, _loss):
+        """Of what the configuration is worth at the last step."""
+        return (self.losses[row][-1] - self.best) / (self.middle - self.best)
 
 
 def tables():
@@ -74,88 +107,10 @@ def tables():
     return sorted(path.name.split(".")[0] for path in TABLES.glob("*.json.gz"))
 
 
-class Ours:
-    """`hpo stdio` (docs/stdio.md)."""
-
-    def __init__(self, program, method, rule, space, seed):
-        if not pathlib.Path(program).is_file():
-            raise SystemExit(f"{program} is not there: cargo build --release -p hpo")
-        with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
-            json.dump({"params": space, "direction": "minimize", "max_steps": STEPS, "eta": ETA}, file)
-        self.file = file.name
-        command = [program, "stdio", "--space", file.name, "--seed", str(seed), "--method", method, "--early-terminate", rule]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
-
-    def call(self, **message):
-        self.process.stdin.write(json.dumps(message) + "\n")
-        answer = json.loads(self.process.stdout.readline() or '{"error": "hpo stdio has ended"}')
-        if "error" in answer:
-            raise RuntimeError(f"{message}: {answer['error']}")
-        return answer
-
-    def ask(self):
-        answer = self.call(op="ask")
-        return answer["trial"], answer["params"], answer.get("budget")
-
-    def report(self, trial, step, value):
-        return self.call(op="report", trial=trial, step=step, value=value)["decision"] == "prune"
-
-    def tell(self, trial, value, status):
-        self.call(op="tell", trial=trial, value=value, status=status)
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-        os.unlink(self.file)
-
-
-class Optuna:
-    """Optuna's TPE or random sampler with one of its pruners, both with their defaults; a broken run is told with the worst value."""
-
-    def __init__(self, sampler, pruner, space, seed):
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        samplers = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
-        pruners = {
-            "none": optuna.pruners.NopPruner,
-            "median": optuna.pruners.MedianPruner,
-            "hyperband": lambda: optuna.pruners.HyperbandPruner(1, STEPS, ETA),
-            "sha": lambda: optuna.pruners.SuccessiveHalvingPruner(1, ETA),
-        }
-        self.study = optuna.create_study(sampler=samplers[sampler](seed=seed), pruner=pruners[pruner]())
-        self.pruned, self.space, self.trials = optuna.trial.TrialState.PRUNED, space, {}
-
-    def ask(self):
-        trial = self.study.ask()
-        self.trials[trial.number] = trial
-        return trial.number, suggest(trial, self.space), None
-
-    def report(self, trial, step, value):
-        self.trials[trial].report(value, step)
-        return self.trials[trial].should_prune()
-
-    def tell(self, trial, value, status):
-        trial = self.trials.pop(trial)
-        if status == "pruned":
-            self.study.tell(trial, state=self.pruned)
-        else:
-            self.study.tell(trial, value)
-
-    def close(self):
-        pass
-
-
-def make(name, program, space, seed):
-    """`hpo-METHOD+RULE` or `optuna-SAMPLER+PRUNER`."""
-    kind, _, rest = name.partition("-")
-    method, _, rule = rest.partition("+")
-    if kind == "hpo":
-        return Ours(program, method, rule or "none", space, seed)
-    try:
-        return Optuna(method, rule or "none", space, seed)
-    except KeyError as unknown:
-        raise SystemExit(f"{name}: there is no {unknown}; names are such as hpo-bayes+auto and optuna-tpe+median") from None
+def named(problem):
+    if problem not in [*tables(), "hartmann"]:
+        raise SystemExit(f"there is no problem {problem}: {', '.join(tables())}, hartmann")
+    return Hartmann() if problem == "hartmann" else Table(problem)
 
 
 def print_table(rows, key, columns):
@@ -171,9 +126,9 @@ def print_table(rows, key, columns):
         print(f"| {problem} | {name} | " + " | ".join(cells) + f" | {len(values)} |")
 
 
-def measured(arguments, kind, names, columns, measure):
+def measured(arguments, kind, names, columns, make, measure):
     """A row for each problem, name (of a `kind`) and seed: those that the file `arguments.out` has, and the others, measured and added to it.
-    `measure` takes a table, a searcher on it and a seed, and gives the numbers of the columns."""
+    `make` makes a searcher (stepwise.py); `measure` takes a table, a searcher on it and a seed, and gives the numbers of the columns."""
     rows = list(csv.DictReader(arguments.out.open())) if arguments.out.exists() else []
     done = {(row["problem"], row[kind], row["seed"]) for row in rows}
     with arguments.out.open("a", newline="") as file:
@@ -181,7 +136,7 @@ def measured(arguments, kind, names, columns, measure):
         if not rows:
             writer.writeheader()
         for problem in arguments.problems.split(","):
-            table = Table(problem)
+            table = named(problem)
             for name, seed in itertools.product(names.split(","), range(arguments.seeds)):
                 if (problem, name, str(seed)) in done:
                     continue

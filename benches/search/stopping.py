@@ -13,6 +13,7 @@ import numpy as np
 
 from curves import STEPS, measured, print_table, tables
 from problems import draw
+from stepwise import make
 
 HELP = "what stopping rules save and what they lose"
 WORKERS = 4
@@ -72,5 +73,7 @@ def run(table, searcher, seed):
 
 
 def main(arguments):
-    rows = measured(arguments, "rule", arguments.rules, NUMBERS, run)
+    if not set(arguments.problems.split(",")) <= set(tables()):
+        raise SystemExit(f"problems are the tables: {', '.join(tables())}")
+    rows = measured(arguments, "rule", arguments.rules, NUMBERS, make, run)
     print_table(rows, "rule", NUMBERS)
