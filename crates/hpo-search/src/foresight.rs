@@ -95,7 +95,7 @@ pub(crate) fn tells(history: &History, step: u64) -> bool {
 }
 
 /// Kendall's τ-a.
-fn correlation(pairs: &[(f64, f64)]) -> f64 {
+pub(crate) fn correlation(pairs: &[(f64, f64)]) -> f64 {
     let mut sum = 0.0;
     for (i, a) in pairs.iter().enumerate() {
         for b in &pairs[..i] {

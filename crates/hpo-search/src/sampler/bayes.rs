@@ -32,10 +32,10 @@ impl Bayes {
 
 impl Sampler for Bayes {
     fn suggest(&self, history: &History, rng: &mut Rng) -> Option<Config> {
-        match history.trials().len() {
+        match self.tpe.observations().count() {
             0 => {
                 let space = &history.spec().space;
-                let encoding = &self.gp.observations().encoding;
+                let encoding = &self.tpe.observations().encoding;
                 let middle = encoding.build(space, rng, |_, _, _, domain| match domain {
                     Domain::Categorical { .. } => None,
                     _ => Some(0.5),
@@ -50,7 +50,7 @@ impl Sampler for Bayes {
     fn observe(&mut self, history: &History, event: &Event) {
         self.tpe.observe(history, event);
         // Once it is not asked any more it need not look.
-        if history.trials().len() <= GP_TRIALS {
+        if self.tpe.observations().count() <= GP_TRIALS {
             self.gp.observe(history, event);
         }
     }

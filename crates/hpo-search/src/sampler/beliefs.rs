@@ -5,25 +5,20 @@
 //! believed decides early, and what was found later; a wrong belief costs some trials and no more. For that reason
 //! the density never falls below a floor ([`hpo_study::prior::DOUBT`]), which the paper does not have.
 //!
-//! Trials that were imported from other data (`as: prior`) say in the same way where the good ones are: a density with a
-//! kernel around each of the best quarter is one more prior.
+//! Trials that were imported from other data (`as: prior`) say in the same way where the good ones are
+//! ([`super::transferred`]): one more prior, with a weight that depends on whether it is borne out.
 //!
 //! Candidates are drawn from the prior, too, or a narrow one would hardly be among them. The first trial of all is
 //! the guess itself, and of the first ones every other is drawn from the prior.
 
 use rand::Rng as _;
 
-use hpo_study::prior::DOUBT;
 use hpo_study::seed::{Purpose, derive};
-use hpo_study::{
-    Belief, Config, Event, EventKind, History, Method, Priors, Space, StudySpec, TrialId,
-    TrialState,
-};
+use hpo_study::{Belief, Config, Event, EventKind, History, Method, Priors, StudySpec, TrialId};
 
-use super::columns::Columns;
 use super::encoding::{Candidate, Draft, Encoding, Point};
 use super::observations::is_prior_only;
-use super::parzen::Mixture;
+use super::transferred::Transferred;
 use crate::{Rng, Sampler};
 
 /// β, for scores. The paper takes a tenth of the budget; of 5 and 10 this is forgotten sooner where it was wrong.
@@ -53,7 +48,7 @@ impl Beliefs {
 
     /// Whether nothing is believed.
     pub(crate) fn is_empty(&self) -> bool {
-        self.priors.is_empty() && self.transferred.good.is_empty()
+        self.priors.is_empty() && self.transferred.is_empty()
     }
 
     pub(crate) fn observe(&mut self, history: &History, event: &Event) {
@@ -68,6 +63,7 @@ impl Beliefs {
                     self.transferred.take(history, *trial);
                 } else {
                     self.told += 1;
+                    self.transferred.check(history, *trial);
                 }
             }
             _ => {}
@@ -84,7 +80,9 @@ impl Beliefs {
         for (score, candidate) in scores.iter_mut().zip(candidates) {
             *score += weight * self.priors.log_density(space, &candidate.config);
         }
-        let transferred = self.transferred.log_densities(candidates);
+        let points: Vec<&Point> = candidates.iter().map(|c| &c.point).collect();
+        let transferred = self.transferred.log_densities(&points);
+        let weight = weight * self.transferred.trust();
         for (score, log_density) in scores.iter_mut().zip(transferred) {
             *score += weight * log_density;
         }
@@ -122,9 +120,17 @@ impl Beliefs {
         (0..count).map(draw).collect()
     }
 
+    /// How far what was imported is borne out; 1 where the user believes something.
+    fn trust(&self) -> f64 {
+        match self.priors.is_empty() {
+            true => self.transferred.trust(),
+            false => 1.0,
+        }
+    }
+
     /// From what the user believes, or from where others were good; with both, from either.
     fn draw(&self, history: &History, rng: &mut Rng) -> Config {
-        let both = !self.priors.is_empty() && !self.transferred.good.is_empty();
+        let both = !self.priors.is_empty() && !self.transferred.is_empty();
         if self.priors.is_empty() || (both && rng.random_bool(0.5)) {
             return self.transferred.draw(&history.spec().space, rng);
         }
@@ -143,84 +149,6 @@ impl Beliefs {
                 let is_choice = matches!(domain, hpo_study::Domain::Categorical { .. });
                 domain.at(if is_choice { rng.random() } else { 0.5 })
             })
-    }
-}
-
-/// Trials of other data, or of another model: only their order within their import counts, and of that only who was
-/// among the best quarter.
-struct Transferred {
-    encoding: Encoding,
-    points: Vec<Point>,
-    columns: Columns,
-    /// For each its import and its loss.
-    losses: Vec<(u32, f64)>,
-    /// The good ones, as indices.
-    good: Vec<usize>,
-}
-
-/// The share of an import that is good.
-const GOOD: f64 = 0.25;
-
-impl Transferred {
-    fn new(space: &Space) -> Self {
-        let encoding = Encoding::new(space);
-        Self {
-            columns: Columns::new(encoding.len()),
-            encoding,
-            points: Vec::new(),
-            losses: Vec::new(),
-            good: Vec::new(),
-        }
-    }
-
-    fn take(&mut self, history: &History, trial: TrialId) {
-        let spec = history.spec();
-        let Some(record) = history
-            .trial(trial)
-            .filter(|t| t.state == TrialState::Completed)
-        else {
-            return;
-        };
-        let (Some(value), Some(origin)) = (record.value(), &record.origin) else {
-            return;
-        };
-        let point = self.encoding.point(&spec.space, &record.config);
-        self.columns.push(&point);
-        self.points.push(point);
-        self.losses
-            .push((origin.batch, spec.metric.goal.as_loss(value)));
-        self.good.clear();
-        let mut order: Vec<usize> = (0..self.losses.len()).collect();
-        order.sort_by(|a, b| {
-            let (a, b) = (self.losses[*a], self.losses[*b]);
-            a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
-        });
-        for batch in order.chunk_by(|a, b| self.losses[*a].0 == self.losses[*b].0) {
-            let count = (GOOD * batch.len() as f64).ceil() as usize;
-            self.good.extend(batch.iter().take(count));
-        }
-    }
-
-    fn mixture(&self) -> Mixture<'_> {
-        let even = vec![1.0; self.good.len()];
-        Mixture::new(&self.encoding, self.columns.select(&self.good), even)
-    }
-
-    fn draw(&self, space: &Space, rng: &mut Rng) -> Config {
-        let mixture = self.mixture();
-        let draft = mixture.draw(space, &self.points, &self.good, 1.0, rng);
-        draft.candidate(space).config
-    }
-
-    /// Not below the logarithm of [`DOUBT`].
-    fn log_densities(&self, candidates: &[Candidate]) -> Vec<f64> {
-        if self.good.is_empty() {
-            return Vec::new();
-        }
-        let points: Vec<&Point> = candidates.iter().map(|c| &c.point).collect();
-        let logs = self.mixture().log_densities(&points).into_iter();
-        logs.map(|log| ((1.0 - DOUBT) * log.exp() + DOUBT).ln())
-            .collect()
     }
 }
 
@@ -249,7 +177,10 @@ impl Believing {
     fn is_from_prior(&self, trials: usize, rng: &mut Rng) -> bool {
         match self.method {
             Method::Bayes | Method::Gp | Method::Tpe => trials < OPENING && trials % 2 == 1,
-            _ => rng.random_bool(HALF / (HALF + self.beliefs.told as f64)),
+            _ => {
+                let share = HALF / (HALF + self.beliefs.told as f64);
+                rng.random_bool(share * self.beliefs.trust())
+            }
         }
     }
 }

@@ -260,11 +260,6 @@ impl Gp {
         }
     }
 
-    /// What has been told so far.
-    pub(crate) fn observations(&self) -> &Observations {
-        &self.observations
-    }
-
     fn has_infeasible(&self) -> bool {
         self.observations.infeasible() > 0
     }
@@ -302,7 +297,7 @@ impl Gp {
         } else {
             None
         };
-        let trials = observations.points().len();
+        let trials = observations.count();
         let is_turn = trials >= GREEDY.0 && trials.is_multiple_of(GREEDY.1);
         Some(Judge {
             features,
@@ -486,7 +481,7 @@ impl<'a> Elite<'a> {
 impl Sampler for Gp {
     fn suggest(&self, history: &History, rng: &mut Rng) -> Option<Config> {
         let space = &history.spec().space;
-        let early = history.trials().len() < STARTUP || self.observations.ranking().len() < 2;
+        let early = self.observations.count() < STARTUP || self.observations.ranking().len() < 2;
         if early || self.features.is_empty() {
             return self.sobol.suggest(history, rng);
         }

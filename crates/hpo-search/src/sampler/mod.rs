@@ -24,6 +24,7 @@ mod sobol;
 mod surrogate;
 mod targets;
 mod tpe;
+mod transferred;
 mod unique;
 
 use hpo_study::{Config, Method, StudySpec};

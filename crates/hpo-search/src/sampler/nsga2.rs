@@ -206,7 +206,7 @@ fn polynomial(place: f64, u: f64) -> f64 {
 
 impl Sampler for Nsga2 {
     fn suggest(&self, history: &History, rng: &mut Rng) -> Option<Config> {
-        if history.trials().len() < STARTUP || self.parents().len() < 2 {
+        if self.observations.count() < STARTUP || self.parents().len() < 2 {
             return self.sobol.suggest(history, rng);
         }
         let space = &history.spec().space;

@@ -74,6 +74,8 @@ pub(crate) struct Observations {
     pub(crate) encoding: Encoding,
     /// For each trial its point.
     points: Vec<Point>,
+    /// The trials that count, as indices: all but those that only say where the good ones were elsewhere.
+    counted: Vec<usize>,
     seen: HashSet<Vec<u64>>,
     /// In the order in which they told something first.
     told: Vec<Told>,
@@ -100,6 +102,7 @@ impl Observations {
             encoding: Encoding::new(space),
             resolution: Resolution::new(space.parameters.len()),
             points: Vec::new(),
+            counted: Vec::new(),
             seen: HashSet::new(),
             told: Vec::new(),
             index: Vec::new(),
@@ -163,6 +166,11 @@ impl Observations {
         &self.points[trial.index()]
     }
 
+    /// How many trials there are that count here: all but those that only say where the good ones were elsewhere.
+    pub(crate) fn count(&self) -> usize {
+        self.counted.len()
+    }
+
     /// The points of all trials.
     pub(crate) fn points(&self) -> &[Point] {
         &self.points
@@ -175,10 +183,8 @@ impl Observations {
 
     /// Whether some trial has had this configuration, or one that cannot be told from it.
     pub(crate) fn is_tried(&self, point: &Point) -> bool {
-        self.is_seen(point)
-            || self
-                .resolution
-                .is_tried(&self.encoding, &self.points, point)
+        let tried = self.counted.iter().map(|trial| &self.points[*trial]);
+        self.is_seen(point) || self.resolution.is_tried(&self.encoding, tried, point)
     }
 
     /// Sees an event that the history has taken in. Says whether anything has changed.
@@ -189,6 +195,7 @@ impl Observations {
                 // What is on another scale, or of other data, has not been tried here.
                 let counts = !is_prior_only(history, *trial);
                 if counts {
+                    self.counted.push(self.points.len());
                     self.seen.insert(fingerprint(&point));
                     self.pending.insert(*trial);
                 }
@@ -363,7 +370,7 @@ impl Observations {
 }
 
 /// What a trial tells at its end or while it waits; `None`: nothing about its configuration.
-fn outcome(trial: &Trial, goal: Goal) -> Option<Outcome> {
+pub(super) fn outcome(trial: &Trial, goal: Goal) -> Option<Outcome> {
     let last = || {
         let (step, value) = trial.curve.last()?;
         let loss = goal.as_loss(value);

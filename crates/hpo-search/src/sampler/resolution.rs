@@ -50,9 +50,14 @@ impl Resolution {
     }
 
     /// Whether one of the tried points is so near to this one that it need not be tried too.
-    pub(crate) fn is_tried(&self, encoding: &Encoding, tried: &[Point], point: &Point) -> bool {
+    pub(crate) fn is_tried<'p>(
+        &self,
+        encoding: &Encoding,
+        tried: impl IntoIterator<Item = &'p Point>,
+        point: &Point,
+    ) -> bool {
         let alike: Vec<&Point> = tried
-            .iter()
+            .into_iter()
             .filter(|other| is_alike(encoding, point, other))
             .collect();
         if alike.is_empty() {

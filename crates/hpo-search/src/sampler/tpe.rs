@@ -70,6 +70,11 @@ impl Tpe {
         }
     }
 
+    /// What has been told so far.
+    pub(crate) fn observations(&self) -> &Observations {
+        &self.observations
+    }
+
     /// The good ones (trial indices, best first) and all others (in order).
     fn split(&self) -> (Vec<usize>, Vec<usize>) {
         let told = self.observations.told();
@@ -209,7 +214,7 @@ fn improvements(good: &[f64], threshold: f64) -> Vec<f64> {
 impl Sampler for Tpe {
     fn suggest(&self, history: &History, rng: &mut Rng) -> Option<Config> {
         let space = &history.spec().space;
-        if history.trials().len() < STARTUP || self.observations.ranking().is_empty() {
+        if self.observations.count() < STARTUP || self.observations.ranking().is_empty() {
             return self.sobol.suggest(history, rng);
         }
         let encoding = &self.observations.encoding;

@@ -1,0 +1,308 @@
+//! What trials of other data, or of another model (`import` with `as: prior`), say of where the good ones are: a density with a
+//! kernel around each of the best quarter of an import. Of their values nothing but the order counts.
+//!
+//! An earlier study may mislead. So what it says is checked by what the study's own trials come to: the density should be
+//! higher about the better ones (Kendall's τ, of the newest 60). A middling correlation is taken for granted at first; where there is none, trust
+//! goes with every trial, and where it is the wrong way round, eight trials do.
+
+use std::collections::VecDeque;
+
+use hpo_study::prior::DOUBT;
+use hpo_study::{Config, History, Space, TrialId, TrialState};
+
+use super::columns::Columns;
+use super::encoding::{Encoding, Point};
+use super::observations::{Outcome, outcome};
+use super::parzen::Mixture;
+use crate::Rng;
+use crate::foresight::correlation;
+
+/// Trials of other data, or of another model: only their order within their import counts, and of that only who was
+/// among the best quarter.
+pub(super) struct Transferred {
+    encoding: Encoding,
+    points: Vec<Point>,
+    columns: Columns,
+    /// For each its import and its loss.
+    losses: Vec<(u32, f64)>,
+    /// The good ones, as indices.
+    good: Vec<usize>,
+    /// Of the newest trials of this study the points and the losses.
+    own: VecDeque<(Point, f64)>,
+    /// From 0 to 1: how far what is said is borne out here.
+    trust: f64,
+}
+
+/// The share of an import that is good.
+const GOOD: f64 = 0.25;
+/// So many of the study's own trials are looked at.
+const NEWEST: usize = 60;
+/// Kendall's τ of density and success that is taken for granted at first, and its weight in trials. With it or more the trust is whole.
+const EXPECTED: f64 = 0.4;
+const EXPECTED_WEIGHT: f64 = 10.0;
+
+impl Transferred {
+    /// For a space, before anything was imported.
+    pub(super) fn new(space: &Space) -> Self {
+        let encoding = Encoding::new(space);
+        Self {
+            columns: Columns::new(encoding.len()),
+            encoding,
+            points: Vec::new(),
+            losses: Vec::new(),
+            good: Vec::new(),
+            own: VecDeque::new(),
+            trust: 1.0,
+        }
+    }
+
+    /// Whether nothing is said.
+    pub(super) fn is_empty(&self) -> bool {
+        self.good.is_empty()
+    }
+
+    /// From 0 to 1: how far what is said is borne out here.
+    pub(super) fn trust(&self) -> f64 {
+        self.trust
+    }
+
+    /// Looks at what one of the study's own trials has come to. What was stopped is worse than what completed, and what is infeasible
+    /// worse than both.
+    pub(super) fn check(&mut self, history: &History, trial: TrialId) {
+        let spec = history.spec();
+        let Some(record) = history.trial(trial) else {
+            return;
+        };
+        let loss = match outcome(record, spec.metric.goal) {
+            Some(Outcome::Complete { loss }) => loss,
+            Some(Outcome::Partial { .. }) => f64::MAX,
+            Some(Outcome::Infeasible) => f64::INFINITY,
+            None => return,
+        };
+        let point = self.encoding.point(&spec.space, &record.config);
+        self.own.push_back((point, loss));
+        if self.own.len() > NEWEST {
+            self.own.pop_front();
+        }
+        if !self.good.is_empty() {
+            self.trust = self.borne_out();
+        }
+    }
+
+    /// By Kendall's τ of density and success.
+    fn borne_out(&self) -> f64 {
+        let points: Vec<&Point> = self.own.iter().map(|(point, _)| point).collect();
+        let densities = self.log_densities(&points);
+        let losses = self.own.iter().map(|(_, loss)| *loss);
+        let pairs: Vec<(f64, f64)> = densities.iter().map(|d| -d).zip(losses).collect();
+        let seen = pairs.len() as f64;
+        let expected = EXPECTED_WEIGHT * EXPECTED;
+        let tau = (seen * correlation(&pairs) + expected) / (seen + EXPECTED_WEIGHT);
+        (tau / EXPECTED).clamp(0.0, 1.0)
+    }
+
+    /// Takes in an imported trial that has come to its end.
+    pub(super) fn take(&mut self, history: &History, trial: TrialId) {
+        let spec = history.spec();
+        let Some(record) = history
+            .trial(trial)
+            .filter(|t| t.state == TrialState::Completed)
+        else {
+            return;
+        };
+        let (Some(value), Some(origin)) = (record.value(), &record.origin) else {
+            return;
+        };
+        let point = self.encoding.point(&spec.space, &record.config);
+        self.columns.push(&point);
+        self.points.push(point);
+        self.losses
+            .push((origin.batch, spec.metric.goal.as_loss(value)));
+        self.good.clear();
+        let mut order: Vec<usize> = (0..self.losses.len()).collect();
+        order.sort_by(|a, b| {
+            let (a, b) = (self.losses[*a], self.losses[*b]);
+            a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+        });
+        for batch in order.chunk_by(|a, b| self.losses[*a].0 == self.losses[*b].0) {
+            let count = (GOOD * batch.len() as f64).ceil() as usize;
+            self.good.extend(batch.iter().take(count));
+        }
+    }
+
+    fn mixture(&self) -> Mixture<'_> {
+        let even = vec![1.0; self.good.len()];
+        Mixture::new(&self.encoding, self.columns.select(&self.good), even)
+    }
+
+    /// A configuration from the density.
+    pub(super) fn draw(&self, space: &Space, rng: &mut Rng) -> Config {
+        let mixture = self.mixture();
+        let draft = mixture.draw(space, &self.points, &self.good, 1.0, rng);
+        draft.candidate(space).config
+    }
+
+    /// The logarithms of the densities at some points, relative to a draw at random; not below that of [`DOUBT`].
+    pub(super) fn log_densities(&self, points: &[&Point]) -> Vec<f64> {
+        if self.good.is_empty() {
+            return Vec::new();
+        }
+        let logs = self.mixture().log_densities(points).into_iter();
+        logs.map(|log| ((1.0 - DOUBT) * log.exp() + DOUBT).ln())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate::{Log, Simulation, Worker, always, categorical, float, space, spec};
+    use hpo_study::import::{ImportAs, ImportBatch, Origin};
+    use hpo_study::{EarlyTerminate, EventKind, Method, StudySpec, Value};
+
+    fn loss(config: &Config, _: u64) -> f64 {
+        let away = |name: &str, to: f64| (config.number(name).unwrap() - to).powi(2);
+        let kind = f64::from(u8::from(config.text("kind") != Some("b")));
+        away("x", 0.8) + away("y", 0.3) + 0.2 * kind
+    }
+
+    fn study(method: Method, seed: u64, trials: u32) -> StudySpec {
+        let space = space([
+            always("x", float(0.0, 1.0)),
+            always("y", float(0.0, 1.0)),
+            always("kind", categorical(["a", "b", "c"])),
+        ]);
+        let mut study = spec(space, method, EarlyTerminate::None);
+        (study.seed, study.run_cap) = (seed, Some(trials));
+        study
+    }
+
+    const EARLIER: usize = 40;
+
+    /// Takes in forty trials; with a `sign` of -1 their order is the wrong way round.
+    fn import(log: &mut Log, sign: f64) {
+        let batch = ImportBatch {
+            source: "an earlier study".to_owned(),
+            used: ImportAs::Prior,
+            entry: None,
+        };
+        log.push(EventKind::TrialsImported { batch });
+        for i in 0..EARLIER {
+            let place = |by: f64| Value::Float(((i + 1) as f64 * by).fract());
+            let kind = ["a", "b", "c"][i % 3];
+            let pairs = [
+                ("x", place(0.618)),
+                ("y", place(0.755)),
+                ("kind", kind.into()),
+            ];
+            let config: Config = pairs.into_iter().collect();
+            let trial = TrialId(i as u32);
+            let origin = Origin {
+                batch: 0,
+                name: i.to_string(),
+                fingerprint: i as u64,
+                value: Some(sign * loss(&config, 1)),
+            };
+            log.push(EventKind::TrialImported { trial, origin });
+            log.push(EventKind::TrialSuggested {
+                trial,
+                config,
+                bracket: 0,
+                target: None,
+            });
+            log.push(EventKind::TrialCompleted { trial });
+        }
+    }
+
+    #[test]
+    fn trust_goes_where_what_is_said_is_wrong_and_stays_where_it_is_right() {
+        for (sign, expected) in [(1.0, 1.0), (-1.0, 0.0)] {
+            let study = study(Method::Random, 1, 60);
+            let mut said = Transferred::new(&study.space);
+            let mut log = Log::new(study);
+            import(&mut log, sign);
+            (0..EARLIER as u32).for_each(|i| said.take(&log.history, TrialId(i)));
+            assert_eq!((said.trust(), said.good.len()), (1.0, 10));
+            for _ in 0..12 {
+                let config = log.suggest().unwrap();
+                let trial = TrialId(log.history.trials().len() as u32 - 1);
+                log.launch(trial, None);
+                log.report(trial, 1, loss(&config, 1));
+                log.end(
+                    trial,
+                    hpo_study::AttemptEnd::Exited {
+                        code: 0,
+                        stderr: String::new(),
+                    },
+                );
+                log.complete(trial);
+                said.check(&log.history, trial);
+            }
+            assert!(
+                (said.trust() - expected).abs() < 0.25,
+                "{sign}: {}",
+                said.trust()
+            );
+        }
+    }
+
+    #[test]
+    fn the_opening_is_that_of_a_study_without_imports() {
+        let mut log = Log::new(study(Method::Bayes, 1, 60));
+        import(&mut log, 1.0);
+        let first = log.suggest().unwrap();
+        assert_eq!(
+            (first.number("x"), first.number("y")),
+            (Some(0.5), Some(0.5))
+        );
+    }
+
+    #[test]
+    fn what_was_tried_elsewhere_can_be_tried_here() {
+        let mut observations =
+            super::super::observations::Observations::new(&study(Method::Gp, 1, 60).space);
+        let mut log = Log::new(study(Method::Gp, 1, 60));
+        import(&mut log, 1.0);
+        let mut history = History::open(&log.events[0]).unwrap();
+        for event in &log.events[1..] {
+            history.apply(event).unwrap();
+            observations.observe(&history, event);
+        }
+        let point = observations.point(TrialId(0)).clone();
+        assert!(!observations.is_tried(&point) && observations.count() == 0);
+    }
+
+    /// The mean of the best losses of five seeds.
+    fn best_after(method: Method, trials: u32, sign: Option<f64>) -> f64 {
+        let best = |seed| {
+            let imported = if sign.is_some() { EARLIER as u32 } else { 0 };
+            let worker = Worker {
+                objective: loss,
+                parallel: 1,
+                ..Worker::default()
+            };
+            let mut simulation =
+                Simulation::new(study(method, seed, trials + imported), worker, seed);
+            if let Some(sign) = sign {
+                import(&mut simulation.log, sign);
+            }
+            loss(&simulation.run().history.best().unwrap().config, 1)
+        };
+        (0..5).map(best).sum::<f64>() / 5.0
+    }
+
+    #[test]
+    fn a_good_earlier_study_helps_early_and_a_misleading_one_is_overcome() {
+        for method in [Method::Random, Method::Tpe, Method::Bayes] {
+            let [plain, good, wrong] =
+                [None, Some(1.0), Some(-1.0)].map(|sign| best_after(method, 8, sign));
+            assert!(good < plain, "{method:?}: {good} with, {plain} without");
+            assert!(wrong < 0.25, "{method:?}: {wrong}, after eight trials");
+            let [plain, wrong] = [None, Some(-1.0)].map(|sign| best_after(method, 25, sign));
+            assert!(
+                wrong < 2.0 * plain + 0.01,
+                "{method:?}: {wrong} with, {plain} without"
+            );
+        }
+    }
+}
