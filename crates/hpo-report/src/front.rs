@@ -238,16 +238,16 @@ pub fn covered(history: &History) -> Vec<(TrialId, f64)> {
         return Vec::new();
     };
     let reference = front::beyond(first.len());
-    let shares = shares(front::normalized(&losses), &reference);
+    let shares = shares(&front::normalized(&losses), &reference);
     trials.iter().map(|trial| trial.id).zip(shares).collect()
 }
 
 /// The volume that the first one dominates, the first two, and so on, as shares of what the reference point does.
-fn shares(losses: Vec<Vec<f64>>, reference: &[f64]) -> Vec<f64> {
-    match reference.len() {
-        0..=front::MEASURABLE => measured(losses, reference),
-        _ => estimated(&losses, reference),
-    }
+fn shares(losses: &[Vec<f64>], reference: &[f64]) -> Vec<f64> {
+    /// About a second, see [`front::Work`].
+    const ENOUGH: u64 = 100_000_000;
+    measured(losses, reference, &mut front::Work::of(ENOUGH))
+        .unwrap_or_else(|| estimated(losses, reference))
 }
 
 /// Which of many points spread evenly over the box are dominated: within about one in a hundred, however many objectives
@@ -272,21 +272,22 @@ fn estimated(losses: &[Vec<f64>], reference: &[f64]) -> Vec<f64> {
     losses.iter().map(step).collect()
 }
 
-fn measured(losses: Vec<Vec<f64>>, reference: &[f64]) -> Vec<f64> {
+/// `None` when the work does not suffice.
+fn measured(losses: &[Vec<f64>], reference: &[f64], work: &mut front::Work) -> Option<Vec<f64>> {
     let whole: f64 = reference.iter().product();
     let mut on_front: Vec<Vec<f64>> = Vec::new();
     let mut volume = 0.0;
     let mut shares = Vec::with_capacity(losses.len());
     for own in losses {
-        if !on_front.iter().any(|other| front::dominates(other, &own)) {
+        if !on_front.iter().any(|other| front::dominates(other, own)) {
             // What it adds is much less work than the volume of all.
-            volume += front::exclusive(&own, &on_front, reference) / whole;
-            on_front.retain(|other| !front::dominates(&own, other));
-            on_front.push(own);
+            volume += front::exclusive(own, &on_front, reference, work)? / whole;
+            on_front.retain(|other| !front::dominates(own, other));
+            on_front.push(own.clone());
         }
         shares.push(volume);
     }
-    shares
+    Some(shares)
 }
 
 #[cfg(test)]
@@ -330,8 +331,11 @@ mod tests {
             })
             .collect();
         let reference = front::beyond(3);
-        let pairs = measured(losses.clone(), &reference);
-        let pairs = pairs.into_iter().zip(estimated(&losses, &reference));
+        let pairs = measured(&losses, &reference, &mut front::Work::of(u64::MAX));
+        let pairs = pairs
+            .unwrap()
+            .into_iter()
+            .zip(estimated(&losses, &reference));
         for (measured, estimated) in pairs {
             assert!(
                 (measured - estimated).abs() < 0.03,
@@ -346,7 +350,7 @@ mod tests {
                     .collect()
             })
             .collect();
-        let shares = shares(many, &front::beyond(16));
+        let shares = shares(&many, &front::beyond(16));
         assert_eq!(shares.len(), 300);
         assert!(shares.windows(2).all(|w| w[0] <= w[1]));
     }
@@ -365,7 +369,7 @@ mod tests {
             let whole: f64 = reference.iter().product();
             let mut one = || (0..objectives).map(|_| digit() as f64 / 5.0).collect();
             let losses: Vec<Vec<f64>> = (0..40).map(|_| one()).collect();
-            for (n, share) in (1..).zip(shares(losses.clone(), &reference)) {
+            for (n, share) in (1..).zip(shares(&losses, &reference)) {
                 let meant = front::hypervolume(&losses[..n], &reference) / whole;
                 assert!((share - meant).abs() < 1e-12, "{n}: {share} {meant}");
             }

@@ -5,13 +5,17 @@
 //! One result dominates another when it is nowhere worse and somewhere better. Those that nobody
 //! dominates are the (Pareto) front.
 
+mod sample;
+mod volume;
+
+pub use volume::Work;
+
 /// Beyond the worst of every objective lies the point that hypervolumes are measured from, by this share of the
 /// objective's range.
 pub const MARGIN: f64 = 0.1;
 
-/// Up to so many objectives volumes are measured. What that takes grows exponentially with their number: with eight, a hundred
-/// results took seconds, with ten no end was seen.
-pub const MEASURABLE: usize = 6;
+/// What is spent on exact volumes before they are estimated, in numbers looked at ([`Work`]): some hundredths of a second.
+const ENOUGH: u64 = 4_000_000;
 
 /// Whether `a` is nowhere worse than `b`, and somewhere better.
 #[must_use]
@@ -111,109 +115,127 @@ pub fn normalized(losses: &[Vec<f64>]) -> Vec<Vec<f64>> {
 }
 
 /// The volume of what is dominated by some of the losses and dominates the reference point; 0 for losses that are not
-/// better than it everywhere. Two objectives by sweeping, more by the algorithm of While, Bradstreet & Barone ("A fast
-/// way of calculating exact hypervolumes", IEEE TEVC 16(1), 2012: WFG).
+/// better than it everywhere. Where that would take long (many objectives), to about one in a hundred.
 #[must_use]
 pub fn hypervolume(losses: &[Vec<f64>], reference: &[f64]) -> f64 {
-    let inside = |l: &&Vec<f64>| l.iter().zip(reference).all(|(x, r)| x < r);
-    let inside: Vec<Vec<f64>> = losses.iter().filter(inside).cloned().collect();
-    volume(front_of(inside), reference)
+    let inside: Vec<&[f64]> = inside(losses, reference).map(|(_, one)| one).collect();
+    volume::of_all(inside.concat(), reference, &mut Work::of(ENOUGH))
+        .unwrap_or_else(|| sample::of_all(&inside, reference))
 }
 
-/// Those that none dominates, each once, in lexicographic order.
-fn front_of(mut losses: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
-    losses.sort_by(|a, b| lexicographic(a, b));
-    losses.dedup();
-    let mut front: Vec<Vec<f64>> = Vec::new();
-    for one in losses {
-        if !front.iter().any(|other| dominates(other, &one)) {
-            front.push(one);
-        }
-    }
-    front
+/// Those that are better than the reference point everywhere, with their places in the list.
+fn inside<'a>(
+    losses: &'a [Vec<f64>],
+    reference: &[f64],
+) -> impl Iterator<Item = (usize, &'a [f64])> {
+    let is_inside = move |one: &[f64]| one.iter().zip(reference).all(|(x, r)| x < r);
+    let all = losses.iter().map(Vec::as_slice).enumerate();
+    all.filter(move |(_, one)| is_inside(one))
 }
 
-/// The volume of a front in lexicographic order.
-fn volume(front: Vec<Vec<f64>>, reference: &[f64]) -> f64 {
-    match reference.len() {
-        0 => 0.0,
-        1 => front.first().map_or(0.0, |best| reference[0] - best[0]),
-        2 => {
-            let mut upper = reference[1];
-            let mut sum = 0.0;
-            for one in &front {
-                sum += (reference[0] - one[0]) * (upper - one[1]).max(0.0);
-                upper = upper.min(one[1]);
-            }
-            sum
-        }
-        _ => {
-            let own = |i: usize| exclusive(&front[i], &front[i + 1..], reference);
-            (0..front.len()).map(own).sum()
-        }
-    }
-}
-
-/// What one adds to the volume of others: by how much the volume of all of them is larger with it. All are better than the
-/// reference point everywhere.
+/// What one adds to the volume of others: by how much the volume of all of them is larger with it; `None` when the work
+/// does not suffice to know. All are better than the reference point everywhere.
 #[must_use]
-pub fn exclusive(one: &[f64], others: &[Vec<f64>], reference: &[f64]) -> f64 {
-    let inclusive: f64 = one.iter().zip(reference).map(|(x, r)| r - x).product();
-    let limited = |other: &Vec<f64>| -> Vec<f64> {
-        let pairs = other.iter().zip(one);
-        pairs.map(|(a, b)| a.max(*b)).collect()
-    };
-    let limited = front_of(others.iter().map(limited).collect());
-    inclusive - volume(limited, reference)
+pub fn exclusive(
+    one: &[f64],
+    others: &[Vec<f64>],
+    reference: &[f64],
+    work: &mut Work,
+) -> Option<f64> {
+    volume::added(one, others.iter().map(Vec::as_slice), reference, work)
 }
 
-/// For each by how much the volume of all would be less without it.
+/// For each by how much the volume of all would be less without it. Where that would take long (many objectives), to
+/// about one in a hundred of what it covers by itself.
 #[must_use]
 pub fn contributions(losses: &[Vec<f64>], reference: &[f64]) -> Vec<f64> {
-    let all = hypervolume(losses, reference);
-    let without = |i: usize| {
-        let mut others = losses.to_vec();
-        others.swap_remove(i);
-        (all - hypervolume(&others, reference)).max(0.0)
+    let (places, points): (Vec<usize>, Vec<&[f64]>) = inside(losses, reference).unzip();
+    let mut work = Work::of(ENOUGH);
+    let mut own = |i: usize| {
+        let others = points.iter().enumerate().filter(|(j, _)| *j != i);
+        let others = others.map(|(_, other)| *other);
+        volume::added(points[i], others, reference, &mut work)
     };
-    (0..losses.len()).map(without).collect()
+    let exact: Option<Vec<f64>> = (0..points.len()).map(&mut own).collect();
+    let volumes = exact.unwrap_or_else(|| sample::contributions(&points, reference));
+    let mut all = vec![0.0; losses.len()];
+    for (place, volume) in places.into_iter().zip(volumes) {
+        all[place] = volume;
+    }
+    all
 }
 
 /// At most `count` of the losses, in the order in which each adds most to the volume of those before it (greedy
 /// subset selection: Guerreiro, Fonseca & Paquete, "Greedy hypervolume subset selection in low dimensions",
-/// Evolutionary Computation 24(3), 2016). The greedy volume is at least 63 % of the largest there is.
+/// Evolutionary Computation 24(3), 2016). The greedy volume is at least 63 % of the largest there is. Where volumes would
+/// take long (many objectives) they are estimated. All losses are better than the reference point everywhere.
 #[must_use]
 pub fn widest(losses: &[Vec<f64>], reference: &[f64], count: usize) -> Vec<usize> {
-    // What one adds never grows as others are chosen, so an old number is an upper bound.
-    let mut bounds: Vec<(f64, usize)> = losses
-        .iter()
-        .map(|one| exclusive(one, &[], reference))
-        .zip(0..)
-        .collect();
-    let (mut chosen, mut taken) = (Vec::new(), Vec::<Vec<f64>>::new());
-    while chosen.len() < count && !bounds.is_empty() {
+    let count = count.min(losses.len());
+    let mut work = Work::of(ENOUGH);
+    let exact = |i: usize, taken: &[usize]| {
+        let others = taken.iter().map(|j| losses[*j].as_slice());
+        volume::added(&losses[i], others, reference, &mut work)
+    };
+    greedy(losses, reference, count, exact)
+        .unwrap_or_else(|| widest_by_counting(losses, reference, count))
+}
+
+/// The same with estimates: of the places in the box of each those are counted that nobody taken covers.
+fn widest_by_counting(losses: &[Vec<f64>], reference: &[f64], count: usize) -> Vec<usize> {
+    let places = sample::Places::new(losses.len(), count, reference.len());
+    // Of each the places that are free, and how many of those taken were asked.
+    let every: Vec<u32> = places.all().collect();
+    let mut free = vec![(every, 0); losses.len()];
+    let estimate = |i: usize, taken: &[usize]| {
+        let (one, (free, asked)) = (&losses[i], &mut free[i]);
+        for other in &taken[*asked..] {
+            free.retain(|k| !places.covers(&losses[*other], *k, one, reference));
+        }
+        *asked = taken.len();
+        Some(volume::inclusive(one, reference) * places.share(free.len()))
+    };
+    greedy(losses, reference, count, estimate).unwrap_or_default()
+}
+
+/// So many of the losses, each the one that adds most to those taken before it; `None` when what one adds is not known.
+fn greedy(
+    losses: &[Vec<f64>],
+    reference: &[f64],
+    count: usize,
+    mut added: impl FnMut(usize, &[usize]) -> Option<f64>,
+) -> Option<Vec<usize>> {
+    // What one adds never grows as others are taken, so an old number is an upper bound.
+    let alone = |one: &Vec<f64>| volume::inclusive(one, reference);
+    let mut bounds: Vec<(f64, usize)> = losses.iter().map(alone).zip(0..).collect();
+    let mut taken = Vec::with_capacity(count);
+    while taken.len() < count {
         bounds.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut best: Option<(f64, usize)> = None;
         for (k, (bound, i)) in bounds.iter_mut().enumerate() {
             if best.is_some_and(|(most, _)| *bound <= most) {
                 break;
             }
-            *bound = exclusive(&losses[*i], &taken, reference);
+            *bound = added(*i, &taken)?;
             if best.is_none_or(|(most, _)| *bound > most) {
                 best = Some((*bound, k));
             }
         }
         let Some((_, k)) = best else { break };
         let (_, i) = bounds.swap_remove(k);
-        taken.push(losses[i].clone());
-        chosen.push(i);
+        taken.push(i);
+        // What it shares with the latest alone is soon known.
+        for (bound, j) in &mut bounds {
+            let shared = losses[i].iter().zip(&losses[*j]).map(|(a, b)| a.max(*b));
+            let shared: f64 = shared.zip(reference).map(|(x, r)| r - x).product();
+            *bound = bound.min(alone(&losses[*j]) - shared);
+        }
     }
-    chosen
+    Some(taken)
 }
 
 /// The order from best to worst: layer by layer. Within a layer the first `widely` of all are in the order of
-/// [`widest`], and the rest as they came. With more than [`MEASURABLE`] objectives they are the loneliest, by
-/// [`crowding`].
+/// [`widest`], and the rest as they came.
 #[must_use]
 pub fn order(losses: &[Vec<f64>], widely: usize) -> Vec<usize> {
     let ranks = ranks(losses);
@@ -229,10 +251,7 @@ pub fn order(losses: &[Vec<f64>], widely: usize) -> Vec<usize> {
             Vec::new()
         } else {
             let own: Vec<Vec<f64>> = layer.iter().map(|i| losses[*i].clone()).collect();
-            match own[0].len() {
-                0..=MEASURABLE => widest(&normalized(&own), &beyond(own[0].len()), wanted),
-                _ => loneliest(&own, wanted),
-            }
+            widest(&normalized(&own), &beyond(own[0].len()), wanted)
         };
         let mut is_first = vec![false; layer.len()];
         for k in &first {
@@ -241,15 +260,6 @@ pub fn order(losses: &[Vec<f64>], widely: usize) -> Vec<usize> {
         }
         order.extend((0..layer.len()).filter(|k| !is_first[*k]).map(|k| layer[k]));
     }
-    order
-}
-
-/// At most `count` of the losses, the loneliest ([`crowding`]) first, and of those alike the earlier.
-fn loneliest(losses: &[Vec<f64>], count: usize) -> Vec<usize> {
-    let distances = crowding(&losses.iter().map(Vec::as_slice).collect::<Vec<_>>());
-    let mut order: Vec<usize> = (0..losses.len()).collect();
-    order.sort_by(|a, b| distances[*b].total_cmp(&distances[*a]));
-    order.truncate(count);
     order
 }
 

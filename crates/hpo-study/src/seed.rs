@@ -32,7 +32,8 @@ pub fn derive(study: u64, trial: TrialId, purpose: Purpose) -> u64 {
     mix(mix(mix(study) ^ u64::from(trial.0)) ^ purpose)
 }
 
-fn mix(x: u64) -> u64 {
+/// SplitMix64's mixing function: every number has another one, and neighbours have nothing in common.
+pub(crate) fn mix(x: u64) -> u64 {
     let mut z = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -1,4 +1,5 @@
-"""Makes front.json: non-domination ranks, crowding distances, hypervolumes and boxes by Optuna.
+"""Makes front.json: non-domination ranks, crowding distances, hypervolumes, what each point adds to the volume of the
+others, and the few that cover most, by Optuna.
 
     python front.py > front.json        (Optuna 5.0.0, numpy 2)
 
@@ -10,6 +11,7 @@ import json
 import numpy as np
 import optuna
 from optuna._hypervolume import compute_hypervolume
+from optuna._hypervolume.hssp import _solve_hssp
 from optuna.samplers.nsgaii._elite_population_selection_strategy import _calc_crowding_distance
 from optuna.study._multi_objective import _fast_non_domination_rank
 from optuna.trial import create_trial
@@ -23,6 +25,14 @@ def case(points):
     for number, trial in enumerate(trials):
         trial.number = number
     crowding = _calc_crowding_distance(trials)
+    whole = float(compute_hypervolume(points, reference))
+    without = [
+        float(compute_hypervolume(np.delete(points, i, axis=0), reference))
+        for i in range(len(points))
+    ]
+    # All of them would come back as they are, not in the order of the search.
+    few = min(8, len(np.unique(front, axis=0)) - 1)
+    widest = _solve_hssp(front, np.arange(len(front)), few, reference)
     return {
         "losses": points.tolist(),
         "ranks": _fast_non_domination_rank(points).tolist(),
@@ -30,8 +40,16 @@ def case(points):
             "inf" if np.isinf(crowding[i]) else float(crowding[i]) for i in range(len(trials))
         ],
         "reference": reference.tolist(),
-        "hypervolume": float(compute_hypervolume(points, reference)),
+        "hypervolume": whole,
+        "contributions": [whole - rest for rest in without],
+        # Places among those of rank 0, in the order in which they are chosen.
+        "widest": widest.tolist(),
     }
+
+
+def sphere(x):
+    """On the sphere around (1, 1, ...): a front that is hard to cover."""
+    return 1 - x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 rng = np.random.RandomState(7)
@@ -41,7 +59,12 @@ cases = [
     case(rng.rand(30, 3).round(3)),
     case(rng.rand(25, 4).round(3)),
     # A front in itself: on a sphere.
-    case((lambda x: 1 - x / np.linalg.norm(x, axis=1, keepdims=True))(rng.rand(20, 3)).round(4)),
+    case(sphere(rng.rand(20, 3)).round(4)),
     case(rng.randint(0, 4, size=(30, 2))),
+    case(rng.rand(40, 5).round(3)),
+    case(sphere(rng.rand(30, 6)).round(4)),
+    case(rng.rand(30, 8).round(3)),
+    case(rng.rand(20, 10).round(3)),
+    case(rng.randint(0, 3, size=(40, 5))),
 ]
 print(json.dumps({"made_by": f"optuna {optuna.__version__}", "cases": cases}, indent=1))
