@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::sys::resource::{Resource, getrlimit};
 use rusqlite::ErrorCode;
 use thiserror::Error;
 
@@ -85,6 +86,14 @@ pub enum StoreError {
         /// The database.
         path: PathBuf,
     },
+    /// A file has reached the limit on the size of files (`ulimit -f`). Nothing of the refused events was written.
+    #[error("{} cannot grow beyond the limit on the size of files (`ulimit -f`), {} KiB", .path.display(), .limit / 1024)]
+    TooLarge {
+        /// The database.
+        path: PathBuf,
+        /// The limit, in bytes.
+        limit: u64,
+    },
     /// The file or its directory cannot be written.
     #[error("{} cannot be written: {detail}", .path.display())]
     ReadOnly {
@@ -125,6 +134,22 @@ fn has_no_room(path: &Path) -> bool {
     disk.is_ok_and(|disk| disk.blocks_available() * disk.fragment_size() < A_LITTLE)
 }
 
+/// The limit on the size of files, if the database, its log or its index has come to it: SQLite does not tell that from other
+/// trouble with the disk.
+fn reached_limit(path: &Path) -> Option<u64> {
+    /// What may be missing to it: the index grows in such steps.
+    const STEP: u64 = 32 << 10;
+    let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE).ok()?;
+    let size = |end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        // Not there yet, it may be the one that could not be begun.
+        std::fs::metadata(name).map_or(0, |file| file.len())
+    };
+    let largest = ["", "-wal", "-shm"].map(size).into_iter().max()?;
+    (largest.saturating_add(STEP) > limit).then_some(limit)
+}
+
 impl StoreError {
     /// Sorts SQLite's error codes into what they mean for a study.
     pub(crate) fn sqlite(path: &Path, source: rusqlite::Error) -> Self {
@@ -132,6 +157,10 @@ impl StoreError {
         match source.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full { path },
             Some(ErrorCode::SystemIoFailure) if has_no_room(&path) => Self::Full { path },
+            Some(ErrorCode::SystemIoFailure) => match reached_limit(&path) {
+                Some(limit) => Self::TooLarge { path, limit },
+                None => Self::Sqlite { path, source },
+            },
             Some(ErrorCode::NotADatabase) => Self::Foreign {
                 path,
                 why: "it is not an SQLite file".to_owned(),

@@ -6,6 +6,7 @@ mod cli;
 mod command;
 mod failure;
 mod file;
+mod file_limit;
 mod output;
 mod panic;
 mod study_dir;
@@ -18,6 +19,7 @@ use crate::failure::Exit;
 
 fn main() -> std::process::ExitCode {
     panic::install_hook();
+    file_limit::make_it_an_error();
     let arguments = cli::Arguments::parse();
     let exit = match command::perform(arguments) {
         Ok(exit) => exit,

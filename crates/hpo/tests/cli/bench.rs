@@ -137,7 +137,7 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    fn new(arguments: &[&str], output: Output) -> Self {
+    pub(crate) fn new(arguments: &[&str], output: Output) -> Self {
         Self {
             arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
             code: output.status.code().unwrap_or(-1),

@@ -13,6 +13,7 @@ mod confirm;
 mod control;
 mod divergence;
 mod failures;
+mod file_limit;
 mod front;
 mod gpu;
 mod kill;
