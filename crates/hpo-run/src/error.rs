@@ -40,6 +40,14 @@ pub enum RunError {
         /// The system's words.
         error: String,
     },
+    /// The process that minds the trials cannot be started.
+    #[error("trials cannot be started: `{} warden`, the process of hpo that minds them: {source}", .program.display())]
+    NoWarden {
+        /// This program.
+        program: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
     /// The study is for GPUs, and this machine has none that it may use.
     #[error("the study is for GPUs (`gpu`), and this machine has none for it: {why}")]
     NoGpu {

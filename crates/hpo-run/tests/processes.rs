@@ -405,6 +405,55 @@ fn a_killed_warden_costs_nothing() {
 }
 
 #[test]
+fn what_can_never_be_a_warden_is_not_waited_for() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let study = Study::of_script(LONG, "run_cap: 2\ncpu: {max_parallel: 2}");
+    let (program, good) = (study.path("program"), study.path("good"));
+    std::fs::rename(&program, &good).unwrap();
+    let refused = |why: &str| {
+        let (code, words) = study.run();
+        assert_eq!(code, 4, "{words}");
+        assert!(words.contains("trials cannot be started: `"), "{words}");
+        assert!(words.contains(why), "{words}");
+    };
+    refused("No such file");
+    touch(&study, "program", "no program at all");
+    // Somebody whom permissions hold back or not: nobody runs what nobody may run.
+    refused("Permission denied");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    refused("Exec format error");
+    // In the middle of a study, with a trial under way.
+    std::fs::rename(&good, &program).unwrap();
+    study.write(
+        "[sh, script.sh, \"${args}\"]",
+        "run_cap: 2\ncpu: {max_parallel: 1}",
+    );
+    let coordinator = study.start();
+    until("the first report", || {
+        study.path("study").join("study.db").exists()
+            && study
+                .history()
+                .trials()
+                .first()
+                .is_some_and(|t| !t.curve.is_empty())
+    });
+    std::fs::rename(&program, &good).unwrap();
+    kill_now(parent(study.pids("pids")[0]));
+    touch(&study, "go", "");
+    touch(&study, "end", "0");
+    let (code, words) = coordinator.end();
+    assert_eq!(code, 4, "{words}");
+    assert!(words.contains("No such file"), "{words}");
+    std::fs::rename(&good, &program).unwrap();
+    let (code, words) = study.run();
+    assert_eq!(code, 0, "{words}");
+    for trial in study.history().trials() {
+        assert_eq!(trial.state, TrialState::Completed, "{words}");
+        assert_eq!(trial.curve.steps, [1, 2]);
+    }
+}
+
+#[test]
 fn a_trial_whose_coordinator_and_warden_were_killed_is_adopted_and_one_that_died_too_is_put_back() {
     for dies in [false, true] {
         let study = Study::of_script(LONG, "run_cap: 1");

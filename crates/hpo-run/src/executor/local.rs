@@ -27,6 +27,7 @@ use super::{Executor, LeftOver, Submitted, wardens};
 use crate::error::RunError;
 use crate::files::TrialFiles;
 use crate::job::Job;
+use crate::room;
 use crate::session::{AttemptId, Session};
 
 /// How soon files are looked at again after something was reported, …
@@ -129,7 +130,7 @@ impl Local {
     /// warden. At most `slots` attempts run at once. With `keep` they outlive this process.
     ///
     /// # Errors
-    /// When the directory cannot be written.
+    /// When the directory cannot be written, or the warden can never be started.
     pub(crate) fn start(
         study_dir: &Path,
         session: Session,
@@ -155,18 +156,34 @@ impl Local {
             closed: false,
         };
         local.earlier = wardens::earlier(study_dir);
-        // Nobody needs it yet; should it not start, the first trial is told.
-        let _ = local.start_warden();
-        Ok(local)
+        // Nobody needs it yet: what may pass is told to the first trial.
+        match local.start_warden() {
+            Err(error) if !room::is_full(&error) => Err(error),
+            _ => Ok(local),
+        }
     }
 
-    fn start_warden(&mut self) -> io::Result<()> {
+    /// Starts a warden. Gives back why there is none when it may work in a moment.
+    fn start_warden(&mut self) -> Result<Option<String>, RunError> {
         let directory = wardens::directory(&self.study_dir)?;
         self.wardens += 1;
         let record = self.session.warden_record(&directory, self.wardens);
         let session = self.session.of_session();
-        self.link = Some(Link::start(&self.program, &session, self.keep, record)?);
-        Ok(())
+        match Link::start(&self.program, &session, self.keep, record) {
+            Ok(link) => {
+                self.link = Some(link);
+                Ok(None)
+            }
+            Err(source) => {
+                let is_final = is_final(&source);
+                let program = PathBuf::from(&self.program);
+                let error = RunError::NoWarden { program, source };
+                match is_final {
+                    true => Err(error),
+                    false => Ok(Some(error.to_string())),
+                }
+            }
+        }
     }
 
     /// The warden was killed: its trials run on, and are watched from afar.
@@ -266,12 +283,16 @@ impl Local {
 
     /// Has the warden start a process. One that is killed over it may have started it or not, so
     /// that is looked up before another one is asked.
-    fn spawn(&mut self, job: &Job) -> Result<Started, String> {
+    ///
+    /// # Errors
+    /// When there can be no warden.
+    fn spawn(&mut self, job: &Job) -> Result<Started, RunError> {
         const TRIES: u32 = 3;
         for _ in 0..TRIES {
-            if self.link.is_none() {
-                self.start_warden()
-                    .map_err(|error| format!("the warden cannot be started: {error}"))?;
+            if self.link.is_none()
+                && let Some(error) = self.start_warden()?
+            {
+                return Ok(Started::NotNow(error));
             }
             let order = self.order(job);
             let word = self.link.as_mut().and_then(|link| link.spawn(order));
@@ -288,7 +309,8 @@ impl Local {
                 Found::Ended(End::Lost) => {}
             }
         }
-        Err("the warden is killed again and again".to_owned())
+        let error = "the warden is killed again and again".to_owned();
+        Ok(Started::NotNow(error))
     }
 }
 
@@ -298,6 +320,7 @@ enum Started {
     Told(Word),
     Found(Watched),
     Over(Exit, Option<u64>),
+    NotNow(String),
 }
 
 impl Executor for Local {
@@ -315,17 +338,17 @@ impl Executor for Local {
             return Ok(Submitted::Refused { error });
         }
         let offsets = job.files.begin(job.id.attempt, job.resumed)?;
-        let (pid, watched, ended) = match self.spawn(job) {
-            Ok(Started::Told(Word::Started { pid, .. })) => (pid, None, None),
-            Ok(Started::Found(watched)) => (watched.pid(), Some(watched), None),
-            Ok(Started::Over(exit, peak)) => (0, None, Some(End::Seen(exit, peak))),
-            Ok(Started::Told(Word::NoFile { path, error, .. })) => {
+        let (pid, watched, ended) = match self.spawn(job)? {
+            Started::Told(Word::Started { pid, .. }) => (pid, None, None),
+            Started::Found(watched) => (watched.pid(), Some(watched), None),
+            Started::Over(exit, peak) => (0, None, Some(End::Seen(exit, peak))),
+            Started::Told(Word::NoFile { path, error, .. }) => {
                 return Err(RunError::Io {
                     path,
                     source: io::Error::from_raw_os_error(error),
                 });
             }
-            Ok(Started::Told(Word::NotStarted { error, .. })) => {
+            Started::Told(Word::NotStarted { error, .. }) => {
                 let error = io::Error::from_raw_os_error(error);
                 return Ok(if is_passing(&error) {
                     Submitted::Later {
@@ -337,12 +360,12 @@ impl Executor for Local {
                     }
                 });
             }
-            Ok(Started::Told(_)) => {
+            Started::Told(_) => {
                 return Ok(Submitted::Later {
                     error: "the warden is not understood".to_owned(),
                 });
             }
-            Err(error) => return Ok(Submitted::Later { error }),
+            Started::NotNow(error) => return Ok(Submitted::Later { error }),
         };
         let running = Running {
             pid,
@@ -558,6 +581,22 @@ fn is_passing(error: &io::Error) -> bool {
     error
         .raw_os_error()
         .is_some_and(|code| passing.contains(&Errno::from_raw(code)))
+}
+
+/// Whether it is of no use to try again: it is not there, may not be run, or is no program for this machine.
+fn is_final(error: &io::Error) -> bool {
+    let lasting = [
+        Errno::ENOENT,
+        Errno::ENOTDIR,
+        Errno::EISDIR,
+        Errno::EACCES,
+        Errno::EPERM,
+        Errno::ENOEXEC,
+        Errno::ELOOP,
+    ];
+    error
+        .raw_os_error()
+        .is_some_and(|code| lasting.contains(&Errno::from_raw(code)))
 }
 
 fn refusal(job: &Job, error: &io::Error) -> String {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 
 use super::identity::Identity;
+use crate::error::RunError;
 
 /// The directory in which wardens tell of themselves, in a study's directory.
 const WARDENS: &str = "wardens";
@@ -16,9 +17,9 @@ const WARDENS: &str = "wardens";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Makes the directory for their records.
-pub(super) fn directory(study_dir: &Path) -> std::io::Result<PathBuf> {
+pub(super) fn directory(study_dir: &Path) -> Result<PathBuf, RunError> {
     let path = study_dir.join(WARDENS);
-    hpo_store::private::create_dir_all(&path)?;
+    hpo_store::private::create_dir_all(&path).map_err(RunError::io(&path))?;
     Ok(path)
 }
 

@@ -12,6 +12,7 @@ use hpo_study::{Event, EventKind, GpuSample, History, Timestamp};
 
 use crate::cli::RunArguments;
 use crate::failure::{Exit, Failure};
+use crate::file_limit;
 use crate::output::words;
 use crate::study_file::{self, Study};
 use crate::{output, view};
@@ -227,6 +228,11 @@ pub(super) fn explain(error: RunError, name: &str, directory: &Path) -> Failure 
             "`hpo gpus` shows what the driver sees; `gpu: {fallback: cpu}` in the study file lets trials run on \
              the CPU here",
         ),
+        RunError::NoWarden { .. } => Failure::trouble(&error).hint(
+            "was hpo moved or removed while it ran? The same command, with hpo where it is now, goes on from there; \
+             trials that run go on meanwhile",
+        ),
+        _ if file_limit::is_reached(&error) => Failure::trouble(&error).hint(file_limit::HINT),
         _ => Failure::trouble(&error),
     }
 }
