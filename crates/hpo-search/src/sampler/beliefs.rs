@@ -6,7 +6,10 @@
 //! the density never falls below a floor ([`hpo_study::prior::DOUBT`]), which the paper does not have.
 //!
 //! Trials that were imported from other data (`as: prior`) say in the same way where the good ones are
-//! ([`super::transferred`]): one more prior, with a weight that depends on whether it is borne out.
+//! ([`super::transferred`]): one more prior.
+//!
+//! Either may mislead, so its part of the score is multiplied with how far the study's own trials bear it out ([`super::trust`]), which
+//! the paper does not have either.
 //!
 //! Candidates are drawn from the prior, too, or a narrow one would hardly be among them. The first trial of all is
 //! the guess itself, and of the first ones every other is drawn from the prior.
@@ -19,6 +22,7 @@ use hpo_study::{Belief, Config, Event, EventKind, History, Method, Priors, Study
 use super::encoding::{Candidate, Draft, Encoding, Point};
 use super::observations::is_prior_only;
 use super::transferred::Transferred;
+use super::trust::Witnesses;
 use crate::{Rng, Sampler};
 
 /// β, for scores. The paper takes a tenth of the budget; of 5 and 10 this is forgotten sooner where it was wrong.
@@ -35,6 +39,15 @@ pub(crate) struct Beliefs {
     told: usize,
     /// What trials of other data tell of where the good ones are.
     transferred: Transferred,
+    /// Who bears them out, and how far: the priors and the other data.
+    witnesses: Witnesses,
+    trust: Trust,
+}
+
+/// From 0 to 1: how far what the user believes, and what other data say, is borne out.
+struct Trust {
+    priors: f64,
+    transferred: f64,
 }
 
 impl Beliefs {
@@ -43,6 +56,11 @@ impl Beliefs {
             priors: spec.warm_start.priors.clone(),
             told: 0,
             transferred: Transferred::new(&spec.space),
+            witnesses: Witnesses::default(),
+            trust: Trust {
+                priors: 1.0,
+                transferred: 1.0,
+            },
         }
     }
 
@@ -55,6 +73,7 @@ impl Beliefs {
         match &event.kind {
             EventKind::SpecChanged { .. } => {
                 self.priors = history.spec().warm_start.priors.clone();
+                self.weigh(history);
             }
             EventKind::TrialCompleted { trial }
             | EventKind::TrialStopped { trial, .. }
@@ -63,10 +82,29 @@ impl Beliefs {
                     self.transferred.take(history, *trial);
                 } else {
                     self.told += 1;
-                    self.transferred.check(history, *trial);
+                    self.witnesses.hear(history, *trial);
+                    self.weigh(history);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Finds out how far to trust what is believed.
+    fn weigh(&mut self, history: &History) {
+        let space = &history.spec().space;
+        let witnesses = &self.witnesses;
+        if !self.priors.is_empty() {
+            let densities = witnesses
+                .configs()
+                .map(|c| self.priors.log_density(space, c));
+            self.trust.priors = witnesses.trust(densities);
+        }
+        if !self.transferred.is_empty() {
+            let densities = self
+                .transferred
+                .log_densities_of(space, witnesses.configs());
+            self.trust.transferred = witnesses.trust(densities);
         }
     }
 
@@ -78,11 +116,12 @@ impl Beliefs {
         let weight = WEIGHT / (self.told.max(1) as f64);
         let space = &history.spec().space;
         for (score, candidate) in scores.iter_mut().zip(candidates) {
-            *score += weight * self.priors.log_density(space, &candidate.config);
+            *score +=
+                weight * self.trust.priors * self.priors.log_density(space, &candidate.config);
         }
         let points: Vec<&Point> = candidates.iter().map(|c| &c.point).collect();
         let transferred = self.transferred.log_densities(&points);
-        let weight = weight * self.transferred.trust();
+        let weight = weight * self.trust.transferred;
         for (score, log_density) in scores.iter_mut().zip(transferred) {
             *score += weight * log_density;
         }
@@ -120,12 +159,11 @@ impl Beliefs {
         (0..count).map(draw).collect()
     }
 
-    /// How far what was imported is borne out; 1 where the user believes something.
+    /// How far the more trusted of the two is borne out.
     fn trust(&self) -> f64 {
-        match self.priors.is_empty() {
-            true => self.transferred.trust(),
-            false => 1.0,
-        }
+        let of = |is_there: bool, trust: f64| if is_there { trust } else { 0.0 };
+        let priors = of(!self.priors.is_empty(), self.trust.priors);
+        priors.max(of(!self.transferred.is_empty(), self.trust.transferred))
     }
 
     /// From what the user believes, or from where others were good; with both, from either.

@@ -25,6 +25,7 @@ mod surrogate;
 mod targets;
 mod tpe;
 mod transferred;
+mod trust;
 mod unique;
 
 use hpo_study::{Config, Method, StudySpec};

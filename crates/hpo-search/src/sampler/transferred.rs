@@ -1,21 +1,13 @@
 //! What trials of other data, or of another model (`import` with `as: prior`), say of where the good ones are: a density with a
 //! kernel around each of the best quarter of an import. Of their values nothing but the order counts.
-//!
-//! An earlier study may mislead. So what it says is checked by what the study's own trials come to: the density should be
-//! higher about the better ones (Kendall's τ, of the newest 60). A middling correlation is taken for granted at first; where there is none, trust
-//! goes with every trial, and where it is the wrong way round, eight trials do.
-
-use std::collections::VecDeque;
 
 use hpo_study::prior::DOUBT;
 use hpo_study::{Config, History, Space, TrialId, TrialState};
 
 use super::columns::Columns;
 use super::encoding::{Encoding, Point};
-use super::observations::{Outcome, outcome};
 use super::parzen::Mixture;
 use crate::Rng;
-use crate::foresight::correlation;
 
 /// Trials of other data, or of another model: only their order within their import counts, and of that only who was
 /// among the best quarter.
@@ -27,20 +19,10 @@ pub(super) struct Transferred {
     losses: Vec<(u32, f64)>,
     /// The good ones, as indices.
     good: Vec<usize>,
-    /// Of the newest trials of this study the points and the losses.
-    own: VecDeque<(Point, f64)>,
-    /// From 0 to 1: how far what is said is borne out here.
-    trust: f64,
 }
 
 /// The share of an import that is good.
 const GOOD: f64 = 0.25;
-/// So many of the study's own trials are looked at.
-const NEWEST: usize = 60;
-/// Kendall's τ of density and success that is taken for granted at first, and its weight in trials. With it or more the trust is whole.
-const EXPECTED: f64 = 0.4;
-const EXPECTED_WEIGHT: f64 = 10.0;
-
 impl Transferred {
     /// For a space, before anything was imported.
     pub(super) fn new(space: &Space) -> Self {
@@ -51,8 +33,6 @@ impl Transferred {
             points: Vec::new(),
             losses: Vec::new(),
             good: Vec::new(),
-            own: VecDeque::new(),
-            trust: 1.0,
         }
     }
 
@@ -61,44 +41,14 @@ impl Transferred {
         self.good.is_empty()
     }
 
-    /// From 0 to 1: how far what is said is borne out here.
-    pub(super) fn trust(&self) -> f64 {
-        self.trust
-    }
-
-    /// Looks at what one of the study's own trials has come to. What was stopped is worse than what completed, and what is infeasible
-    /// worse than both.
-    pub(super) fn check(&mut self, history: &History, trial: TrialId) {
-        let spec = history.spec();
-        let Some(record) = history.trial(trial) else {
-            return;
-        };
-        let loss = match outcome(record, spec.metric.goal) {
-            Some(Outcome::Complete { loss }) => loss,
-            Some(Outcome::Partial { .. }) => f64::MAX,
-            Some(Outcome::Infeasible) => f64::INFINITY,
-            None => return,
-        };
-        let point = self.encoding.point(&spec.space, &record.config);
-        self.own.push_back((point, loss));
-        if self.own.len() > NEWEST {
-            self.own.pop_front();
-        }
-        if !self.good.is_empty() {
-            self.trust = self.borne_out();
-        }
-    }
-
-    /// By Kendall's τ of density and success.
-    fn borne_out(&self) -> f64 {
-        let points: Vec<&Point> = self.own.iter().map(|(point, _)| point).collect();
-        let densities = self.log_densities(&points);
-        let losses = self.own.iter().map(|(_, loss)| *loss);
-        let pairs: Vec<(f64, f64)> = densities.iter().map(|d| -d).zip(losses).collect();
-        let seen = pairs.len() as f64;
-        let expected = EXPECTED_WEIGHT * EXPECTED;
-        let tau = (seen * correlation(&pairs) + expected) / (seen + EXPECTED_WEIGHT);
-        (tau / EXPECTED).clamp(0.0, 1.0)
+    /// The logarithms of the densities at some configurations.
+    pub(super) fn log_densities_of<'c>(
+        &self,
+        space: &Space,
+        configs: impl Iterator<Item = &'c Config>,
+    ) -> Vec<f64> {
+        let points: Vec<Point> = configs.map(|c| self.encoding.point(space, c)).collect();
+        self.log_densities(&points.iter().collect::<Vec<_>>())
     }
 
     /// Takes in an imported trial that has come to its end.
@@ -155,6 +105,7 @@ impl Transferred {
 
 #[cfg(test)]
 mod tests {
+    use super::super::trust::Witnesses;
     use super::*;
     use crate::simulate::{Log, Simulation, Worker, always, categorical, float, space, spec};
     use hpo_study::import::{ImportAs, ImportBatch, Origin};
@@ -219,30 +170,23 @@ mod tests {
         for (sign, expected) in [(1.0, 1.0), (-1.0, 0.0)] {
             let study = study(Method::Random, 1, 60);
             let mut said = Transferred::new(&study.space);
-            let mut log = Log::new(study);
+            let (mut log, mut witnesses) = (Log::new(study), Witnesses::default());
             import(&mut log, sign);
             (0..EARLIER as u32).for_each(|i| said.take(&log.history, TrialId(i)));
-            assert_eq!((said.trust(), said.good.len()), (1.0, 10));
+            assert_eq!((witnesses.trust([]), said.good.len()), (1.0, 10));
             for _ in 0..12 {
                 let config = log.suggest().unwrap();
                 let trial = TrialId(log.history.trials().len() as u32 - 1);
                 log.launch(trial, None);
                 log.report(trial, 1, loss(&config, 1));
-                log.end(
-                    trial,
-                    hpo_study::AttemptEnd::Exited {
-                        code: 0,
-                        stderr: String::new(),
-                    },
-                );
+                let (code, stderr) = (0, String::new());
+                log.end(trial, hpo_study::AttemptEnd::Exited { code, stderr });
                 log.complete(trial);
-                said.check(&log.history, trial);
+                witnesses.hear(&log.history, trial);
             }
-            assert!(
-                (said.trust() - expected).abs() < 0.25,
-                "{sign}: {}",
-                said.trust()
-            );
+            let space = &log.history.spec().space;
+            let trust = witnesses.trust(said.log_densities_of(space, witnesses.configs()));
+            assert!((trust - expected).abs() < 0.25, "{sign}: {trust}");
         }
     }
 
