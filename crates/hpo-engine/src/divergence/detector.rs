@@ -381,10 +381,13 @@ impl Detector {
         if now - since < patience || now <= self.settings.grace_steps as f64 {
             return None;
         }
-        let to_return = (trend.slope < 0.0).then(|| (trend.level - back).max(0.0) / -trend.slope);
-        if to_return.is_some_and(|steps| steps <= RETURN * self.remaining()) {
+        let steps = |slope: f64| (trend.level - back).max(0.0) / -slope;
+        // One that comes down may do so faster by as much as noise can hide.
+        let comes_down = trend.slope < 0.0;
+        if comes_down && steps(trend.slope - trend.slope_error) <= RETURN * self.remaining() {
             return None;
         }
+        let to_return = comes_down.then(|| steps(trend.slope));
         Some(Waited {
             since,
             level: trend.level,

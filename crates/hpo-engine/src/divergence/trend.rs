@@ -14,6 +14,8 @@ pub(super) struct Trend {
     pub(super) slope: f64,
     /// The standard error of the level: how far noise alone may have put it off.
     pub(super) error: f64,
+    /// The standard error of the slope.
+    pub(super) slope_error: f64,
     /// How much it comes down from the first third to the last, where that is more than noise.
     pub(super) fall: f64,
 }
@@ -34,7 +36,8 @@ impl Trend {
         // The median of many values is 1.25 times as uncertain as their mean.
         let error = 1.25 * noise(cells)? / (cells.len() as f64).sqrt();
         // A third has √3 times that error, and a difference of thirds √6 times.
-        let fall = if -rise > ERRORS * 6f64.sqrt() * error {
+        let rise_error = 6f64.sqrt() * error;
+        let fall = if -rise > ERRORS * rise_error {
             -rise
         } else {
             0.0
@@ -43,6 +46,7 @@ impl Trend {
             level: height_of(cells)?,
             slope,
             error,
+            slope_error: if run > 0.0 { rise_error / run } else { 0.0 },
             fall,
         })
     }
@@ -110,6 +114,9 @@ mod tests {
         };
         let flat = Trend::through(&cells(&wobbly(0.0))).unwrap();
         assert!(flat.fall == 0.0 && flat.error > 0.01 && flat.error < 0.1);
+        // A difference of two thirds of ten, whose middles are twenty apart.
+        let meant = 6f64.sqrt() * flat.error / 20.0;
+        assert!((flat.slope_error - meant).abs() < 1e-12);
         assert!(Trend::through(&cells(&wobbly(2.0))).unwrap().fall > 1.0);
     }
 
