@@ -57,7 +57,7 @@ pub struct History {
     code: Vec<CodeNote>,
     imports: Imports,
     /// Only where there are several objectives.
-    front: Vec<TrialId>,
+    front: Vec<(TrialId, Vec<f64>)>,
 }
 
 /// An event that does not fit what came before it: the log is damaged, or not of this program.

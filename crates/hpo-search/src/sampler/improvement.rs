@@ -40,16 +40,16 @@ impl Open {
             points = chosen.into_iter().map(|i| points[i].clone()).collect();
         }
         loop {
-            let open = Self::around(&points, reference);
-            if open.boxes.len() <= MOST_BOXES || points.len() < 2 {
+            // One point alone has as many boxes as there are objectives.
+            if let Some(open) = Self::around(&points, reference) {
                 return open;
             }
             points.truncate(points.len() * 3 / 4);
         }
     }
 
-    /// What the points of a front leave open below the reference point.
-    fn around(points: &[Vec<f64>], reference: &[f64]) -> Self {
+    /// What the points of a front leave open below the reference point; `None` when that takes too many boxes.
+    fn around(points: &[Vec<f64>], reference: &[f64]) -> Option<Self> {
         let sides: Vec<Vec<f64>> = reference
             .iter()
             .enumerate()
@@ -70,10 +70,8 @@ impl Open {
         let places: Vec<Vec<usize>> = points.iter().map(place).collect();
         let places: Vec<&[usize]> = places.iter().map(Vec::as_slice).collect();
         let lasts: Vec<usize> = sides.iter().map(|s| s.len() - 1).collect();
-        Self {
-            boxes: cut(&places, &lasts),
-            sides,
-        }
+        let boxes = cut(&places, &lasts, &mut { MOST_BOXES })?;
+        Some(Self { sides, boxes })
     }
 
     /// The logarithm of the expected improvement for beliefs `(mean, deviation)` about each objective.
@@ -110,19 +108,20 @@ fn most_points(objectives: usize) -> usize {
 }
 
 /// The boxes of what points leave open; points and boxes by indices of sides, of which the last is the reference
-/// point's. In slices along the last objective, each cut in the same way.
-fn cut(points: &[&[usize]], lasts: &[usize]) -> Vec<Vec<(usize, usize)>> {
+/// point's. In slices along the last objective, each cut in the same way. `None` when there would be more of them than
+/// `left`, from which they are taken: their number grows exponentially with that of the objectives.
+fn cut(points: &[&[usize]], lasts: &[usize], left: &mut usize) -> Option<Vec<Vec<(usize, usize)>>> {
     let Some((last, rest)) = lasts.split_last() else {
-        return Vec::new();
+        return Some(Vec::new());
     };
     let own = |p: &&[usize]| p[rest.len()];
     if rest.is_empty() {
         let high = points.iter().map(own).min().unwrap_or(*last);
-        return if high > 0 {
-            vec![vec![(0, high)]]
-        } else {
-            Vec::new()
-        };
+        if high == 0 {
+            return Some(Vec::new());
+        }
+        *left = left.checked_sub(1)?;
+        return Some(vec![vec![(0, high)]]);
     }
     let mut levels: Vec<usize> = points.iter().map(own).chain([0, *last]).collect();
     levels.sort_unstable();
@@ -132,12 +131,12 @@ fn cut(points: &[&[usize]], lasts: &[usize]) -> Vec<Vec<(usize, usize)>> {
         let (low, high) = (pair[0], pair[1]);
         // Whoever lies at or below the slice dominates in it whatever it dominates in the others.
         let below: Vec<&[usize]> = points.iter().copied().filter(|p| own(p) <= low).collect();
-        for mut sides in cut(&below, rest) {
+        for mut sides in cut(&below, rest, left)? {
             sides.push((low, high));
             boxes.push(sides);
         }
     }
-    boxes
+    Some(boxes)
 }
 
 #[cfg(test)]
@@ -207,7 +206,7 @@ mod tests {
     #[test]
     fn a_large_front_is_cut_around_in_a_bounded_number_of_boxes() {
         let mut rng = stream(3);
-        for objectives in [2, 3, 4, 6] {
+        for objectives in [2, 3, 4, 6, 16] {
             let sphere = |_| {
                 let p: Vec<f64> = (0..objectives)
                     .map(|_| rng.random::<f64>() + 0.01)

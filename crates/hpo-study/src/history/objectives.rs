@@ -32,15 +32,18 @@ impl History {
             return self.best().into_iter().collect();
         }
         let trials = self.front.iter();
-        trials.filter_map(|id| self.trial(*id)).collect()
+        trials.filter_map(|(id, _)| self.trial(*id)).collect()
     }
 
     /// The trial of the front that is the best compromise ([`front::compromise`]); `None` while there is none.
     #[must_use]
     pub fn compromise(&self) -> Option<&Trial> {
-        let front = self.front();
-        let losses: Option<Vec<Vec<f64>>> = front.iter().map(|t| self.losses(t)).collect();
-        front.get(front::compromise(&losses?)?).copied()
+        if !self.spec.has_several() {
+            return self.front().first().copied();
+        }
+        let losses = self.front.iter().map(|(_, losses)| losses.clone());
+        let place = front::compromise(&losses.collect::<Vec<Vec<f64>>>())?;
+        self.trial(self.front.get(place)?.0)
     }
 
     /// The best trial; with several objectives the one that came to the front last. It is another one whenever there is
@@ -82,23 +85,14 @@ impl History {
         let Some(own) = record.and_then(|t| self.losses(t)) else {
             return;
         };
-        let others: Vec<(TrialId, Vec<f64>)> = self
-            .front()
-            .into_iter()
-            .filter_map(|t| Some((t.id, self.losses(t)?)))
-            .collect();
-        if others
-            .iter()
-            .any(|(_, other)| front::dominates(other, &own))
-        {
+        let mut others = self.front.iter();
+        if others.any(|(_, other)| front::dominates(other, &own)) {
             return;
         }
-        let stays = others
-            .into_iter()
-            .filter(|(_, other)| !front::dominates(&own, other));
-        self.front = stays.map(|(id, _)| id).collect();
-        let place = self.front.partition_point(|id| *id < trial);
-        self.front.insert(place, trial);
+        self.front
+            .retain(|(_, other)| !front::dominates(&own, other));
+        let place = self.front.partition_point(|(id, _)| *id < trial);
+        self.front.insert(place, (trial, own));
     }
 
     /// The last number reported of a metric other than the first objective.
