@@ -92,7 +92,8 @@ fn ask(session: &mut Session, value: f64) -> Duration {
 fn asks(criterion: &mut Criterion) {
     let cases = [
         ("tpe", &[100, 1000, 5000][..]),
-        ("gp", &[50, 200, 1000][..]),
+        // With twelve it guesses its processes several times, with fifty fewer times, and then once.
+        ("gp", &[12, 50, 200, 1000][..]),
     ];
     for (method, counts) in cases {
         let mut group = criterion.benchmark_group(method);
@@ -100,7 +101,8 @@ fn asks(criterion: &mut Criterion) {
         for &trials in counts {
             group.bench_function(format!("{trials} trials"), |bencher| {
                 bencher.iter_custom(|times| {
-                    // Every question makes the history longer: by a tenth at most.
+                    // Every question makes the history longer: by a tenth at most, or by ten, so that questions with a new fit
+                    // and those without have their shares.
                     let most = (trials / 10).max(10) as u64;
                     let mut draws = Draws(times);
                     let mut took = Duration::ZERO;
