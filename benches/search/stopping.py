@@ -19,7 +19,7 @@ HELP = "what stopping rules save and what they lose"
 WORKERS = 4
 TRIALS = 100
 NUMBERS = ["steps used", "best tenth to the end", "steps after diverging"]
-RULES = "hpo-random+auto,hpo-random+median,hpo-random+asha,optuna-random+median,optuna-random+hyperband,optuna-random+sha"
+RULES = "hpo-random+auto,hpo-random+median,hpo-random+asha,optuna-random+median,optuna-random+hyperband,optuna-random+sha,syne-random+asha"
 
 
 def add_arguments(parser):

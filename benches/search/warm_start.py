@@ -149,6 +149,8 @@ def table(rows):
 
 
 def main(arguments):
+    if not pathlib.Path(arguments.hpo).is_file():
+        raise SystemExit(f"{arguments.hpo} is not there: cargo build --release -p hpo")
     arguments.hpo = str(pathlib.Path(arguments.hpo).resolve())
     new = not arguments.out.exists()
     done = set() if new else {tuple(row[c] for c in COLUMNS[:4]) for row in csv.DictReader(arguments.out.open())}
