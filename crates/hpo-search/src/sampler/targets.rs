@@ -1,8 +1,8 @@
 //! From losses to what a Gaussian process can fit: values of mean 0 and variance 1, smaller is better.
 //!
-//! Losses keep their proportions, in units of how far the better half lies from the median; what is worse than the median
-//! by more than three of these is cut off there. So neither a loss of 10³⁰ nor a plateau of bad ones hides the differences
-//! that matter.
+//! Losses keep their proportions, in units of how far the better half lies from the median. What is worse than the median
+//! by more than three of these counts by its logarithm, and by no more than ten. So neither a loss of 10³⁰ nor a plateau of bad ones hides
+//! the differences that matter, and yet bad losses still say from which side the good ones are to be come by.
 //!
 //! Of infeasible trials nothing is known but that they are worse than all: where there are any, the worse half is ranked
 //! together with them and keeps only its order, and the good end is stretched (the half-rank and log warpings of Google
@@ -12,8 +12,10 @@
 use super::normal;
 use super::observations::{Observations, Outcome};
 
-/// By how much a loss may be worse than the median, in units of the better half's spread.
-const WORST: f64 = 3.0;
+/// So many spreads of the better half beyond the median distances begin to count by their logarithm, ...
+const FAR: f64 = 3.0;
+/// ... and this is the most they count.
+const WORST: f64 = 10.0;
 /// How much the good end is stretched where there is an order alone.
 const STRETCH: f64 = 1.5;
 
@@ -119,9 +121,9 @@ fn median(losses: &[Option<f64>]) -> Option<Median> {
 }
 
 impl Median {
-    /// Distances from the median, in units of the spread, cut off at the bad end.
+    /// Distances from the median, in units of the spread, dampened at the bad end.
     fn distances(&self) -> Vec<f64> {
-        let distance = |loss: &f64| ((loss - self.losses[self.index]) / self.spread).min(WORST);
+        let distance = |loss: &f64| dampened((loss - self.losses[self.index]) / self.spread);
         self.losses.iter().map(distance).collect()
     }
 
@@ -133,6 +135,14 @@ impl Median {
         values.extend(far.map(|value| (value - by_rank[self.index]).max(0.0)));
         values
     }
+}
+
+/// A distance itself, and beyond [`FAR`] what goes on from there like a logarithm, at first as steeply.
+fn dampened(distance: f64) -> f64 {
+    if distance <= FAR {
+        return distance;
+    }
+    (FAR * (1.0 + (distance / FAR).ln())).min(WORST)
 }
 
 /// Rising values, with the differences at the low end made larger and those at the high end smaller: the log warping of Google Vizier
@@ -168,12 +178,15 @@ mod tests {
     }
 
     #[test]
-    fn losses_keep_their_proportions_and_the_worst_are_cut_off() {
+    fn losses_keep_their_proportions_and_the_worst_count_by_their_logarithm() {
         let values = warp(&some(&[0.0, 3.0, 4.0, 5.0, 1e30]), 0);
         assert!(values.is_sorted());
         let ratio = (values[1] - values[0]) / (values[2] - values[1]);
         assert!((ratio - 3.0).abs() < 1e-9, "{ratio}");
         assert_eq!(values, warp(&some(&[0.0, 3.0, 4.0, 5.0, 1e3]), 0));
+        let [near, far, farther] = [3.0, 3.0 * std::f64::consts::E, 1e30].map(super::dampened);
+        assert!((near - 3.0).abs() < 1e-12 && (far - 6.0).abs() < 1e-12);
+        assert_eq!(farther, super::WORST);
     }
 
     #[test]
