@@ -2,7 +2,8 @@
 //!
 //! Losses keep their proportions, in units of how far the better half lies from the median. What is worse than the median
 //! by more than three of these counts by its logarithm, and by no more than ten. So neither a loss of 10³⁰ nor a plateau of bad ones hides
-//! the differences that matter, and yet bad losses still say from which side the good ones are to be come by.
+//! the differences that matter, and yet bad losses still say from which side the good ones are to be come by. (With several objectives
+//! three is the most: fronts of two were found better so.)
 //!
 //! Of infeasible trials nothing is known but that they are worse than all: where there are any, the worse half is ranked
 //! together with them and keeps only its order, and the good end is stretched (the half-rank and log warpings of Google
@@ -14,8 +15,9 @@ use super::observations::{Observations, Outcome};
 
 /// So many spreads of the better half beyond the median distances begin to count by their logarithm, ...
 const FAR: f64 = 3.0;
-/// ... and this is the most they count.
+/// ... and this is the most they count, and with several objectives.
 const WORST: f64 = 10.0;
+const WORST_OF_SEVERAL: f64 = FAR;
 /// How much the good end is stretched where there is an order alone.
 const STRETCH: f64 = 1.5;
 
@@ -31,7 +33,8 @@ pub(crate) fn targets(observations: &Observations, objective: usize) -> Vec<f64>
         _ => None,
     };
     let losses: Vec<Option<f64>> = ranking.iter().map(loss).collect();
-    let values = warp(&losses, observations.infeasible(), has_losses(observations));
+    let has_losses = has_losses(observations);
+    let values = warp(&losses, observations.infeasible(), has_losses, WORST);
     let mut of_told = vec![0.0; told.len()];
     for (i, value) in observations.order().iter().zip(values) {
         of_told[*i] = value;
@@ -52,7 +55,7 @@ fn of_several(losses: &[Vec<f64>], objective: usize) -> Vec<f64> {
         (0..losses.len()).partition(|i| !losses[*i].is_empty());
     order.sort_by(|a, b| losses[*a][objective].total_cmp(&losses[*b][objective]));
     let sorted: Vec<Option<f64>> = order.iter().map(|i| Some(losses[*i][objective])).collect();
-    let values = warp(&sorted, infeasible.len(), true);
+    let values = warp(&sorted, infeasible.len(), true, WORST_OF_SEVERAL);
     let mut of_told = vec![0.0; losses.len()];
     for (i, value) in order.into_iter().chain(infeasible).zip(values) {
         of_told[i] = value;
@@ -61,11 +64,11 @@ fn of_several(losses: &[Vec<f64>], objective: usize) -> Vec<f64> {
 }
 
 /// The values of losses in order from the best, then of the infeasible ones. `None` is a loss that does
-/// not compare with the others: its trial was stopped early, and stands where it stood then. `has_losses`: as [`has_losses()`] says.
-fn warp(losses: &[Option<f64>], infeasible: usize, has_losses: bool) -> Vec<f64> {
+/// not compare with the others: its trial was stopped early, and stands where it stood then. `has_losses`: as [`has_losses()`] says. `worst`: the most that a distance counts.
+fn warp(losses: &[Option<f64>], infeasible: usize, has_losses: bool, worst: f64) -> Vec<f64> {
     let by_rank = || by_rank(losses, infeasible);
     let values = match median(losses).filter(|_| has_losses) {
-        Some(median) if infeasible == 0 => median.distances(),
+        Some(median) if infeasible == 0 => median.distances(worst),
         Some(median) => stretched(median.halves(&by_rank())),
         None => stretched(by_rank()),
     };
@@ -122,14 +125,14 @@ fn median(losses: &[Option<f64>]) -> Option<Median> {
 
 impl Median {
     /// Distances from the median, in units of the spread, dampened at the bad end.
-    fn distances(&self) -> Vec<f64> {
-        let distance = |loss: &f64| dampened((loss - self.losses[self.index]) / self.spread);
+    fn distances(&self, worst: f64) -> Vec<f64> {
+        let distance = |loss: &f64| dampened((loss - self.losses[self.index]) / self.spread, worst);
         self.losses.iter().map(distance).collect()
     }
 
     /// The better half by distance, the others by rank.
     fn halves(&self, by_rank: &[f64]) -> Vec<f64> {
-        let near = self.distances().into_iter().take_while(|d| *d < 0.0);
+        let near = self.distances(FAR).into_iter().take_while(|d| *d < 0.0);
         let mut values: Vec<f64> = near.collect();
         let far = by_rank[values.len()..].iter();
         values.extend(far.map(|value| (value - by_rank[self.index]).max(0.0)));
@@ -137,12 +140,12 @@ impl Median {
     }
 }
 
-/// A distance itself, and beyond [`FAR`] what goes on from there like a logarithm, at first as steeply.
-fn dampened(distance: f64) -> f64 {
+/// A distance itself, and beyond [`FAR`] what goes on from there like a logarithm, at first as steeply, up to `worst`.
+fn dampened(distance: f64, worst: f64) -> f64 {
     if distance <= FAR {
         return distance;
     }
-    (FAR * (1.0 + (distance / FAR).ln())).min(WORST)
+    (FAR * (1.0 + (distance / FAR).ln())).min(worst)
 }
 
 /// Rising values, with the differences at the low end made larger and those at the high end smaller: the log warping of Google Vizier
@@ -170,7 +173,7 @@ mod tests {
 
     fn warp(losses: &[Option<f64>], infeasible: usize) -> Vec<f64> {
         let known = losses.iter().flatten().count();
-        super::warp(losses, infeasible, 2 * known > losses.len())
+        super::warp(losses, infeasible, 2 * known > losses.len(), super::WORST)
     }
 
     fn some(losses: &[f64]) -> Vec<Option<f64>> {
@@ -184,9 +187,11 @@ mod tests {
         let ratio = (values[1] - values[0]) / (values[2] - values[1]);
         assert!((ratio - 3.0).abs() < 1e-9, "{ratio}");
         assert_eq!(values, warp(&some(&[0.0, 3.0, 4.0, 5.0, 1e3]), 0));
-        let [near, far, farther] = [3.0, 3.0 * std::f64::consts::E, 1e30].map(super::dampened);
+        let [near, far, farther] =
+            [3.0, 3.0 * std::f64::consts::E, 1e30].map(|d| super::dampened(d, super::WORST));
         assert!((near - 3.0).abs() < 1e-12 && (far - 6.0).abs() < 1e-12);
         assert_eq!(farther, super::WORST);
+        assert_eq!(super::dampened(5.0, super::WORST_OF_SEVERAL), 3.0);
     }
 
     #[test]
