@@ -28,7 +28,7 @@ const ALIVE: f64 = 0.05;
 const RETURN: f64 = 0.75;
 /// One that comes down may do so faster by this many standard errors of its slope, for noise can
 /// hide as much. Half of one spares six in ten of the slow descents with noise that would be given
-/// up without it; a whole one nearly nine in ten, but then lost runs are found later as well.
+/// up without it; a whole one eight in ten, but then lost runs are found later as well.
 const SLOPE_ERRORS: f64 = 0.5;
 /// A stretch is this share of the run.
 const STRETCH: f64 = 0.01;
