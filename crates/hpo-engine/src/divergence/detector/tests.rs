@@ -530,7 +530,7 @@ proptest! {
     }
 
     /// From where it starts, at chance or above, down to chance in 65 % of the run and on. With noise of 2 % two such runs in ten
-    /// thousand look slower than they are and are given up, with noise of up to 1 % two in 300,000; here it is half of that.
+    /// thousand look slower than they are and are given up, with noise of up to 1 % two in 700,000; here it is half of that.
     #[test]
     fn constant_improvement_is_never_given_up(
         above in 0.0..6.0, share in 0.05..0.65, every in 1u64..40, seed in 0.0..1e3, size in 0.0..0.005,
