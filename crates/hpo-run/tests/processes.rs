@@ -373,14 +373,7 @@ fn parent(pid: i32) -> i32 {
     fields.nth(1).unwrap().parse().unwrap()
 }
 
-fn kill_now(pid: i32) {
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).unwrap();
-}
-
-#[test]
-fn a_killed_warden_costs_nothing() {
-    let study = Study::of_script(LONG, "run_cap: 2\ncpu: {max_parallel: 1}");
-    let coordinator = study.start();
+fn until_the_first_report(study: &Study) {
     until("the first report", || {
         study.path("study").join("study.db").exists()
             && study
@@ -389,6 +382,17 @@ fn a_killed_warden_costs_nothing() {
                 .first()
                 .is_some_and(|t| !t.curve.is_empty())
     });
+}
+
+fn kill_now(pid: i32) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+}
+
+#[test]
+fn a_killed_warden_costs_nothing() {
+    let study = Study::of_script(LONG, "run_cap: 2\ncpu: {max_parallel: 1}");
+    let coordinator = study.start();
+    until_the_first_report(&study);
     kill_now(parent(study.pids("pids")[0]));
     touch(&study, "go", "");
     touch(&study, "end", "0");
@@ -429,14 +433,7 @@ fn what_can_never_be_a_warden_is_not_waited_for() {
         "run_cap: 2\ncpu: {max_parallel: 1}",
     );
     let coordinator = study.start();
-    until("the first report", || {
-        study.path("study").join("study.db").exists()
-            && study
-                .history()
-                .trials()
-                .first()
-                .is_some_and(|t| !t.curve.is_empty())
-    });
+    until_the_first_report(&study);
     std::fs::rename(&program, &good).unwrap();
     kill_now(parent(study.pids("pids")[0]));
     touch(&study, "go", "");
@@ -458,14 +455,7 @@ fn a_trial_whose_coordinator_and_warden_were_killed_is_adopted_and_one_that_died
     for dies in [false, true] {
         let study = Study::of_script(LONG, "run_cap: 1");
         let first = study.start();
-        until("the first report", || {
-            study.path("study").join("study.db").exists()
-                && study
-                    .history()
-                    .trials()
-                    .first()
-                    .is_some_and(|t| !t.curve.is_empty())
-        });
+        until_the_first_report(&study);
         let pid = study.pids("pids")[0];
         let warden = parent(pid);
         first.signal(Signal::SIGSTOP);

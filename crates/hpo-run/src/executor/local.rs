@@ -578,9 +578,7 @@ fn is_passing(error: &io::Error) -> bool {
         Errno::ETXTBSY,
         Errno::EINTR,
     ];
-    error
-        .raw_os_error()
-        .is_some_and(|code| passing.contains(&Errno::from_raw(code)))
+    is_one_of(error, &passing)
 }
 
 /// Whether it is of no use to try again: it is not there, may not be run, or is no program for this machine.
@@ -594,9 +592,12 @@ fn is_final(error: &io::Error) -> bool {
         Errno::ENOEXEC,
         Errno::ELOOP,
     ];
-    error
-        .raw_os_error()
-        .is_some_and(|code| lasting.contains(&Errno::from_raw(code)))
+    is_one_of(error, &lasting)
+}
+
+fn is_one_of(error: &io::Error, some: &[Errno]) -> bool {
+    let code = error.raw_os_error();
+    code.is_some_and(|code| some.contains(&Errno::from_raw(code)))
 }
 
 fn refusal(job: &Job, error: &io::Error) -> String {

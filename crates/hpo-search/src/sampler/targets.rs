@@ -64,11 +64,12 @@ fn of_several(losses: &[Vec<f64>], objective: usize) -> Vec<f64> {
 }
 
 /// The values of losses in order from the best, then of the infeasible ones. `None` is a loss that does
-/// not compare with the others: its trial was stopped early, and stands where it stood then. `has_losses`: as [`has_losses()`] says. `worst`: the most that a distance counts.
+/// not compare with the others: its trial was stopped early, and stands where it stood then. `has_losses`: as [`has_losses()`] says.
+/// `worst`: the most that a distance counts.
 fn warp(losses: &[Option<f64>], infeasible: usize, has_losses: bool, worst: f64) -> Vec<f64> {
     let by_rank = || by_rank(losses, infeasible);
     let values = match median(losses).filter(|_| has_losses) {
-        Some(median) if infeasible == 0 => median.distances(worst),
+        Some(median) if infeasible == 0 => median.distances().map(|d| dampened(d, worst)).collect(),
         Some(median) => stretched(median.halves(&by_rank())),
         None => stretched(by_rank()),
     };
@@ -124,16 +125,15 @@ fn median(losses: &[Option<f64>]) -> Option<Median> {
 }
 
 impl Median {
-    /// Distances from the median, in units of the spread, dampened at the bad end.
-    fn distances(&self, worst: f64) -> Vec<f64> {
-        let distance = |loss: &f64| dampened((loss - self.losses[self.index]) / self.spread, worst);
-        self.losses.iter().map(distance).collect()
+    /// Distances from the median, in units of the spread.
+    fn distances(&self) -> impl Iterator<Item = f64> + '_ {
+        let distance = |loss: &f64| (loss - self.losses[self.index]) / self.spread;
+        self.losses.iter().map(distance)
     }
 
     /// The better half by distance, the others by rank.
     fn halves(&self, by_rank: &[f64]) -> Vec<f64> {
-        let near = self.distances(FAR).into_iter().take_while(|d| *d < 0.0);
-        let mut values: Vec<f64> = near.collect();
+        let mut values: Vec<f64> = self.distances().take_while(|d| *d < 0.0).collect();
         let far = by_rank[values.len()..].iter();
         values.extend(far.map(|value| (value - by_rank[self.index]).max(0.0)));
         values

@@ -23,6 +23,7 @@ pub(super) struct Transferred {
 
 /// The share of an import that is good.
 const GOOD: f64 = 0.25;
+
 impl Transferred {
     /// For a space, before anything was imported.
     pub(super) fn new(space: &Space) -> Self {
