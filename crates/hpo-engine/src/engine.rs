@@ -160,7 +160,8 @@ impl Engine {
     }
 
     /// Takes in a wish or a fact that needs no decision at once: [`EventKind::ConfirmRequested`] or
-    /// [`EventKind::SnapshotTaken`]. Call it after [`Engine::begin_session`] and before any step.
+    /// [`EventKind::SnapshotTaken`], after [`Engine::begin_session`] and before any step; or, between
+    /// two sessions, [`EventKind::Unattended`].
     ///
     /// # Errors
     /// When the event does not fit the history.

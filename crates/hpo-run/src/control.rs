@@ -14,8 +14,10 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use hpo_engine::Engine;
 use hpo_store::{Store, StoreError};
 use hpo_study::control::{Answer, LONGEST_REQUEST, Request};
+use hpo_study::{Event, EventKind, Timestamp};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::kill;
@@ -246,6 +248,18 @@ pub(crate) fn ask_coordinator(study_dir: &Path, request: &Request) -> Result<Ans
     }
 }
 
+/// The present moment of a study that nobody runs, and the events that come before all that is asked of it
+/// now: what passed since it was left is no running time.
+pub(crate) fn unattended(engine: &mut Engine) -> Result<(Timestamp, Vec<Event>), RunError> {
+    let from = engine.history().last_event();
+    let now = clock::now().max(from);
+    let events = match engine.history().in_session() {
+        true => engine.record(now, EventKind::Unattended { from })?,
+        false => Vec::new(),
+    };
+    Ok((now, events))
+}
+
 /// Asks of a study that nobody runs.
 fn between_sessions(study_dir: &Path, request: &Request) -> Result<Answer, RunError> {
     let mut store = Store::open(study_dir)?;
@@ -258,9 +272,10 @@ fn between_sessions(study_dir: &Path, request: &Request) -> Result<Answer, RunEr
         _ => {}
     }
     let mut engine = recall(&store)?;
-    let now = clock::now().max(engine.history().last_event());
-    let (events, answer) = engine.ask(now, request.clone())?;
-    if !events.is_empty() {
+    let (now, mut events) = unattended(&mut engine)?;
+    let (done, answer) = engine.ask(now, request.clone())?;
+    if !done.is_empty() {
+        events.extend(done);
         store.append(&events)?;
     }
     Ok(match answer {

@@ -10,7 +10,9 @@ use hpo_study::control::{Answer, Request};
 use hpo_study::{Event, EventKind, StudySpec, Timestamp};
 
 use crate::clock;
-use crate::control::{TRIALS, ask_coordinator, make_directory, name_of_request, read_most};
+use crate::control::{
+    TRIALS, ask_coordinator, make_directory, name_of_request, read_most, unattended,
+};
 use crate::coordinator::recall;
 use crate::error::RunError;
 use crate::files::write_atomically;
@@ -49,9 +51,12 @@ pub fn import(study_dir: &Path, import: &Import) -> Result<Imported, RunError> {
         opened => opened?,
     };
     let mut engine = recall(&store)?;
-    let now = clock::now().max(engine.history().last_event());
-    let (events, told) = engine.import(now, import)?;
-    store.append(&events)?;
+    let (now, mut events) = unattended(&mut engine)?;
+    let (taken_in, told) = engine.import(now, import)?;
+    if !taken_in.is_empty() {
+        events.extend(taken_in);
+        store.append(&events)?;
+    }
     Ok(told)
 }
 

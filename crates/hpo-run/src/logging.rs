@@ -114,6 +114,10 @@ pub(crate) fn log_event(history: &History, event: &Event) {
             let gap_s = event.at.since(*from).as_secs();
             tracing::info!(gap_s, "the machine slept, or its clock was set");
         }
+        EventKind::Unattended { from } => {
+            let gap_s = event.at.since(*from).as_secs();
+            tracing::info!(gap_s, "nobody ran the study");
+        }
         EventKind::StudyEnded { end } => tracing::info!(end = plain(end), "study ended"),
         EventKind::AttemptLaunching {
             trial,

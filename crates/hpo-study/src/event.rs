@@ -264,6 +264,12 @@ pub enum EventKind {
         /// The last moment before.
         from: Timestamp,
     },
+    /// Nobody ran the study between `from` and this event: what follows was asked for between two
+    /// sessions, and no time passed for the study.
+    Unattended {
+        /// The last event of the session before.
+        from: Timestamp,
+    },
     /// No new trials are started in this session; running ones go on to their end.
     DrainRequested,
     /// There is nothing left to do, or nothing more shall be done.

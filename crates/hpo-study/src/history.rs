@@ -278,6 +278,12 @@ impl History {
             .map_or(Duration::ZERO, |started| now.since(started));
         self.earlier_sessions + this
     }
+    /// Whether the time of a session runs. It also does when its coordinator has left or died, until
+    /// the log says something later.
+    #[must_use]
+    pub fn in_session(&self) -> bool {
+        self.session_started.is_some()
+    }
     /// The best trial: the one that was confirmed as such, or, until one is, the one with the best
     /// single value.
     #[must_use]

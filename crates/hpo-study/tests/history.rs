@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hpo_study::control::{Limits, Request};
 use hpo_study::study_file::{self, Source};
 use hpo_study::{
     AttemptEnd, AttemptNumber, Config, Event, EventKind, FailReason, History, StopIntent,
@@ -343,6 +344,31 @@ fn only_running_time_counts() {
         ))
         .unwrap();
     assert_eq!(history.end(), Some(&StudyEnd::RunCap));
+    // A day later somebody asks for something, and again a day later, and then it is taken up.
+    let request = || EventKind::UserRequest {
+        request: Request::Limits {
+            limits: Limits::default(),
+        },
+        config: None,
+    };
+    let from = history.last_event();
+    assert!(history.in_session());
+    history
+        .apply(&at(90_000, EventKind::Unattended { from }))
+        .unwrap();
+    assert!(!history.in_session());
+    for second in [90_000, 180_000] {
+        history.apply(&at(second, request())).unwrap();
+        assert_eq!(
+            history.running_time(history.last_event()),
+            Duration::from_secs(40)
+        );
+    }
+    history.apply(&at(200_000, session())).unwrap();
+    assert_eq!(
+        history.running_time(Timestamp(200_002_000)),
+        Duration::from_secs(42)
+    );
     history.apply(&at(3660, session())).unwrap();
     assert_eq!(
         history.end(),

@@ -101,6 +101,9 @@ fn turn(history: &History, choice: usize) -> Vec<EventKind> {
                     detail: "d".to_owned(),
                 },
             }],
+            4 => vec![EventKind::Unattended {
+                from: history.last_event(),
+            }],
             _ => vec![EventKind::TrialSuggested {
                 trial: TrialId(trials.len() as u32),
                 config: config(choice),

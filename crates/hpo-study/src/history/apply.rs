@@ -268,6 +268,10 @@ impl History {
                 self.pass_over(*from, at);
                 Ok(())
             }
+            EventKind::Unattended { from } => {
+                self.leave_session(*from);
+                Ok(())
+            }
             EventKind::DrainRequested => {
                 self.draining = true;
                 Ok(())
@@ -280,19 +284,24 @@ impl History {
         }
     }
 
-    fn start_session(&mut self, at: Timestamp) {
+    /// The session was over at `end`, whatever became of its coordinator.
+    fn leave_session(&mut self, end: Timestamp) {
         // Nobody knows when the processes of a coordinator that died ended; they were last known to
         // run when it last wrote, and the time until somebody took the study up is not theirs.
         let runs = self.trials.iter_mut();
         let runs = runs.chain(&mut self.repeats).chain(&mut self.confirmations);
         for attempt in runs.filter_map(|t| t.attempts.last_mut()) {
             if attempt.end.is_none() {
-                attempt.ended.get_or_insert(self.last_event);
+                attempt.ended.get_or_insert(end);
             }
         }
-        if let Some(started) = self.session_started {
-            self.earlier_sessions += self.last_event.since(started);
+        if let Some(started) = self.session_started.take() {
+            self.earlier_sessions += end.since(started);
         }
+    }
+
+    fn start_session(&mut self, at: Timestamp) {
+        self.leave_session(self.last_event);
         self.new_session();
         self.sessions += 1;
         self.session_started = Some(at);

@@ -164,9 +164,12 @@ fn a_running_study_is_steered_from_another_terminal() {
     let again = bench.run(&["run", "study.yaml"]);
     assert_eq!((again.code, bench.trials().len()), (0, 3), "{again:?}");
     // With nobody at work, wishes wait for the next run.
+    let ran = || bench.json(&["status", "-f", "json"])["elapsed_s"].clone();
+    let before = ran();
     assert_eq!(ask(&bench, &["pause"]).0, 2);
     assert_eq!(ask(&bench, &["set", "--run-cap", "5"]).0, 0);
     assert_eq!(ask(&bench, &["enqueue", "x=0.625"]).0, 0);
+    assert_eq!(ran(), before, "the time until then is not the study's");
     assert_eq!(bench.run(&["run", "study.yaml"]).code, 0);
     let trials = bench.trials();
     assert_eq!((trials.len(), count(&trials, "completed")), (5, 4));
