@@ -1,13 +1,12 @@
 //! A small finished history for tests: fixed numbers, every state.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use hpo_study::spec::{Activation, Dataset, Model};
 use hpo_study::{
     AttemptEnd, AttemptNumber, Branch, Clause, Condition, Config, Cpu, Domain, EarlyTerminate,
-    Event, EventKind, FailReason, Failure, Goal, History, Job, Method, Metric, Parameter, Rungs,
-    Scale, Space, StopReason, StudySpec, Timestamp, TrainerSpec, TrialId, Value,
+    Event, EventKind, FailReason, Goal, History, Job, Method, Metric, Parameter, Rungs, Scale,
+    Space, StopReason, StudySpec, Timestamp, TrainerSpec, TrialId, Value,
 };
 
 const OPENED: u64 = 1_700_000_000_000;
@@ -37,61 +36,55 @@ pub(crate) fn spec() -> StudySpec {
             domain,
         }],
     };
-    StudySpec {
-        name: "digits".into(),
-        description: None,
-        seed: 7,
-        job: Job::Trainer(TrainerSpec {
-            model: Model::Mlp {
-                hidden: vec![64],
-                activation: Activation::Relu,
+    let job = Job::Trainer(TrainerSpec {
+        model: Model::Mlp {
+            hidden: vec![64],
+            activation: Activation::Relu,
+        },
+        dataset: Dataset::Digits,
+        epochs: 9,
+        batch_size: 64,
+        validation: 0.2,
+        split_seed: 0,
+    });
+    let metric = Metric {
+        name: "val_accuracy".into(),
+        goal: Goal::Maximize,
+    };
+    let space = Space {
+        parameters: vec![
+            always("optimizer", choices(&["sgd", "momentum", "adamw"])),
+            always("schedule", choices(&["constant", "cosine"])),
+            Parameter {
+                name: "lr".into(),
+                branches: vec![
+                    Branch {
+                        when: when(&["sgd", "momentum"]),
+                        domain: log(1e-3, 1.0),
+                    },
+                    Branch {
+                        when: when(&["adamw"]),
+                        domain: log(1e-5, 1e-2),
+                    },
+                ],
             },
-            dataset: Dataset::Digits,
-            epochs: 9,
-            batch_size: 64,
-            validation: 0.2,
-            split_seed: 0,
-        }),
-        method: Method::Random,
-        metric: Metric {
-            name: "val_accuracy".into(),
-            goal: Goal::Maximize,
-        },
-        further: Vec::new(),
+            Parameter {
+                name: "momentum".into(),
+                branches: vec![Branch {
+                    when: when(&["momentum"]),
+                    domain: Domain::Float {
+                        low: 0.5,
+                        high: 0.99,
+                        scale: Scale::OneMinusLog,
+                        step: None,
+                    },
+                }],
+            },
+        ],
+    };
+    StudySpec {
+        seed: 7,
         run_cap: Some(20),
-        time_cap: None,
-        space: Space {
-            parameters: vec![
-                always("optimizer", choices(&["sgd", "momentum", "adamw"])),
-                always("schedule", choices(&["constant", "cosine"])),
-                Parameter {
-                    name: "lr".into(),
-                    branches: vec![
-                        Branch {
-                            when: when(&["sgd", "momentum"]),
-                            domain: log(1e-3, 1.0),
-                        },
-                        Branch {
-                            when: when(&["adamw"]),
-                            domain: log(1e-5, 1e-2),
-                        },
-                    ],
-                },
-                Parameter {
-                    name: "momentum".into(),
-                    branches: vec![Branch {
-                        when: when(&["momentum"]),
-                        domain: Domain::Float {
-                            low: 0.5,
-                            high: 0.99,
-                            scale: Scale::OneMinusLog,
-                            step: None,
-                        },
-                    }],
-                },
-            ],
-        },
-        divergence: hpo_study::Divergence::default(),
         early_terminate: EarlyTerminate::Asha(Rungs {
             min_iter: 1,
             max_iter: 9,
@@ -101,20 +94,7 @@ pub(crate) fn spec() -> StudySpec {
             max_parallel: Some(2),
             ..Cpu::default()
         },
-        gpu: None,
-        failure: Failure {
-            crash_retries: 1,
-            stop_after_consecutive: 5,
-            ..Failure::default()
-        },
-        stop_grace: Duration::from_secs(10),
-        on_crash: hpo_study::OnCrash::Adopt,
-        notify: hpo_study::Notify::default(),
-        storage: hpo_study::Storage::default(),
-        confirm: None,
-        repeats: None,
-        warm_start: hpo_study::WarmStart::default(),
-        allow_duplicates: false,
+        ..StudySpec::new("digits", job, Method::Random, metric, space)
     }
 }
 

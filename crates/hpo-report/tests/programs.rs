@@ -11,13 +11,12 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use hpo_recipe::{Horizon, OptimizerSetting, Schedule};
 use hpo_report::{Format, export};
 use hpo_study::{
-    AttemptEnd, AttemptNumber, CommandJob, Config, Cpu, EarlyTerminate, Event, EventKind, Failure,
-    Goal, History, Job, Method, Metric, Rungs, Space, StudySpec, Timestamp, TrialId, Value,
+    AttemptEnd, AttemptNumber, Config, EarlyTerminate, Event, EventKind, Goal, History, Job,
+    Method, Metric, Rungs, Space, StudySpec, Timestamp, TrialId, Value,
 };
 use serde_json::{Value as Json, json};
 
@@ -27,43 +26,22 @@ const EPOCHS: u64 = 9;
 fn history(config: &Config) -> History {
     let (trial, attempt) = (TrialId(0), AttemptNumber(1));
     let spec = StudySpec {
-        name: "a \"study\" with \\ signs".into(),
-        description: None,
-        seed: 0,
-        job: Job::Command(CommandJob {
-            command: vec!["true".into()],
-            ..CommandJob::default()
-        }),
-        method: Method::Random,
-        metric: Metric {
-            name: "val_loss".into(),
-            goal: Goal::Minimize,
-        },
-        further: Vec::new(),
         run_cap: Some(1),
-        time_cap: None,
-        space: Space::default(),
-        divergence: hpo_study::Divergence::default(),
         early_terminate: EarlyTerminate::Asha(Rungs {
             min_iter: 1,
             max_iter: EPOCHS,
             eta: 3,
         }),
-        cpu: Cpu::default(),
-        gpu: None,
-        failure: Failure {
-            crash_retries: 0,
-            stop_after_consecutive: 0,
-            ..Failure::default()
-        },
-        stop_grace: Duration::from_secs(1),
-        on_crash: hpo_study::OnCrash::Adopt,
-        notify: hpo_study::Notify::default(),
-        storage: hpo_study::Storage::default(),
-        confirm: None,
-        repeats: None,
-        warm_start: hpo_study::WarmStart::default(),
-        allow_duplicates: false,
+        ..StudySpec::new(
+            "a \"study\" with \\ signs",
+            Job::command(&["true"]),
+            Method::Random,
+            Metric {
+                name: "val_loss".into(),
+                goal: Goal::Minimize,
+            },
+            Space::default(),
+        )
     };
     let kinds = [
         EventKind::StudyOpened {

@@ -2,56 +2,32 @@
 //! in small what the engine does with processes, and checks what a scheduler promises on the way.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use rand::Rng as _;
 
 use hpo_study::seed::{Purpose, derive};
 use hpo_study::{
-    AttemptEnd, AttemptNumber, Branch, Clause, CommandJob, Condition, Config, Cpu, Domain,
-    EarlyTerminate, Event, EventKind, FailReason, Failure, Goal, History, Job, Method, Metric,
-    Parameter, Scale, Space, StopIntent, StopReason, StudySpec, Timestamp, Trial, TrialId,
-    TrialState, Value,
+    AttemptEnd, AttemptNumber, Branch, Clause, Condition, Config, Domain, EarlyTerminate, Event,
+    EventKind, FailReason, Failure, Goal, History, Job, Method, Metric, Parameter, Scale, Space,
+    StopIntent, StopReason, StudySpec, Timestamp, Trial, TrialId, TrialState, Value,
 };
 
 use crate::{Next, Rng, Sampler, Scheduler, Verdict, build_sampler, build_scheduler, stream};
 
 /// A study that minimizes `loss`, with seed 0 and no caps.
 pub(crate) fn spec(space: Space, method: Method, early_terminate: EarlyTerminate) -> StudySpec {
+    let metric = Metric {
+        name: "loss".to_owned(),
+        goal: Goal::Minimize,
+    };
     StudySpec {
-        name: "simulated".to_owned(),
-        description: None,
-        seed: 0,
-        job: Job::Command(CommandJob {
-            command: vec!["true".to_owned()],
-            ..CommandJob::default()
-        }),
-        method,
-        metric: Metric {
-            name: "loss".to_owned(),
-            goal: Goal::Minimize,
-        },
-        further: Vec::new(),
-        run_cap: None,
-        time_cap: None,
-        space,
-        divergence: hpo_study::Divergence::default(),
         early_terminate,
-        cpu: Cpu::default(),
-        gpu: None,
         failure: Failure {
             crash_retries: 0,
             stop_after_consecutive: 0,
             ..Failure::default()
         },
-        stop_grace: Duration::from_secs(1),
-        on_crash: hpo_study::OnCrash::Adopt,
-        notify: hpo_study::Notify::default(),
-        storage: hpo_study::Storage::default(),
-        confirm: None,
-        repeats: None,
-        warm_start: hpo_study::WarmStart::default(),
-        allow_duplicates: false,
+        ..StudySpec::new("simulated", Job::command(&["true"]), method, metric, space)
     }
 }
 

@@ -80,7 +80,40 @@ pub struct StudySpec {
     pub allow_duplicates: bool,
 }
 
+/// How long a trial's process has to end after SIGTERM, where a study file says nothing of it.
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(10);
+
 impl StudySpec {
+    /// A study of which nothing else is said: all else is as where a study file has no key for it.
+    #[must_use]
+    pub fn new(name: &str, job: Job, method: Method, metric: Metric, space: Space) -> Self {
+        Self {
+            name: name.to_owned(),
+            description: None,
+            seed: 0,
+            job,
+            method,
+            metric,
+            further: Vec::new(),
+            run_cap: None,
+            time_cap: None,
+            space,
+            early_terminate: EarlyTerminate::None,
+            divergence: Divergence::default(),
+            cpu: Cpu::default(),
+            gpu: None,
+            failure: Failure::default(),
+            stop_grace: STOP_GRACE,
+            on_crash: OnCrash::default(),
+            notify: Notify::default(),
+            storage: Storage::default(),
+            confirm: None,
+            repeats: None,
+            warm_start: WarmStart::default(),
+            allow_duplicates: false,
+        }
+    }
+
     /// The full length of a trial in steps, where the study says it: the largest fidelity.
     #[must_use]
     pub fn max_steps(&self) -> Option<u64> {
@@ -131,6 +164,17 @@ pub enum Job {
     Command(CommandJob),
     /// The built-in trainer.
     Trainer(TrainerSpec),
+}
+
+impl Job {
+    /// A program of the user's with its arguments, and nothing else said of it.
+    #[must_use]
+    pub fn command(words: &[&str]) -> Self {
+        Self::Command(CommandJob {
+            command: words.iter().map(|word| (*word).to_owned()).collect(),
+            ..CommandJob::default()
+        })
+    }
 }
 
 /// A program of the user's, started once per attempt.

@@ -71,6 +71,19 @@ fn defaults_fill_in_what_is_absent() {
 }
 
 #[test]
+fn a_study_of_which_nothing_else_is_said_is_one_whose_file_has_no_other_keys() {
+    let of_file = with_parameters("parameters: {lr: 0.1}");
+    let StudySpec {
+        job, metric, space, ..
+    } = of_file.clone();
+    let made = StudySpec {
+        run_cap: Some(100),
+        ..StudySpec::new("my study", job, Method::Random, metric, space)
+    };
+    assert_eq!(made, of_file);
+}
+
+#[test]
 fn every_distribution() {
     let float = |low, high, scale, step| Domain::Float {
         low,

@@ -5,9 +5,8 @@ use std::time::Duration;
 use hpo_study::memory::{GIB, MIB};
 use hpo_study::seed::{self, Purpose};
 use hpo_study::{
-    Branch, CommandJob, Condition, Config, Cpu, Divergence, DivergencePolicy, Domain,
-    EarlyTerminate, Failure, Goal, GpuSpec, Job, LimitFor, Method, Metric, OomPolicy, Parameter,
-    Scale, Space, StudySpec, TrialId, Value, need,
+    Branch, Condition, Config, Divergence, DivergencePolicy, Domain, Failure, Goal, GpuSpec, Job,
+    LimitFor, Method, Metric, Parameter, Scale, Space, StudySpec, TrialId, Value, need,
 };
 
 use super::gpu::{Load, Machine, Readings, Trace, oracle};
@@ -223,43 +222,31 @@ fn study(seed: u64, trials: u32, limit: u64) -> StudySpec {
         scale: Scale::Log,
         step: None,
     };
+    let metric = Metric {
+        name: "loss".to_owned(),
+        goal: Goal::Minimize,
+    };
+    let space = Space {
+        parameters: vec![
+            choice("batch_size", numbers(&[16.0, 32.0, 64.0, 128.0])),
+            parameter("lr", lr),
+            choice(
+                "optimizer",
+                optimizers
+                    .iter()
+                    .map(|o| Value::Text((*o).to_owned()))
+                    .collect(),
+            ),
+            choice("width", numbers(&[1.0, 1.5, 2.0, 3.0, 4.0])),
+        ],
+    };
     StudySpec {
-        name: "simulated".to_owned(),
-        description: None,
         seed,
-        job: Job::Command(CommandJob {
-            program: None,
-            command: vec!["train".to_owned()],
-            ..CommandJob::default()
-        }),
-        method: Method::Random,
-        metric: Metric {
-            name: "loss".to_owned(),
-            goal: Goal::Minimize,
-        },
-        further: Vec::new(),
         run_cap: Some(trials),
-        time_cap: None,
-        space: Space {
-            parameters: vec![
-                choice("batch_size", numbers(&[16.0, 32.0, 64.0, 128.0])),
-                parameter("lr", lr),
-                choice(
-                    "optimizer",
-                    optimizers
-                        .iter()
-                        .map(|o| Value::Text((*o).to_owned()))
-                        .collect(),
-                ),
-                choice("width", numbers(&[1.0, 1.5, 2.0, 3.0, 4.0])),
-            ],
-        },
-        early_terminate: EarlyTerminate::None,
         divergence: Divergence {
             policy: DivergencePolicy::Off,
             ..Divergence::default()
         },
-        cpu: Cpu::default(),
         gpu: Some(GpuSpec {
             memory_limit: Some(limit),
             limit_for: LimitFor::Card,
@@ -267,19 +254,16 @@ fn study(seed: u64, trials: u32, limit: u64) -> StudySpec {
             ..GpuSpec::default()
         }),
         failure: Failure {
-            crash_retries: 1,
             stop_after_consecutive: 0,
-            oom: OomPolicy::Retry,
             ..Failure::default()
         },
-        stop_grace: Duration::from_secs(10),
-        on_crash: hpo_study::OnCrash::Adopt,
-        notify: hpo_study::Notify::default(),
-        storage: hpo_study::Storage::default(),
-        confirm: None,
-        repeats: None,
-        warm_start: hpo_study::WarmStart::default(),
-        allow_duplicates: false,
+        ..StudySpec::new(
+            "simulated",
+            Job::command(&["train"]),
+            Method::Random,
+            metric,
+            space,
+        )
     }
 }
 

@@ -1,7 +1,5 @@
 //! A small study, and a search that does as it is told.
 
-use std::time::Duration;
-
 use hpo_engine::{Command, Engine, Input, Inventory};
 use hpo_search::{Next, Rng, Sampler, Scheduler, Verdict};
 use hpo_study::protocol::Report;
@@ -22,45 +20,30 @@ pub(crate) fn spec() -> StudySpec {
         when: Condition::default(),
         domain,
     }];
+    let metric = Metric {
+        name: METRIC.into(),
+        goal: Goal::Minimize,
+    };
+    let space = Space {
+        parameters: vec![Parameter {
+            name: "x".into(),
+            branches,
+        }],
+    };
     StudySpec {
-        name: "test".into(),
-        description: None,
         seed: 7,
-        job: Job::Command(CommandJob {
-            command: vec!["true".into()],
-            ..CommandJob::default()
-        }),
-        method: Method::Random,
-        metric: Metric {
-            name: METRIC.into(),
-            goal: Goal::Minimize,
-        },
-        further: Vec::new(),
         run_cap: Some(4),
-        time_cap: None,
-        space: Space {
-            parameters: vec![Parameter {
-                name: "x".into(),
-                branches,
-            }],
-        },
-        divergence: hpo_study::Divergence::default(),
-        early_terminate: EarlyTerminate::None,
-        cpu: Cpu::default(),
-        gpu: None,
         failure: Failure {
-            crash_retries: 1,
             stop_after_consecutive: 0,
             ..Failure::default()
         },
-        stop_grace: Duration::from_secs(10),
-        on_crash: hpo_study::OnCrash::Adopt,
-        notify: hpo_study::Notify::default(),
-        storage: hpo_study::Storage::default(),
-        confirm: None,
-        repeats: None,
-        warm_start: hpo_study::WarmStart::default(),
-        allow_duplicates: false,
+        ..StudySpec::new(
+            "test",
+            Job::command(&["true"]),
+            Method::Random,
+            metric,
+            space,
+        )
     }
 }
 

@@ -1,13 +1,11 @@
 //! The space file: parameters as a JSON list, read into the space that a study has.
 
-use std::time::Duration;
-
 use serde::Deserialize;
 use serde_json::Value as Json;
 
 use hpo_study::{
-    Belief, Branch, Clause, CommandJob, Condition, Confidence, Cpu, Domain, EarlyTerminate,
-    Failure, Goal, Job, Method, Metric, Parameter, Prior, Priors, Scale, Space, StudySpec, Value,
+    Belief, Branch, Clause, Condition, Confidence, Domain, EarlyTerminate, Goal, Job, Method,
+    Metric, Parameter, Prior, Priors, Scale, Space, StudySpec, Value, WarmStart,
 };
 
 use hpo_study::spec::MOST_OBJECTIVES;
@@ -316,45 +314,28 @@ pub(super) fn spec(
     method: Method,
     early_terminate: EarlyTerminate,
 ) -> StudySpec {
-    let metric = |(name, goal): (String, &Goal)| Metric { name, goal: *goal };
+    let objective = |(name, goal): (String, &Goal)| Metric { name, goal: *goal };
     let metrics = metrics(file.goals.len()).zip(&file.goals);
-    let further = metrics.skip(1).map(metric).collect();
+    let further = metrics.skip(1).map(objective).collect();
+    let metric = Metric {
+        name: METRIC.to_owned(),
+        goal: file.goals.first().copied().unwrap_or(Goal::Minimize),
+    };
     StudySpec {
-        name: "stdio".to_owned(),
-        description: None,
         seed,
-        job: Job::Command(CommandJob {
-            command: vec!["stdio".to_owned()],
-            ..CommandJob::default()
-        }),
-        method,
-        metric: Metric {
-            name: METRIC.to_owned(),
-            goal: file.goals.first().copied().unwrap_or(Goal::Minimize),
-        },
         further,
-        run_cap: None,
-        time_cap: None,
-        space: file.space,
-        divergence: hpo_study::Divergence::default(),
         early_terminate,
-        cpu: Cpu::default(),
-        gpu: None,
-        failure: Failure {
-            crash_retries: 0,
-            stop_after_consecutive: 0,
-            ..Failure::default()
-        },
-        stop_grace: Duration::ZERO,
-        on_crash: hpo_study::OnCrash::Adopt,
-        notify: hpo_study::Notify::default(),
-        storage: hpo_study::Storage::default(),
-        confirm: None,
-        repeats: None,
-        warm_start: hpo_study::WarmStart {
+        warm_start: WarmStart {
             priors: file.priors,
-            ..hpo_study::WarmStart::default()
+            ..WarmStart::default()
         },
         allow_duplicates: file.allow_duplicates,
+        ..StudySpec::new(
+            "stdio",
+            Job::command(&["stdio"]),
+            method,
+            metric,
+            file.space,
+        )
     }
 }

@@ -1,7 +1,6 @@
 use hpo_study::{
-    AttemptEnd, CommandJob, Config, Cpu, EarlyTerminate, FailReason, Failure, Finding, Goal,
-    History, Job, Method, Metric, Rescued, Space, StopIntent, StopReason, StudyEnd, StudySpec,
-    Trial, TrialState, Value, Verdict,
+    AttemptEnd, Config, FailReason, Finding, Goal, History, Job, Method, Metric, Rescued, Space,
+    StopIntent, StopReason, StudyEnd, StudySpec, Trial, TrialState, Value, Verdict,
 };
 use proptest::prelude::*;
 
@@ -9,39 +8,18 @@ use super::*;
 
 fn spec() -> StudySpec {
     StudySpec {
-        name: "a study".to_owned(),
-        description: None,
         seed: u64::MAX,
-        job: Job::Command(CommandJob {
-            command: vec!["true".to_owned()],
-            ..CommandJob::default()
-        }),
-        method: Method::Random,
-        metric: Metric {
-            name: "val.loss \"q\"".to_owned(),
-            goal: Goal::Minimize,
-        },
-        further: Vec::new(),
-        run_cap: None,
         time_cap: Some(Duration::from_millis(1500)),
-        space: Space::default(),
-        divergence: hpo_study::Divergence::default(),
-        early_terminate: EarlyTerminate::None,
-        cpu: Cpu::default(),
-        gpu: None,
-        failure: Failure {
-            crash_retries: 1,
-            stop_after_consecutive: 5,
-            ..Failure::default()
-        },
-        stop_grace: Duration::from_secs(1),
-        on_crash: hpo_study::OnCrash::Adopt,
-        notify: hpo_study::Notify::default(),
-        storage: hpo_study::Storage::default(),
-        confirm: None,
-        repeats: None,
-        warm_start: hpo_study::WarmStart::default(),
-        allow_duplicates: false,
+        ..StudySpec::new(
+            "a study",
+            Job::command(&["true"]),
+            Method::Random,
+            Metric {
+                name: "val.loss \"q\"".to_owned(),
+                goal: Goal::Minimize,
+            },
+            Space::default(),
+        )
     }
 }
 

@@ -29,9 +29,8 @@ pub mod write;
 mod yaml;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use crate::spec::{Method, OnCrash, StudySpec};
+use crate::spec::{Method, OnCrash, STOP_GRACE, StudySpec};
 use crate::warm_start::WarmStart;
 use problem::Problems;
 use yaml::Node;
@@ -284,7 +283,7 @@ fn read_study(
         stop_grace: root
             .get("stop_grace")
             .and_then(|node| shape::duration(node).ok())
-            .unwrap_or(Duration::from_secs(10)),
+            .unwrap_or(STOP_GRACE),
         on_crash: match root.get("on_crash").and_then(Node::text) {
             Some("kill") => OnCrash::Kill,
             _ => OnCrash::Adopt,

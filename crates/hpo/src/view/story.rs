@@ -383,54 +383,36 @@ pub(crate) fn where_it_is(history: &History, now: Timestamp) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use std::collections::BTreeMap;
-    use std::time::Duration;
 
     use hpo_study::{
-        AttemptNumber, CommandJob, Config, Cpu, EarlyTerminate, Failure, Goal, Job, Method, Metric,
-        Rungs, Space, StudySpec,
+        AttemptNumber, Config, EarlyTerminate, Failure, Goal, Job, Method, Metric, Rungs, Space,
+        StudySpec,
     };
 
     use super::*;
 
     fn spec() -> StudySpec {
         StudySpec {
-            name: "night".into(),
-            description: None,
-            seed: 0,
-            job: Job::Command(CommandJob {
-                command: vec!["true".into()],
-                ..CommandJob::default()
-            }),
-            method: Method::Random,
-            metric: Metric {
-                name: "loss".into(),
-                goal: Goal::Minimize,
-            },
-            further: Vec::new(),
             run_cap: Some(10),
-            time_cap: None,
-            space: Space::default(),
-            divergence: hpo_study::Divergence::default(),
             early_terminate: EarlyTerminate::Asha(Rungs {
                 min_iter: 1,
                 max_iter: 9,
                 eta: 3,
             }),
-            cpu: Cpu::default(),
-            gpu: None,
             failure: Failure {
-                crash_retries: 1,
                 stop_after_consecutive: 0,
                 ..Failure::default()
             },
-            stop_grace: Duration::from_secs(1),
-            on_crash: hpo_study::OnCrash::Adopt,
-            notify: hpo_study::Notify::default(),
-            storage: hpo_study::Storage::default(),
-            confirm: None,
-            repeats: None,
-            warm_start: hpo_study::WarmStart::default(),
-            allow_duplicates: false,
+            ..StudySpec::new(
+                "night",
+                Job::command(&["true"]),
+                Method::Random,
+                Metric {
+                    name: "loss".into(),
+                    goal: Goal::Minimize,
+                },
+                Space::default(),
+            )
         }
     }
 
