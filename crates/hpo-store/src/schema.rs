@@ -224,7 +224,7 @@ SELECT m.key + 1, m.value ->> '$.name', m.value ->> '$.goal'
   FROM spec, json_each(spec -> '$.further') m;
 
 CREATE VIEW front AS
-WITH further AS MATERIALIZED (
+WITH RECURSIVE further AS MATERIALIZED (
   SELECT trial, name, value, max(step) FROM metrics
    WHERE name IN (SELECT name FROM objectives WHERE position > 0) GROUP BY trial, name
 ), reached AS (
@@ -262,14 +262,33 @@ WITH further AS MATERIALIZED (
          min(r1) OVER (ORDER BY r0 GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS ahead,
          min(r1) OVER (PARTITION BY r0) AS level
     FROM placed WHERE objectives = 2
+), three AS MATERIALIZED (
+  -- Three objectives: a binary tree over the order in the first one. On each level those of a right half are compared
+  -- with the best third one of those that are ahead in the second among their left half.
+  SELECT r0, r1, r2, row_number() OVER (ORDER BY r0, r1, r2) - 1 AS leaf
+    FROM placed WHERE objectives = 3 GROUP BY r0, r1, r2
+), levels AS (
+  SELECT 0 AS level UNION ALL
+  SELECT level + 1 FROM levels WHERE (SELECT max(leaf) FROM three) >> (level + 1) > 0
+), beaten AS (
+  SELECT r0, r1, r2
+    FROM (SELECT r0, r1, r2, (leaf >> level) & 1 AS in_right,
+                 min(iif((leaf >> level) & 1, NULL, r2)) OVER (
+                   PARTITION BY level, leaf >> (level + 1)
+                   ORDER BY r1, (leaf >> level) & 1 ROWS UNBOUNDED PRECEDING) AS ahead
+            FROM three, levels)
+   WHERE in_right AND ahead <= r2
 ), winners AS (
   SELECT trial FROM (SELECT trial FROM placed WHERE objectives = 1 ORDER BY r0, trial LIMIT 1)
   UNION ALL
   SELECT trial FROM led WHERE (ahead IS NULL OR ahead > r1) AND level >= r1
   UNION ALL
+  SELECT trial FROM placed
+   WHERE objectives = 3 AND (r0, r1, r2) NOT IN (SELECT r0, r1, r2 FROM beaten)
+  UNION ALL
   -- Of more each is compared with those ahead in the sum, the likeliest to dominate it first.
   SELECT trial FROM placed a
-   WHERE objectives > 2 AND NOT EXISTS (
+   WHERE objectives > 3 AND NOT EXISTS (
      SELECT 1 FROM placed b
       WHERE b.total < a.total
         AND b.r0 <= a.r0 AND b.r1 <= a.r1 AND b.r2 <= a.r2 AND b.r3 <= a.r3
