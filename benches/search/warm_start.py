@@ -1,8 +1,9 @@
 """A study that imports an earlier one of forty trials: regret of the best value seen, after 12, 25 and 50 trials of its own, one at a time.
 
 Whole studies with `hpo run`: `import` in the study file, and a process for each trial. The earlier study is of the same problem, of a related one (other
-data, or a moved optimum) or a misleading one: of the same problem, with losses negated, so that it looked for the worst. Without `trials` a study's best is the best of
-its own trials; with it the imported ones count too, as they do for `hpo best`.
+data, or a moved optimum) or a misleading one: of the same problem, with losses negated, so that it looked for the worst; `reversed`: negated by rank, so that the losses of random
+configurations are distributed as they were. `higher` and `lower`: of the same problem, with three times the distance from the best to the median added to all losses or taken away. Without `trials` a
+study's best is the best of its own trials; with it the imported ones count too, as they do for `hpo best`.
 """
 
 import csv
@@ -17,13 +18,13 @@ import threading
 
 import numpy as np
 
-from problems import PROBLEMS, Mixed
+from problems import PROBLEMS, Mixed, draw
 from sequential import figure
 
 HELP = "regret with and without an earlier study, imported as evidence, trials or prior"
 EARLIER, BUDGETS = 40, [12, 25, 50]
 COLUMNS = ["problem", "method", "import", "seed", "trials", "regret"]
-SOURCES = ["none", "same", "related", "misleading"]
+SOURCES = ["none", "same", "related", "misleading", "reversed", "higher", "lower"]
 # A trial: it asks the measuring program, over a socket, what its configuration is worth.
 TRIAL = """
 import os, socket
@@ -57,22 +58,23 @@ def add_arguments(parser):
     parser.add_argument("--sources", default=",".join(SOURCES))
     parser.add_argument("--as", dest="used", default="prior,evidence,trials")
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("warm_start.csv"), help="rows are added; what is there is not run again")
 
 
 class Server(socketserver.UnixStreamServer):
     """Answers trials with what their configurations are worth, and keeps (value, configuration) of each."""
 
-    def __init__(self, path, problem, sign, seed):
+    def __init__(self, path, problem, told, seed):
         super().__init__(str(path), Trial)
-        self.problem, self.sign, self.rng, self.seen = problem, sign, np.random.default_rng(10_000 + seed), []
+        self.problem, self.told, self.rng, self.seen = problem, told, np.random.default_rng(10_000 + seed), []
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
 
 class Trial(socketserver.StreamRequestHandler):
     def handle(self):
         config = json.loads(self.rfile.readline())
-        value = self.server.sign * self.server.problem.value(config, self.server.rng)
+        value = self.server.told(self.server.problem.value(config, self.server.rng))
         self.server.seen.append((value, config))
         self.wfile.write(f"{value!r}\n".encode())
 
@@ -86,7 +88,20 @@ def written(p):
     return {"min": p["low"], "max": p["high"], "distribution": kind, **more}
 
 
-def study(program, folder, problem, method, seed, trials, sign=1, imports=None):
+def telling(source, problem):
+    """What an earlier study makes of a loss."""
+    if source == "misleading":
+        return lambda loss: -loss
+    if source == "reversed":
+        rng = np.random.default_rng(0)
+        losses = sorted(problem.true(draw(problem.space, rng)) for _ in range(4000))
+        ranks = np.linspace(0, 1, len(losses))
+        return lambda loss: float(np.interp(1 - np.interp(loss, losses, ranks), ranks, losses))
+    by = {"higher": 3, "lower": -3}.get(source, 0) * (problem.middle - problem.best)
+    return lambda loss: loss + by
+
+
+def study(program, folder, problem, method, seed, trials, told=lambda loss: loss, imports=None):
     """Runs one in `folder`, which is new, and gives (value, configuration) of its trials."""
     folder.mkdir()
     (folder / "trial.py").write_text(TRIAL)
@@ -96,7 +111,7 @@ def study(program, folder, problem, method, seed, trials, sign=1, imports=None):
         "parameters": {p["name"]: written(p) for p in problem.space}, **({"import": [imports]} if imports else {}),
     }
     (folder / "study.yaml").write_text(json.dumps(about))
-    with Server(folder / "socket", problem, sign, seed) as server:
+    with Server(folder / "socket", problem, told, seed) as server:
         done = subprocess.run([program, "run", "study.yaml", "--no-live"], cwd=folder, capture_output=True, text=True)
         server.shutdown()
     if done.returncode != 0 or len(server.seen) != trials:
@@ -128,8 +143,8 @@ def measure(arguments, writer, done, name, method, seed):
             folder, earlier = pathlib.Path(folder), []
             if source != "none":
                 before = PAIRS[name]() if source == "related" else problem
-                sign = -1 if source == "misleading" else 1
-                earlier = study(arguments.hpo, folder / "earlier", before, method, 1000 + seed, EARLIER, sign)
+                told = telling(source, before)
+                earlier = study(arguments.hpo, folder / "earlier", before, method, 1000 + seed, EARLIER, told)
             for label, used in ways.items():
                 imports = {"from": str(folder / "earlier/runs/study"), "as": used} if earlier else None
                 seen = study(arguments.hpo, folder / used, problem, method, seed, max(BUDGETS), imports=imports)
@@ -158,7 +173,7 @@ def main(arguments):
         writer = csv.DictWriter(file, COLUMNS)
         if new:
             writer.writeheader()
-        for seed in range(arguments.seeds):
+        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
             for name in arguments.problems.split(","):
                 for method in arguments.methods.split(","):
                     measure(arguments, writer, done, name, method, seed)

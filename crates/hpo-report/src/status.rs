@@ -58,7 +58,7 @@ pub struct Status {
     /// How many trials were imported; they are not counted in `trials`.
     #[serde(skip_serializing_if = "is_zero")]
     pub imported: usize,
-    /// Why the values imported may mislead the search.
+    /// That imported trials are not borne out by the study's own, or have values on another scale.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub import_warning: Option<String>,
     /// The objectives, where there are several; else left out.
@@ -227,7 +227,7 @@ pub fn status(history: &History, now: Timestamp, at_work: &AtWork, gpus: &[GpuSa
         },
         code_changes: history.code_changes(),
         imported: history.imported(),
-        import_warning: hpo_study::import::scale_warning(history),
+        import_warning: hpo_study::import::warning(history),
         confirmed: confirmations(history),
         running: history
             .runs()
@@ -453,6 +453,9 @@ pub fn page(
     let _ = writeln!(text, "trials  {counted}{cap}");
     if let Some(held) = held_sentence(history) {
         let _ = writeln!(text, "paused  {held}");
+    }
+    if let Some(warning) = &status.import_warning {
+        let _ = writeln!(text, "import  {warning}");
     }
     if let Some(saved) = &status.given_up {
         let _ = writeln!(text, "saved   {}", saved.sentence());

@@ -29,7 +29,7 @@ pub fn text(history: &History, now: Timestamp, width: Option<u16>) -> String {
         counts(history),
         time(history.running_time(now))
     );
-    if let Some(warning) = hpo_study::import::scale_warning(history) {
+    if let Some(warning) = hpo_study::import::warning(history) {
         let _ = writeln!(text, "warning: {warning}");
     }
     if let Some(saved) = given_up(history) {

@@ -1,6 +1,7 @@
 //! What every sampler and every scheduler has to keep to, tested over all of them: a new one is
 //! tested by having a row below (and the compiler demands one where it is built).
 
+mod imported;
 mod several;
 
 use proptest::prelude::*;

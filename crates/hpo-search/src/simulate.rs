@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use rand::Rng as _;
 
+use hpo_study::import::{ImportAs, ImportBatch, Origin};
 use hpo_study::seed::{Purpose, derive};
 use hpo_study::{
     AttemptEnd, AttemptNumber, Branch, Clause, Condition, Config, Domain, EarlyTerminate, Event,
@@ -246,6 +247,38 @@ impl Log {
             attempt,
             end,
         });
+    }
+
+    /// Takes in completed trials from elsewhere, with their losses, as one import.
+    pub(crate) fn import(
+        &mut self,
+        used: ImportAs,
+        trials: impl IntoIterator<Item = (Config, f64)>,
+    ) {
+        let batch = ImportBatch {
+            source: "an earlier study".to_owned(),
+            used,
+            entry: None,
+        };
+        self.push(EventKind::TrialsImported { batch });
+        let batch = self.history.imports().len() as u32 - 1;
+        for (config, loss) in trials {
+            let trial = TrialId(self.history.trials().len() as u32);
+            let origin = Origin {
+                batch,
+                name: trial.to_string(),
+                fingerprint: u64::from(trial.0),
+                value: Some(loss),
+            };
+            self.push(EventKind::TrialImported { trial, origin });
+            self.push(EventKind::TrialSuggested {
+                trial,
+                config,
+                bracket: 0,
+                target: None,
+            });
+            self.push(EventKind::TrialCompleted { trial });
+        }
     }
 
     /// The process is gone, if there was one, on demand.

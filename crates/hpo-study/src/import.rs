@@ -16,8 +16,8 @@ use crate::spec::{Goal, Method, StudySpec};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ImportAs {
-    /// The search learns from their values, and does not repeat them; what is the best is decided by trials of the
-    /// study itself.
+    /// The search learns from their values, and does not repeat them, as long as the study's own trials bear them out; what is the best
+    /// is decided by trials of the study itself.
     #[default]
     Evidence,
     /// As if they had run here: they can be the best, too.
@@ -394,12 +394,28 @@ fn values<'a>(trials: impl Iterator<Item = &'a Trial>) -> Vec<f64> {
         .collect()
 }
 
-/// A sentence when imported values have nothing in common with those of the study itself: they are most likely on
-/// another scale, and mislead the search.
+/// A sentence when the study's own trials do not bear out what was imported; or when imported values that count have nothing
+/// in common with those of the study itself: they are most likely on another scale, and mislead the search.
 #[must_use]
-pub fn scale_warning(history: &History) -> Option<String> {
+pub fn warning(history: &History) -> Option<String> {
+    doubt(history).or_else(|| scale_warning(history))
+}
+
+fn doubt(history: &History) -> Option<String> {
+    let batches = history.imports().iter().zip(0..);
+    let doubted = batches.filter(|(_, number)| history.is_doubted(*number));
+    let sources: Vec<&str> = doubted.map(|(batch, _)| batch.source.as_str()).collect();
+    (!sources.is_empty()).then(|| {
+        format!(
+            "this study's own trials do not bear out what was imported from {}: it is taken for no more than a prior",
+            sources.join(" and ")
+        )
+    })
+}
+
+fn scale_warning(history: &History) -> Option<String> {
     let learned =
-        |t: &&Trial| matches!(history.imported_as(t), Some(used) if used != ImportAs::Prior);
+        |t: &&Trial| matches!(history.counts_as(t), Some(used) if used != ImportAs::Prior);
     disjoint(
         &values(history.trials().iter().filter(learned)),
         &own_values(history),
@@ -425,8 +441,8 @@ pub fn disjoint(theirs: &[f64], ours: &[f64]) -> Option<String> {
     let show = |(low, high): (f64, f64)| format!("{low:.4} to {high:.4}");
     (a.1 < b.0 || b.1 < a.0).then(|| {
         format!(
-            "the values imported ({}) and those of this study ({}) have nothing in common: on another scale they \
-             mislead the search; import them `as prior` into a new study",
+            "the values imported ({}) and those of this study ({}) have nothing in common: they seem to be on another \
+             scale, for which there is `as: prior`",
             show(a),
             show(b)
         )

@@ -10,6 +10,7 @@ pub mod confirm;
 pub mod control;
 pub mod divergence;
 pub mod event;
+mod evidence;
 pub mod front;
 pub mod gpu_sample;
 pub mod history;

@@ -49,8 +49,8 @@ impl Sampler for Bayes {
 
     fn observe(&mut self, history: &History, event: &Event) {
         self.tpe.observe(history, event);
-        // Once it is not asked any more it need not look.
-        if self.tpe.observations().count() <= GP_TRIALS {
+        // Once it is not asked any more it need not look. (Imported trials may come to count no more.)
+        if history.own_count() <= GP_TRIALS {
             self.gp.observe(history, event);
         }
     }

@@ -6,7 +6,7 @@
 //! the density never falls below a floor ([`hpo_study::prior::DOUBT`]), which the paper does not have.
 //!
 //! Trials that were imported from other data (`as: prior`) say in the same way where the good ones are
-//! ([`super::transferred`]): one more prior.
+//! ([`super::transferred`]): one more prior. So does evidence that the study's own trials do not bear out.
 //!
 //! Either may mislead, so its part of the score is multiplied with how far the study's own trials bear it out ([`super::trust`]), which
 //! the paper does not have either.
@@ -42,6 +42,8 @@ pub(crate) struct Beliefs {
     /// Who bears them out, and how far: the priors and the other data.
     witnesses: Witnesses,
     trust: Trust,
+    /// [`History::import_turns`] when it was last looked at.
+    import_turns: usize,
 }
 
 /// From 0 to 1: how far what the user believes, and what other data say, is borne out.
@@ -61,6 +63,7 @@ impl Beliefs {
                 priors: 1.0,
                 transferred: 1.0,
             },
+            import_turns: 0,
         }
     }
 
@@ -88,6 +91,26 @@ impl Beliefs {
             }
             _ => {}
         }
+        if self.import_turns != history.import_turns() {
+            self.import_turns = history.import_turns();
+            self.weigh_imports(history);
+        }
+    }
+
+    /// Parts anew what only says where the good ones are from what has told something.
+    fn weigh_imports(&mut self, history: &History) {
+        self.transferred = Transferred::new(&history.spec().space);
+        self.witnesses = Witnesses::default();
+        self.told = 0;
+        for trial in history.trials().iter().filter(|t| t.state.is_final()) {
+            if is_prior_only(history, trial.id) {
+                self.transferred.take(history, trial.id);
+            } else {
+                self.told += 1;
+                self.witnesses.hear(history, trial.id);
+            }
+        }
+        self.weigh(history);
     }
 
     /// Finds out how far to trust what is believed.

@@ -59,6 +59,8 @@ pub(crate) struct Bohb {
     /// d: the most parameters that a configuration has had.
     dimensions: usize,
     beliefs: Beliefs,
+    /// [`History::import_turns`] when it was last looked at.
+    import_turns: usize,
 }
 
 impl Bohb {
@@ -78,6 +80,7 @@ impl Bohb {
             reached: Vec::new(),
             dimensions: 0,
             beliefs: Beliefs::new(spec),
+            import_turns: 0,
         }
     }
 
@@ -109,6 +112,21 @@ impl Bohb {
             let place = rung.partition_point(|(loss, id)| (*loss, *id) < entry);
             rung.insert(place, entry);
             *reached += 1;
+        }
+    }
+
+    /// Takes imports that have come to be doubted out of the rungs, and puts those in that are so no more.
+    fn weigh_imports(&mut self, history: &History) {
+        let is_out = |trial: TrialId| is_prior_only(history, trial);
+        for rung in &mut self.rungs {
+            rung.retain(|(_, trial)| !is_out(*trial));
+        }
+        let imported = history.trials().iter().filter(|t| t.origin.is_some());
+        for trial in imported {
+            match self.reached.get_mut(trial.id.index()) {
+                Some(reached) if is_out(trial.id) => *reached = 0,
+                _ => self.come(history, trial),
+            }
         }
     }
 
@@ -193,6 +211,10 @@ impl Sampler for Bohb {
     fn observe(&mut self, history: &History, event: &Event) {
         self.beliefs.observe(history, event);
         self.observations.observe(history, event);
+        if self.import_turns != history.import_turns() {
+            self.import_turns = history.import_turns();
+            self.weigh_imports(history);
+        }
         match &event.kind {
             EventKind::TrialSuggested { trial, .. } => {
                 let point = self.observations.point(*trial);

@@ -144,7 +144,7 @@ impl Model {
     /// Takes a snapshot. `values` and what is in the order of the observations are by what was told.
     fn take(&mut self, values: &[f64], observations: &Observations) {
         let best_first = observations.order();
-        let mut rows = some(values.len(), best_first, MOST_ROWS, BEST_ROWS);
+        let mut rows = chosen(observations);
         rows.retain(|i| self.has_row(observations, *i));
         self.turns = observations.turns();
         let values = rows.iter().map(|i| values[*i]).collect::<Vec<f64>>();
@@ -214,6 +214,17 @@ impl Model {
         }
         (!processes.is_empty()).then(|| (processes.clone(), rows))
     }
+}
+
+/// Which of all that told something become rows of a process, rising; never what is doubted.
+fn chosen(observations: &Observations) -> Vec<usize> {
+    let (told, order) = (observations.told(), observations.order());
+    let believed = (0..told.len()).filter(|i| !told[*i].is_doubted);
+    let believed: Vec<usize> = believed.collect();
+    let best_first = order.iter().filter_map(|i| believed.binary_search(i).ok());
+    let best_first: Vec<usize> = best_first.collect();
+    let rows = some(believed.len(), &best_first, MOST_ROWS, BEST_ROWS).into_iter();
+    rows.map(|i| believed[i]).collect()
 }
 
 /// At most `most` of the indices below `count`, rising: the best ones and, evenly spread, others.

@@ -61,8 +61,10 @@ pub(crate) struct Told {
     pub(crate) outcome: Outcome,
     /// How many others were better at its own last step (complete trials: in the end).
     better: u32,
-    /// It was stopped at a step whose ranks say nothing ([`Foresight`]): its loss is to be left out.
+    /// Its loss is to be left out: it was stopped at a step whose ranks say nothing ([`Foresight`]), or is doubted.
     pub(crate) is_blind: bool,
+    /// It was imported as evidence that the study's own trials do not bear out ([`History::counts_as`]).
+    pub(crate) is_doubted: bool,
 }
 
 /// All that trials have told.
@@ -92,6 +94,8 @@ pub(crate) struct Observations {
     foresight: Foresight,
     /// How often a trial that had told something before became one whose loss is left out, or the other way.
     turns: usize,
+    /// [`History::import_turns`] when it was last looked at.
+    import_turns: usize,
     pending: BTreeSet<TrialId>,
     resolution: Resolution,
 }
@@ -113,6 +117,7 @@ impl Observations {
             infeasible: 0,
             foresight: Foresight::default(),
             turns: 0,
+            import_turns: 0,
             pending: BTreeSet::new(),
         }
     }
@@ -132,7 +137,7 @@ impl Observations {
         &self.order()[..self.feasible]
     }
 
-    /// How many were infeasible.
+    /// How many were infeasible, of those that count.
     pub(crate) fn infeasible(&self) -> usize {
         self.infeasible
     }
@@ -189,6 +194,10 @@ impl Observations {
 
     /// Sees an event that the history has taken in. Says whether anything has changed.
     pub(crate) fn observe(&mut self, history: &History, event: &Event) -> bool {
+        if self.import_turns != history.import_turns() {
+            self.import_turns = history.import_turns();
+            self.weigh_imports(history);
+        }
         match &event.kind {
             EventKind::TrialSuggested { trial, config, .. } => {
                 let point = self.encoding.point(&history.spec().space, config);
@@ -242,6 +251,7 @@ impl Observations {
             outcome,
             better: 0,
             is_blind: false,
+            is_doubted: false,
         });
         if outcome == Outcome::Infeasible {
             self.infeasible += 1;
@@ -256,6 +266,7 @@ impl Observations {
         let goal = history.spec().metric.goal;
         let (trials, index) = (history.trials(), self.index[trial.index()]);
         let earlier = index.map(|index| self.told[index]);
+        let is_doubted = is_prior_only(history, trial);
         let index = match index {
             Some(index) => {
                 let earlier = self.told[index];
@@ -272,6 +283,7 @@ impl Observations {
                     outcome,
                     better: 0,
                     is_blind: false,
+                    is_doubted,
                 });
                 self.index[trial.index()] = Some(self.told.len() - 1);
                 self.told.len() - 1
@@ -281,7 +293,8 @@ impl Observations {
             trial,
             outcome,
             better: 0,
-            is_blind: self.is_blind(history, outcome),
+            is_blind: is_doubted || self.is_blind(history, outcome),
+            is_doubted,
         };
         for (i, other) in self.told.iter_mut().enumerate() {
             if i != index && is_same(own.outcome, other.outcome) {
@@ -292,7 +305,7 @@ impl Observations {
                 self.resolution
                     .same_loss(&self.encoding, points.0, points.1);
             }
-            if i != index {
+            if i != index && !other.is_doubted {
                 own.better += u32::from(is_better(trials, goal, other, &own));
                 other.better += u32::from(is_better(trials, goal, &own, other));
             }
@@ -305,14 +318,54 @@ impl Observations {
         if self.foresight.look(history, self.told.len()) {
             self.turns += 1;
             for i in 0..self.told.len() {
-                self.told[i].is_blind = self.is_blind(history, self.told[i].outcome);
+                let Told { outcome, .. } = self.told[i];
+                self.told[i].is_blind = self.told[i].is_doubted || self.is_blind(history, outcome);
             }
         }
         self.put_in_order(index, earlier.is_none());
+        self.count_feasible();
+    }
+
+    fn count_feasible(&mut self) {
+        let counting = || self.told.iter().filter(|t| !t.is_blind);
         let is_infeasible = |t: &&Told| t.outcome == Outcome::Infeasible;
-        self.infeasible = self.told.iter().filter(is_infeasible).count();
-        let counts = self.told.iter().filter(|t| !t.is_blind).count();
-        self.feasible = counts - self.infeasible;
+        self.infeasible = counting().filter(is_infeasible).count();
+        self.feasible = counting().count() - self.infeasible;
+    }
+
+    /// Leaves out the losses of imports that have come to be doubted, and takes in those of what is so no more. What is
+    /// doubted can be tried, and nothing stands better or worse for it.
+    fn weigh_imports(&mut self, history: &History) {
+        let counts = |i: &usize| {
+            let trial = history.trials().get(*i);
+            trial.is_some_and(|trial| !is_prior_only(history, trial.id))
+        };
+        self.counted = (0..self.points.len()).filter(counts).collect();
+        let counted = self.counted.iter().map(|i| fingerprint(&self.points[*i]));
+        self.seen = counted.collect();
+        for i in 0..self.told.len() {
+            let Told { trial, outcome, .. } = self.told[i];
+            let is_doubted = is_prior_only(history, trial);
+            let is_blind = is_doubted || self.is_blind(history, outcome);
+            self.told[i] = Told {
+                better: 0,
+                is_blind,
+                is_doubted,
+                ..self.told[i]
+            };
+        }
+        let (trials, goal) = (history.trials(), history.spec().metric.goal);
+        let believed: Vec<usize> = (0..self.told.len())
+            .filter(|i| !self.told[*i].is_doubted)
+            .collect();
+        for i in &believed {
+            let is_better = |j: &&usize| is_better(trials, goal, &self.told[**j], &self.told[*i]);
+            let better = believed.iter().filter(is_better).count();
+            self.told[*i].better = u32::try_from(better).unwrap_or(u32::MAX);
+        }
+        self.turns += 1;
+        self.last_order = self.order.take().unwrap_or_default();
+        self.count_feasible();
     }
 
     fn is_blind(&mut self, history: &History, outcome: Outcome) -> bool {
@@ -396,10 +449,11 @@ pub(super) fn outcome(trial: &Trial, goal: Goal) -> Option<Outcome> {
     }
 }
 
-/// Whether a trial from elsewhere says only where the good ones are (see [`super::beliefs`]).
+/// Whether a trial from elsewhere says only where the good ones are (see [`super::beliefs`]): it was imported for that, or is evidence that
+/// is not borne out. That may change with every trial that completes ([`History::import_turns`]).
 pub(crate) fn is_prior_only(history: &History, trial: TrialId) -> bool {
     let record = history.trial(trial);
-    record.and_then(|t| history.imported_as(t)) == Some(ImportAs::Prior)
+    record.and_then(|t| history.counts_as(t)) == Some(ImportAs::Prior)
 }
 
 /// The same with several objectives.

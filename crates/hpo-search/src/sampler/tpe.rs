@@ -170,7 +170,8 @@ impl Tpe {
         if self.observations.infeasible() == 0 {
             return vec![0.0; points.len()];
         }
-        let told = self.observations.told();
+        let told = self.observations.told().iter().filter(|t| !t.is_doubted);
+        let told: Vec<Told> = told.copied().collect();
         let of = |infeasible: bool| -> Vec<usize> {
             let is_it = |t: &&Told| (t.outcome == Outcome::Infeasible) == infeasible;
             let trials = told.iter().filter(is_it).map(|t| t.trial.index());

@@ -1,6 +1,8 @@
 //! What trials of other data, or of another model (`import` with `as: prior`), say of where the good ones are: a density with a
 //! kernel around each of the best quarter of an import. Of their values nothing but the order counts.
 
+use std::cell::OnceCell;
+
 use hpo_study::prior::DOUBT;
 use hpo_study::{Config, History, Space, TrialId, TrialState};
 
@@ -17,8 +19,8 @@ pub(super) struct Transferred {
     columns: Columns,
     /// For each its import and its loss.
     losses: Vec<(u32, f64)>,
-    /// The good ones, as indices.
-    good: Vec<usize>,
+    /// The good ones, as indices. Empty while they are to be found anew.
+    good: OnceCell<Vec<usize>>,
 }
 
 /// The share of an import that is good.
@@ -33,13 +35,29 @@ impl Transferred {
             encoding,
             points: Vec::new(),
             losses: Vec::new(),
-            good: Vec::new(),
+            good: OnceCell::new(),
         }
     }
 
     /// Whether nothing is said.
     pub(super) fn is_empty(&self) -> bool {
-        self.good.is_empty()
+        self.points.is_empty()
+    }
+
+    fn good(&self) -> &[usize] {
+        self.good.get_or_init(|| {
+            let mut order: Vec<usize> = (0..self.losses.len()).collect();
+            order.sort_by(|a, b| {
+                let (a, b) = (self.losses[*a], self.losses[*b]);
+                a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+            });
+            let mut good = Vec::new();
+            for batch in order.chunk_by(|a, b| self.losses[*a].0 == self.losses[*b].0) {
+                let count = (GOOD * batch.len() as f64).ceil() as usize;
+                good.extend(batch.iter().take(count));
+            }
+            good
+        })
     }
 
     /// The logarithms of the densities at some configurations.
@@ -69,33 +87,24 @@ impl Transferred {
         self.points.push(point);
         self.losses
             .push((origin.batch, spec.metric.goal.as_loss(value)));
-        self.good.clear();
-        let mut order: Vec<usize> = (0..self.losses.len()).collect();
-        order.sort_by(|a, b| {
-            let (a, b) = (self.losses[*a], self.losses[*b]);
-            a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
-        });
-        for batch in order.chunk_by(|a, b| self.losses[*a].0 == self.losses[*b].0) {
-            let count = (GOOD * batch.len() as f64).ceil() as usize;
-            self.good.extend(batch.iter().take(count));
-        }
+        self.good.take();
     }
 
     fn mixture(&self) -> Mixture<'_> {
-        let even = vec![1.0; self.good.len()];
-        Mixture::new(&self.encoding, self.columns.select(&self.good), even)
+        let even = vec![1.0; self.good().len()];
+        Mixture::new(&self.encoding, self.columns.select(self.good()), even)
     }
 
     /// A configuration from the density.
     pub(super) fn draw(&self, space: &Space, rng: &mut Rng) -> Config {
         let mixture = self.mixture();
-        let draft = mixture.draw(space, &self.points, &self.good, 1.0, rng);
+        let draft = mixture.draw(space, &self.points, self.good(), 1.0, rng);
         draft.candidate(space).config
     }
 
     /// The logarithms of the densities at some points, relative to a draw at random; not below that of [`DOUBT`].
     pub(super) fn log_densities(&self, points: &[&Point]) -> Vec<f64> {
-        if self.good.is_empty() {
+        if self.is_empty() {
             return Vec::new();
         }
         let logs = self.mixture().log_densities(points).into_iter();
@@ -109,8 +118,7 @@ mod tests {
     use super::super::trust::Witnesses;
     use super::*;
     use crate::simulate::{Log, Simulation, Worker, always, categorical, float, space, spec};
-    use hpo_study::import::{ImportAs, ImportBatch, Origin};
-    use hpo_study::{EarlyTerminate, EventKind, Method, StudySpec, Value};
+    use hpo_study::{EarlyTerminate, ImportAs, Method, StudySpec, Value};
 
     fn loss(config: &Config, _: u64) -> f64 {
         let away = |name: &str, to: f64| (config.number(name).unwrap() - to).powi(2);
@@ -133,13 +141,7 @@ mod tests {
 
     /// Takes in forty trials; with a `sign` of -1 their order is the wrong way round.
     fn import(log: &mut Log, sign: f64) {
-        let batch = ImportBatch {
-            source: "an earlier study".to_owned(),
-            used: ImportAs::Prior,
-            entry: None,
-        };
-        log.push(EventKind::TrialsImported { batch });
-        for i in 0..EARLIER {
+        let trials = (0..EARLIER).map(|i| {
             let place = |by: f64| Value::Float(((i + 1) as f64 * by).fract());
             let kind = ["a", "b", "c"][i % 3];
             let pairs = [
@@ -148,22 +150,10 @@ mod tests {
                 ("kind", kind.into()),
             ];
             let config: Config = pairs.into_iter().collect();
-            let trial = TrialId(i as u32);
-            let origin = Origin {
-                batch: 0,
-                name: i.to_string(),
-                fingerprint: i as u64,
-                value: Some(sign * loss(&config, 1)),
-            };
-            log.push(EventKind::TrialImported { trial, origin });
-            log.push(EventKind::TrialSuggested {
-                trial,
-                config,
-                bracket: 0,
-                target: None,
-            });
-            log.push(EventKind::TrialCompleted { trial });
-        }
+            let loss = sign * loss(&config, 1);
+            (config, loss)
+        });
+        log.import(ImportAs::Prior, trials);
     }
 
     #[test]
@@ -174,7 +164,7 @@ mod tests {
             let (mut log, mut witnesses) = (Log::new(study), Witnesses::default());
             import(&mut log, sign);
             (0..EARLIER as u32).for_each(|i| said.take(&log.history, TrialId(i)));
-            assert_eq!((witnesses.trust([]), said.good.len()), (1.0, 10));
+            assert_eq!((witnesses.trust([]), said.good().len()), (1.0, 10));
             for _ in 0..12 {
                 let config = log.suggest().unwrap();
                 let trial = TrialId(log.history.trials().len() as u32 - 1);

@@ -31,6 +31,8 @@ pub(crate) struct Unique {
     all: Option<u64>,
     tried: HashSet<Vec<u64>>,
     allowed: bool,
+    /// [`History::import_turns`] when it was last looked at.
+    import_turns: usize,
 }
 
 impl Unique {
@@ -51,11 +53,20 @@ impl Unique {
             all,
             tried: HashSet::new(),
             allowed: spec.allow_duplicates,
+            import_turns: 0,
         })
     }
 
     fn point(&self, history: &History, config: &Config) -> Point {
         self.encoding.point(&history.spec().space, config)
+    }
+
+    /// What is imported and doubted has not been tried here.
+    fn weigh_imports(&mut self, history: &History) {
+        let trials = history.trials().iter();
+        let tried = trials.filter(|t| !is_prior_only(history, t.id));
+        let tried = tried.map(|t| fingerprint(&self.point(history, &t.config)));
+        self.tried = tried.collect();
     }
 
     fn is_new(&self, history: &History, config: &Config) -> bool {
@@ -117,6 +128,10 @@ impl Sampler for Unique {
     }
 
     fn observe(&mut self, history: &History, event: &Event) {
+        if self.import_turns != history.import_turns() {
+            self.import_turns = history.import_turns();
+            self.weigh_imports(history);
+        }
         match &event.kind {
             EventKind::TrialSuggested { trial, config, .. } if !is_prior_only(history, *trial) => {
                 let point = self.point(history, config);

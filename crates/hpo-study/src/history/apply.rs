@@ -239,6 +239,7 @@ impl History {
                 self.settle(*trial, TrialState::Completed, event)?;
                 self.count_repeat(*trial);
                 self.join_front(*trial);
+                self.weigh_imports(*trial);
                 self.forget_failures();
                 Ok(())
             }

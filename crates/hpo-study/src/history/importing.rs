@@ -2,6 +2,7 @@
 
 use super::{History, HistoryError, Trial, misfit};
 use crate::event::{Event, EventKind};
+use crate::evidence::Evidence;
 use crate::id::TrialId;
 use crate::import::{ImportAs, ImportBatch, Origin};
 
@@ -12,12 +13,19 @@ pub(super) struct Imports {
     /// Of the trial that is suggested next.
     next: Option<(TrialId, Origin)>,
     trials: usize,
+    /// Which of them the study's own trials bear out.
+    evidence: Evidence,
 }
 
 impl History {
     pub(super) fn import(&mut self, event: &Event) -> Result<(), HistoryError> {
         match &event.kind {
-            EventKind::TrialsImported { batch } => self.imports.batches.push(batch.clone()),
+            EventKind::TrialsImported { batch } => {
+                self.imports.batches.push(batch.clone());
+                self.imports
+                    .evidence
+                    .begin(batch.used == ImportAs::Evidence);
+            }
             EventKind::TrialImported { trial, origin } => {
                 if trial.index() != self.trials.len() {
                     return Err(misfit(event, "trials are numbered in order"));
@@ -37,6 +45,30 @@ impl History {
         let (of, origin) = self.imports.next.take()?;
         self.imports.trials += usize::from(of == trial);
         (of == trial).then_some(origin)
+    }
+
+    /// What a trial that has completed says of imports: more of what one of them says, or whether they are right.
+    pub(super) fn weigh_imports(&mut self, trial: TrialId) {
+        if self.imports.batches.is_empty() {
+            return;
+        }
+        // One that was rescued has another configuration than the one that was proposed.
+        let Some(record) = self
+            .trials
+            .get(trial.index())
+            .filter(|t| t.rescues.is_empty())
+        else {
+            return;
+        };
+        let loss = record.value().map(|v| self.spec.metric.goal.as_loss(v));
+        let Some(loss) = loss.filter(|loss| loss.is_finite()) else {
+            return;
+        };
+        let (evidence, space) = (&mut self.imports.evidence, &self.spec.space);
+        match &record.origin {
+            Some(origin) => evidence.take(origin.batch, space, &record.config, loss),
+            None => evidence.hear(space, &record.config, loss),
+        }
     }
 
     /// What was imported, in order.
@@ -73,6 +105,30 @@ impl History {
     pub fn imported_as(&self, trial: &Trial) -> Option<ImportAs> {
         let batch = trial.origin.as_ref()?.batch;
         self.imports.batches.get(batch as usize).map(|b| b.used)
+    }
+
+    /// What a trial is to the search, if it did not run here: evidence that the study's own trials do not bear out is no
+    /// more than a prior.
+    #[must_use]
+    pub fn counts_as(&self, trial: &Trial) -> Option<ImportAs> {
+        let batch = trial.origin.as_ref()?.batch;
+        match self.is_doubted(batch) {
+            true => Some(ImportAs::Prior),
+            false => self.imported_as(trial),
+        }
+    }
+
+    /// Whether the study's own trials do not bear out an import that was taken for evidence (by its place in
+    /// [`History::imports`]).
+    #[must_use]
+    pub fn is_doubted(&self, batch: u32) -> bool {
+        self.imports.evidence.is_doubted(batch)
+    }
+
+    /// A number that changes whenever [`History::counts_as`] may: an import is doubted, or is so no more.
+    #[must_use]
+    pub fn import_turns(&self) -> usize {
+        self.imports.evidence.turns()
     }
 
     /// Whether a trial can be the best: it ran here, or counts as if it had.

@@ -131,7 +131,8 @@ pub(crate) struct WhoseArguments {
 /// and configurations that were tried there are not tried again; the best one is, first of all, so that
 /// it is known what it is worth here. They are shown by `hpo trials` as imported, count for no cap, and are
 /// not the best of this study (--as trials: they can be). With values on another scale (other data) use
-/// --as prior: then only where the good ones were counts, as a belief that fades.
+/// --as prior: then only where the good ones were counts, as a belief that fades. What this study's own
+/// trials do not bear out becomes such a prior by itself (but with --as trials), and hpo status says so.
 ///
 /// All or nothing is imported; what was imported before is passed over. Works before the first
 /// `hpo run` (STUDY is the study file then), between runs, and while the study runs.
@@ -181,7 +182,7 @@ pub(crate) struct ImportArguments {
 /// What imported trials are to a study.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ImportUse {
-    /// The search learns from their values
+    /// The search learns from their values, as long as this study's own trials bear them out
     Evidence,
     /// The same, and they can be the best
     Trials,

@@ -283,6 +283,8 @@ pub(crate) struct Cmaes {
     tried: HashMap<Vec<u64>, TrialId>,
     /// How many of all that were told have been taken in.
     taken: usize,
+    /// [`History::import_turns`] when it was last looked at.
+    import_turns: usize,
 }
 
 impl Cmaes {
@@ -299,6 +301,7 @@ impl Cmaes {
             samples: Vec::new(),
             tried: HashMap::new(),
             taken: 0,
+            import_turns: 0,
         }
     }
 
@@ -399,6 +402,30 @@ impl Cmaes {
         self.samples.push(Some(sample));
     }
 
+    /// Begins anew with all that was told and counts, as if it had come from elsewhere: imports have come to be doubted, or
+    /// are so no more.
+    fn weigh_imports(&mut self, history: &History) {
+        self.run = Run::new(&self.layout, 0, self.middle.clone());
+        self.tried.clear();
+        for trial in history.trials() {
+            if self.samples.len() > trial.id.index() && !is_prior_only(history, trial.id) {
+                let point = fingerprint(self.seen.point(trial.id));
+                self.tried.entry(point).or_insert(trial.id);
+            }
+        }
+        for index in 0..self.taken {
+            let Some(told) = self.seen.told().get(index).copied() else {
+                break;
+            };
+            if !told.is_blind {
+                let seed = derive(self.seed, told.trial, Purpose::Scramble);
+                let sample = self.foreign(self.seen.point(told.trial), &mut stream(seed));
+                let (layout, seen) = (&self.layout, &self.seen);
+                self.run.tell(layout, self.seed, seen, sample, index);
+            }
+        }
+    }
+
     /// Takes in what has been told since.
     fn learn(&mut self) {
         while let Some(told) = self.seen.told().get(self.taken).copied() {
@@ -429,6 +456,10 @@ impl Sampler for Cmaes {
             _ => None,
         };
         self.seen.observe(history, event);
+        if self.import_turns != history.import_turns() {
+            self.import_turns = history.import_turns();
+            self.weigh_imports(history);
+        }
         match suggested {
             // What ran elsewhere on other data was not tried.
             Some(trial) if is_prior_only(history, trial) => {}
