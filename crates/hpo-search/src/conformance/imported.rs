@@ -34,8 +34,11 @@ fn loss(config: &Config, _: u64) -> f64 {
     away("x", 0.8) + away("y", 0.3) + 0.2 * kind
 }
 
-/// An earlier study, most of which lies about what it made out to be the best.
-fn earlier(told: fn(f64) -> f64) -> Vec<(Config, f64)> {
+/// What an earlier study made of a loss.
+type Told = fn(f64) -> f64;
+
+/// An earlier study, most of which lies about the best that it found.
+fn earlier(told: Told) -> Vec<(Config, f64)> {
     let config = |i: usize, around: Option<&Config>| -> Config {
         let part = |by: f64| ((i + 1) as f64 * by).fract();
         let place = |name: &str, by: f64| match around.and_then(|c| c.number(name)) {
@@ -43,7 +46,7 @@ fn earlier(told: fn(f64) -> f64) -> Vec<(Config, f64)> {
             None => part(by),
         };
         let kind = match around.and_then(|c| c.text("kind")) {
-            Some(kind) if i % 4 > 0 => kind.to_owned(),
+            Some(kind) if !i.is_multiple_of(4) => kind.to_owned(),
             _ => ["a", "b", "c"][i % 3].to_owned(),
         };
         let pairs = [
@@ -64,13 +67,7 @@ fn earlier(told: fn(f64) -> f64) -> Vec<(Config, f64)> {
     trials
 }
 
-fn run(
-    method: Method,
-    seed: u64,
-    trials: usize,
-    told: Option<fn(f64) -> f64>,
-    worker: Worker,
-) -> Log {
+fn run(method: Method, seed: u64, trials: usize, told: Option<Told>, worker: Worker) -> Log {
     let imported = told.map_or(0, |_| EARLIER);
     let worker = Worker {
         objective: loss,
@@ -170,7 +167,7 @@ fn evidence_that_is_doubted_for_a_while_is_evidence_again_later() {
 }
 
 /// The mean of the best losses of the study's own trials, over six seeds.
-fn best_after(method: Method, trials: usize, told: Option<fn(f64) -> f64>) -> f64 {
+fn best_after(method: Method, trials: usize, told: Option<Told>) -> f64 {
     let best = |seed| {
         let worker = Worker {
             parallel: 1,
@@ -189,7 +186,7 @@ fn misleading_evidence_is_overcome_and_good_evidence_helps() {
         let good = best_after(method, 12, Some(|loss| loss));
         assert!(good < plain, "{method:?}: {good} with, {plain} without");
         let plain = best_after(method, 30, None);
-        let lies: [(&str, fn(f64) -> f64); 3] = [
+        let lies: [(&str, Told); 3] = [
             ("negated", |loss| -loss),
             ("the wrong way round", |loss| 0.8 - loss),
             ("higher", |loss| loss + 3.0),
