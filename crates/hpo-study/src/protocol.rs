@@ -56,7 +56,7 @@ pub const CHANCE: &str = "chance/";
 
 /// The exit code by which a process asks to be started again.
 pub const EXIT_RETRY: i32 = 75;
-/// What a report line on stdout begins with.
+/// What a report line on stdout begins with; readers take one without the blank, too.
 pub const STDOUT_PREFIX: &str = "[hpo] ";
 
 /// What a report line on stdout begins with in programs written for Syne Tune.
@@ -72,7 +72,8 @@ pub struct Report {
 }
 
 /// Reads a report line: one JSON object. Bare `NaN`, `Infinity` and `-Infinity` are accepted, since
-/// Python's `json` writes them. True and false count as 1 and 0; texts, lists and objects are passed over.
+/// Python's `json` writes them. True and false count as 1 and 0; texts, lists and objects are passed over,
+/// unless a line has no number but one within quotes, which is a mistake.
 ///
 /// # Errors
 /// A sentence saying what is wrong with the line.
@@ -90,14 +91,25 @@ pub fn parse_report(line: &str) -> Result<Report, String> {
         step: None,
         metrics: BTreeMap::new(),
     };
+    let mut quoted = None;
     for (name, value) in object {
         if name == "step" {
             report.step = Some(read_step(&value)?);
         } else if let Some(x) = number(&value) {
             report.metrics.insert(name, x);
+        } else if value
+            .as_str()
+            .is_some_and(|text| text.parse::<f64>().is_ok())
+        {
+            quoted.get_or_insert((name, value));
         }
     }
-    Ok(report)
+    match quoted {
+        Some((name, text)) if report.metrics.is_empty() => Err(format!(
+            "`{name}` is the text {text}: write the number without quotes"
+        )),
+        _ => Ok(report),
+    }
 }
 
 fn read_step(value: &Json) -> Result<u64, String> {
@@ -204,6 +216,15 @@ mod tests {
         assert_eq!(r.metrics["a"], f64::NEG_INFINITY);
         assert_eq!(r.metrics["ok"], 1.0);
         assert!(!r.metrics.contains_key("note"));
+    }
+
+    #[test]
+    fn a_number_within_quotes_is_missed_only_where_there_is_no_other() {
+        let error = parse_report(r#"{"step": 1, "loss": "0.50"}"#).unwrap_err();
+        assert!(error.contains("`loss` is the text \"0.50\""), "{error}");
+        let mixed = parse_report(r#"{"loss": 0.5, "version": "12"}"#).unwrap();
+        assert_eq!(mixed.metrics.len(), 1);
+        assert!(parse_report(r#"{"step": 1, "note": "warm"}"#).is_ok());
     }
 
     #[test]

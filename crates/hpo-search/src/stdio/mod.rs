@@ -49,7 +49,7 @@ impl Session {
         early_terminate: &str,
     ) -> Result<Self, Refusal> {
         let file = space::read(space)?;
-        let method = word::<Method>("method", method)?;
+        let method = method_of(method)?;
         if method == Method::Pbt {
             return Err("`--method pbt` copies checkpoints, which only `hpo run` does".to_owned());
         }
@@ -106,7 +106,7 @@ impl Session {
     /// Answers one line. What cannot be heeded is answered with `{"error": "..."}` and changes nothing.
     #[must_use]
     pub fn answer(&mut self, line: &str) -> String {
-        let answer = read_object(line).and_then(|message| self.heed(&message));
+        let answer = read_object(line.trim_end()).and_then(|message| self.heed(&message));
         answer
             .unwrap_or_else(|reason| json!({ "error": reason }))
             .to_string()
@@ -388,9 +388,12 @@ fn count(n: usize) -> Result<u32, Refusal> {
     u32::try_from(n).map_err(|_| "there are too many trials".to_owned())
 }
 
-/// A word of a study file, read as the study file's own type has it.
-fn word<T: serde::de::DeserializeOwned>(what: &str, word: &str) -> Result<T, Refusal> {
-    serde_json::from_value(json!(word)).map_err(|e| format!("{what}: {e}"))
+/// A method by the word that a study file has for it.
+fn method_of(word: &str) -> Result<Method, Refusal> {
+    serde_json::from_value(json!(word)).map_err(|error| {
+        let words = error.to_string().replacen("unknown variant ", "", 1);
+        format!("`--method` cannot be {words}")
+    })
 }
 
 /// The stopping rule of a word, with the study file's defaults.

@@ -224,7 +224,7 @@ fn a_space_that_cannot_be_is_refused_with_the_reason() {
     assert!(
         open("magic", "none")
             .unwrap()
-            .contains("unknown variant `magic`")
+            .contains("`--method` cannot be `magic`, expected one of")
     );
     assert!(open("random", "asha").unwrap().contains("max_steps"));
     assert!(open("random", "magic").unwrap().contains("`hyperband`"));

@@ -61,7 +61,8 @@ impl LogReading {
 #[must_use]
 pub fn marked_report(line: &[u8]) -> Option<Result<Report, String>> {
     let text = |line| String::from_utf8_lossy(line);
-    if let Some(json) = line.strip_prefix(protocol::STDOUT_PREFIX.as_bytes()) {
+    let marked = line.strip_prefix(protocol::STDOUT_PREFIX.trim_end().as_bytes());
+    if let Some(json) = marked.filter(|rest| rest.starts_with(b" ") || rest.starts_with(b"{")) {
         return Some(protocol::parse_report(&text(json)));
     }
     let json = line.strip_prefix(protocol::SYNE_TUNE_PREFIX.as_bytes())?;
@@ -104,6 +105,17 @@ pub fn read_log(log: &[u8], patterns: &[MetricPattern]) -> Result<LogReading, Re
 mod tests {
     use super::*;
     use crate::printout::{Known, PatternForm};
+
+    #[test]
+    fn a_report_needs_no_blank_before_its_brace() {
+        for line in ["[hpo] {\"loss\": 2}", "[hpo]{\"loss\": 2}"] {
+            let report = marked_report(line.as_bytes()).unwrap().unwrap();
+            assert_eq!(report.metrics["loss"], 2.0, "{line}");
+        }
+        for line in ["[hpo]", "[hpo]: {}", "[hpo]s {}"] {
+            assert!(marked_report(line.as_bytes()).is_none(), "{line}");
+        }
+    }
 
     #[test]
     fn a_log_is_read_as_a_trials_output_is() {

@@ -294,7 +294,12 @@ fn listen(wish: &Wish<'_>, notes: &mut Vec<String>) -> Heard {
     if let Some(log) = wish.log {
         // The fewest patterns that find most, from none (the program reports by itself) to any pair.
         let mut best: Option<(Option<Known>, Vec<String>)> = None;
-        for format in std::iter::once(None).chain(Known::ALL.into_iter().map(Some)) {
+        // `Epoch 1/9 loss=0.3` is a line of many a program, and of Lightning, whose epochs are from 0, only with a bar.
+        let has = |word: &[u8]| log.windows(word.len()).any(|part| part == word);
+        let has_bar = has(b"it/s") || has(b"s/it") || has(b"v_num");
+        let formats = Known::ALL.into_iter();
+        let formats = formats.filter(|known| *known != Known::Lightning || has_bar);
+        for format in std::iter::once(None).chain(formats.map(Some)) {
             let patterns: Vec<MetricPattern> = format
                 .map(|known| MetricPattern {
                     stream: known.stream(),

@@ -165,6 +165,8 @@ fn build(distribution: &str, node: &Node, name: &str, problems: &mut Problems) -
         }
         "log_uniform" | "q_log_uniform" | "inv_log_uniform" => {
             let (low, high) = bounds(node, name, problems)?;
+            // Bounds such as 1e-5 and 0.1 are hardly meant for exponents.
+            let look_like_values = low > 0.0 && high < 1.0 && distribution != "inv_log_uniform";
             let (low, high) = match distribution {
                 // The logarithm of 1/x lies between the two.
                 "inv_log_uniform" => (-high, -low),
@@ -179,10 +181,13 @@ fn build(distribution: &str, node: &Node, name: &str, problems: &mut Problems) -
                 );
                 return None;
             }
-            if high > 1e30 {
+            if high > 1e30 || look_like_values {
                 problems.warning(
                     node.key_span("max"),
-                    format!("`{name}` goes up to e^max = {high:e}"),
+                    match look_like_values {
+                        true => format!("`{name}` goes from e^min = {low:.4} to e^max = {high:.4}"),
+                        false => format!("`{name}` goes up to e^max = {high:e}"),
+                    },
                     "for bounds that are values, write `distribution: log_uniform_values`",
                 );
             }
@@ -241,6 +246,9 @@ fn law(distribution: &str, node: &Node, name: &str, problems: &mut Problems) -> 
         },
         kind => {
             let (mu, sigma) = (or("mu", 0.0)?, or("sigma", 1.0)?);
+            if sigma < 0.0 {
+                return None; // As its key's own range says.
+            }
             let logarithmic = kind == "log_normal";
             if sigma == 0.0 && quantized.is_none() {
                 let value = if logarithmic { mu.exp() } else { mu };

@@ -68,6 +68,9 @@ pub(super) fn set(arguments: &SetArguments) -> Result<Exit, Failure> {
         [] if !values.is_empty() => {
             return Err(Failure::usage("which trial should have these values?").hint(usage));
         }
+        [] if limits.is_empty() => {
+            return Err(Failure::usage("nothing is to be set").hint(usage));
+        }
         _ => {
             let message = "give one trial with values, or limits of the study, not both";
             return Err(Failure::usage(message).hint(usage));

@@ -19,6 +19,10 @@ pub(super) fn perform(arguments: &StdioArguments) -> Result<Exit, Failure> {
         .map_err(|error| Failure::usage(format!("{path} cannot be read: {error}")))?;
     let (method, rule) = (&arguments.method, &arguments.early_terminate);
     let mut session = Session::open(&space, arguments.seed, method, rule).map_err(|reason| {
+        // What is wrong with an option names it first.
+        if reason.starts_with("`--") {
+            return Failure::usage(reason);
+        }
         Failure::usage(format!("{path}: {reason}")).hint("docs/stdio.md describes the space file")
     })?;
     let mut input = io::stdin().lock();

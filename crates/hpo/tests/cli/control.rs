@@ -128,6 +128,7 @@ fn a_running_study_is_steered_from_another_terminal() {
         ["enqueue", "xx=0.5"],
         ["enqueue", "x=7"],
         ["set", "0"],
+        ["set", "-ftext"],
         ["stop", "99"],
         ["set", "--run-cap=0"],
     ] {

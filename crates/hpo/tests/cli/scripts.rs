@@ -171,6 +171,16 @@ fn a_study_is_proposed_from_what_a_program_says_of_itself() {
     );
     assert_eq!(bench.run(&["check", "study.yaml"]).code, 0);
     assert!(!path.with_file_name("started").exists());
+    // Epochs that begin with 1 are no progress bar of Lightning's.
+    bench.write("log", "Epoch 1/2 val_loss=0.5\nEpoch 2/2 val_loss=0.4\n");
+    let counted = bench.run(&["init", "./train", "--sample", "log", "-o", "-"]);
+    assert!(counted.stdout.contains("metrics: pairs"), "{counted:?}");
+    bench.write(
+        "log",
+        "Epoch 0: 100%|##| 9/9 [00:00<00:00, 99.00it/s, v_num=0, val_loss=0.5]\n",
+    );
+    let bar = bench.run(&["init", "./train", "--sample", "log", "-o", "-"]);
+    assert!(bar.stdout.contains("metrics: lightning"), "{bar:?}");
     let again = bench.run(&["init", "./train"]);
     assert_eq!(again.code, 2, "{again:?}");
     assert!(again.stderr.contains("--force"), "{again:?}");

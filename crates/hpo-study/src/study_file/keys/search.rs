@@ -45,6 +45,10 @@ pub(super) const METHODS: &[Word] = &[
         "custom",
         "is not a method: `hpo` chooses the configurations",
     ),
+    refused("hyperband", "proposes nothing: it is for `early_terminate`"),
+    refused("asha", "proposes nothing: it is for `early_terminate`"),
+    refused("sha", "proposes nothing: it is for `early_terminate`"),
+    refused("median", "proposes nothing: it is for `early_terminate`"),
 ];
 
 /// `pbt`
