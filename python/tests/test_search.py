@@ -95,7 +95,7 @@ def test_what_cannot_be_heeded_says_why_and_the_search_goes_on():
     "space, options, reason",
     [
         ([{"name": "x"}], {}, "missing field `type`"),
-        (SPACE, {"method": "magic"}, "unknown variant `magic`"),
+        (SPACE, {"method": "magic"}, "cannot be `magic`"),
         (SPACE, {"early_terminate": "asha"}, "needs `max_steps`"),
         (SPACE, {"seed": -1}, "invalid value '-1' for '--seed"),
         ([{"name": "x", "type": "float", "low": 1}], {}, "^parameter `x`: `high` is missing$"),
