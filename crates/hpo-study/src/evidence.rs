@@ -10,6 +10,9 @@
 //! expected counts less: a search looks for that, and beyond the best of an import its neighbours know little. No trial counts for more
 //! than five times the usual error, and a few errors of the usual size are taken for granted at first: so it takes at least two trials to
 //! doubt, and more where an import is small.
+//!
+//! Where the import's good ones range over far more than the study's losses do, these are all alike in its units. So it is doubted, too, when
+//! the study's trials, five at least, are all worse than the import's worst.
 
 use hpo_recipe::Config;
 
@@ -17,7 +20,7 @@ use crate::space::{Domain, Space};
 
 /// So many neighbours make a guess.
 const NEIGHBOURS: usize = 3;
-/// An import of fewer trials is not judged.
+/// An import of fewer trials is not judged, nor by fewer of the study's whether these are all worse.
 const FEWEST: usize = 5;
 /// Of a larger import so many trials are looked at, evenly spread; and so many of these say what errors are usual.
 const MOST: usize = 1000;
@@ -134,7 +137,8 @@ impl Import {
         let granted = GRANTED + GRANTED_TO_SMALL / self.trials.len() as f64;
         let sum: f64 = self.errors.iter().sum();
         let mean = (granted + sum) / (granted + self.errors.len() as f64);
-        self.is_doubted = mean > if self.is_doubted { BELIEVED } else { DOUBTED };
+        let are_all_worse = own.len() >= FEWEST && own.iter().all(|seen| seen.loss > guide.worst);
+        self.is_doubted = are_all_worse || mean > if self.is_doubted { BELIEVED } else { DOUBTED };
     }
 }
 
@@ -143,6 +147,8 @@ impl Import {
 struct Guide {
     median: f64,
     spread: f64,
+    /// The highest loss.
+    worst: f64,
     /// Some of the import's trials; their losses are distances from the median.
     trials: Vec<Seen>,
     /// How far away neighbours of some of them are, and by how much these miss them.
@@ -165,10 +171,12 @@ impl Guide {
         let better = &losses[..losses.partition_point(|loss| *loss < median)];
         let spread = [spread_of(better), spread_of(&losses)];
         let spread = spread.into_iter().find(|s| *s > 0.0 && s.is_finite())?;
+        let worst = losses.last().copied()?;
         let chosen = evenly(trials.len(), MOST).into_iter();
         let mut guide = Self {
             median,
             spread,
+            worst,
             trials: chosen.map(|i| trials[i].clone()).collect(),
             usual: Vec::new(),
         };
@@ -385,6 +393,18 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn losses_all_alike_in_the_units_of_an_import_are_doubted_when_all_are_worse() {
+        // Their better half ranges over thousands, ours lies next to their worst.
+        let theirs = |loss: f64| match loss > 0.5 {
+            true => -2000.0 * loss,
+            false => -loss,
+        };
+        let after = |own| doubted((40, 0.0..1.0), (own, 0.6..0.8), theirs, |loss| 0.1 + loss);
+        assert_eq!([4, 5].map(after), [false, true]);
+        assert!(!doubted((40, 0.0..1.0), (5, 0.6..0.8), theirs, theirs));
     }
 
     #[test]
