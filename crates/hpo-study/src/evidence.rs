@@ -25,6 +25,8 @@ const FEWEST: usize = 5;
 /// Of a larger import so many trials are looked at, evenly spread; and so many of these say what errors are usual.
 const MOST: usize = 1000;
 const MOST_ASKED: usize = 200;
+/// So many of the study's first trials judge: with more of its own an import matters little, and a judgement costs time with each.
+const JUDGES: usize = 200;
 /// What is usual at a distance is a mean over so many with the most similar one, or over a share of all if that is more.
 const ALIKE: usize = 10;
 const SHARE_ALIKE: f64 = 0.2;
@@ -100,10 +102,12 @@ impl Evidence {
         }
     }
 
-    /// Takes in a trial of the study itself, with its finite loss, and judges all imports anew.
+    /// Takes in a trial of the study itself, with its finite loss, and judges all imports anew, by the first [`JUDGES`] such trials.
     pub(crate) fn hear(&mut self, space: &Space, config: &Config, loss: f64) {
-        let place = place(space, config);
-        self.own.push(Seen { place, loss });
+        if self.own.len() < JUDGES {
+            let place = place(space, config);
+            self.own.push(Seen { place, loss });
+        }
         for import in self.imports.iter_mut().filter(|import| import.is_judged) {
             let before = import.is_doubted;
             import.judge(&self.own);
@@ -445,6 +449,22 @@ mod tests {
         assert_eq!(later.first(), Some(&(true, 1)));
         assert_eq!(later.last(), Some(&(false, 2)));
         assert!(later.is_sorted_by(|a, b| a.1 <= b.1));
+    }
+
+    #[test]
+    fn the_first_of_many_trials_judge_an_import_that_comes_late_too() {
+        let (space, mut evidence) = (space(), Evidence::default());
+        let own = |i: usize| config(1000 + i, 0.0..1.0);
+        for i in 0..JUDGES + 50 {
+            evidence.hear(&space, &own(i), loss(&own(i)));
+        }
+        evidence.begin(true);
+        for i in 0..40 {
+            let config = config(i, 0.0..1.0);
+            evidence.take(0, &space, &config, -loss(&config));
+        }
+        evidence.hear(&space, &own(999), loss(&own(999)));
+        assert_eq!((evidence.is_doubted(0), evidence.own.len()), (true, JUDGES));
     }
 
     #[test]

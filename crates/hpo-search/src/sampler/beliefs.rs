@@ -20,7 +20,7 @@ use hpo_study::seed::{Purpose, derive};
 use hpo_study::{Belief, Config, Event, EventKind, History, Method, Priors, StudySpec, TrialId};
 
 use super::encoding::{Candidate, Draft, Encoding, Point};
-use super::observations::is_prior_only;
+use super::observations::{ImportsSeen, is_prior_only};
 use super::transferred::Transferred;
 use super::trust::Witnesses;
 use crate::{Rng, Sampler};
@@ -42,8 +42,7 @@ pub(crate) struct Beliefs {
     /// Who bears them out, and how far: the priors and the other data.
     witnesses: Witnesses,
     trust: Trust,
-    /// [`History::import_turns`] when it was last looked at.
-    import_turns: usize,
+    imports: ImportsSeen,
 }
 
 /// From 0 to 1: how far what the user believes, and what other data say, is borne out.
@@ -63,7 +62,7 @@ impl Beliefs {
                 priors: 1.0,
                 transferred: 1.0,
             },
-            import_turns: 0,
+            imports: ImportsSeen::default(),
         }
     }
 
@@ -91,8 +90,7 @@ impl Beliefs {
             }
             _ => {}
         }
-        if self.import_turns != history.import_turns() {
-            self.import_turns = history.import_turns();
+        if self.imports.have_turned(history) {
             self.weigh_imports(history);
         }
     }

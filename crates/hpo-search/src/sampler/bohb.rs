@@ -23,7 +23,7 @@ use hpo_study::{Config, Event, EventKind, History, Space, StudySpec, Trial, Tria
 use super::beliefs::Beliefs;
 use super::columns::Columns;
 use super::encoding::{Candidate, Draft, Point, highest};
-use super::observations::{Observations, is_prior_only};
+use super::observations::{ImportsSeen, Observations, is_prior_only};
 use super::parzen::Mixture;
 use super::sobol::Sobol;
 use crate::scheduler::{comparable, objective_at};
@@ -59,8 +59,7 @@ pub(crate) struct Bohb {
     /// d: the most parameters that a configuration has had.
     dimensions: usize,
     beliefs: Beliefs,
-    /// [`History::import_turns`] when it was last looked at.
-    import_turns: usize,
+    imports: ImportsSeen,
 }
 
 impl Bohb {
@@ -80,7 +79,7 @@ impl Bohb {
             reached: Vec::new(),
             dimensions: 0,
             beliefs: Beliefs::new(spec),
-            import_turns: 0,
+            imports: ImportsSeen::default(),
         }
     }
 
@@ -211,8 +210,7 @@ impl Sampler for Bohb {
     fn observe(&mut self, history: &History, event: &Event) {
         self.beliefs.observe(history, event);
         self.observations.observe(history, event);
-        if self.import_turns != history.import_turns() {
-            self.import_turns = history.import_turns();
+        if self.imports.have_turned(history) {
             self.weigh_imports(history);
         }
         match &event.kind {

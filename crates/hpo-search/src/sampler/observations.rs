@@ -94,8 +94,7 @@ pub(crate) struct Observations {
     foresight: Foresight,
     /// How often a trial that had told something before became one whose loss is left out, or the other way.
     turns: usize,
-    /// [`History::import_turns`] when it was last looked at.
-    import_turns: usize,
+    imports: ImportsSeen,
     pending: BTreeSet<TrialId>,
     resolution: Resolution,
 }
@@ -117,7 +116,7 @@ impl Observations {
             infeasible: 0,
             foresight: Foresight::default(),
             turns: 0,
-            import_turns: 0,
+            imports: ImportsSeen::default(),
             pending: BTreeSet::new(),
         }
     }
@@ -194,8 +193,7 @@ impl Observations {
 
     /// Sees an event that the history has taken in. Says whether anything has changed.
     pub(crate) fn observe(&mut self, history: &History, event: &Event) -> bool {
-        if self.import_turns != history.import_turns() {
-            self.import_turns = history.import_turns();
+        if self.imports.have_turned(history) {
             self.weigh_imports(history);
         }
         match &event.kind {
@@ -454,6 +452,18 @@ pub(super) fn outcome(trial: &Trial, goal: Goal) -> Option<Outcome> {
 pub(crate) fn is_prior_only(history: &History, trial: TrialId) -> bool {
     let record = history.trial(trial);
     record.and_then(|t| history.counts_as(t)) == Some(ImportAs::Prior)
+}
+
+/// Which verdict on imports was last looked at.
+#[derive(Debug, Default)]
+pub(crate) struct ImportsSeen(usize);
+
+impl ImportsSeen {
+    /// Whether an import has come to be doubted since, or is so no more: [`is_prior_only`] may say something else then.
+    pub(crate) fn have_turned(&mut self, history: &History) -> bool {
+        let seen = std::mem::replace(&mut self.0, history.import_turns());
+        seen != self.0
+    }
 }
 
 /// The same with several objectives.

@@ -10,7 +10,7 @@ use hpo_study::{Config, Domain, Event, EventKind, History, Method, Space, StudyS
 
 use super::encoding::{Encoding, Point, fingerprint};
 use super::grid::Combinations;
-use super::observations::is_prior_only;
+use super::observations::{ImportsSeen, is_prior_only};
 use crate::{Rng, Sampler};
 
 /// Spaces of more configurations are not gone through one by one.
@@ -31,8 +31,7 @@ pub(crate) struct Unique {
     all: Option<u64>,
     tried: HashSet<Vec<u64>>,
     allowed: bool,
-    /// [`History::import_turns`] when it was last looked at.
-    import_turns: usize,
+    imports: ImportsSeen,
 }
 
 impl Unique {
@@ -53,7 +52,7 @@ impl Unique {
             all,
             tried: HashSet::new(),
             allowed: spec.allow_duplicates,
-            import_turns: 0,
+            imports: ImportsSeen::default(),
         })
     }
 
@@ -128,8 +127,7 @@ impl Sampler for Unique {
     }
 
     fn observe(&mut self, history: &History, event: &Event) {
-        if self.import_turns != history.import_turns() {
-            self.import_turns = history.import_turns();
+        if self.imports.have_turned(history) {
             self.weigh_imports(history);
         }
         match &event.kind {

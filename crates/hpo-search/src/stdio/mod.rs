@@ -8,6 +8,7 @@ mod several;
 mod space;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::{Map, Value as Json, json};
 
@@ -31,8 +32,27 @@ pub struct Session {
     clock: u64,
 }
 
-/// What keeps a session from its beginning, or a message from being heeded: a sentence for people.
+/// What keeps a message from being heeded: a sentence for people.
 type Refusal = String;
+
+/// Why a search cannot be opened: a sentence for people, by where the fault lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unopened {
+    /// In the space file.
+    Space(String),
+    /// In the options, or in what they ask of this space.
+    Options(String),
+}
+
+impl fmt::Display for Unopened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Space(reason) | Self::Options(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for Unopened {}
 
 impl Session {
     /// Opens a search over the space in a JSON text (see `docs/stdio.md`).
@@ -41,14 +61,23 @@ impl Session {
     /// from the space file's `max_steps` and `eta`.
     ///
     /// # Errors
-    /// A sentence saying what is wrong with the space, or which words there are.
+    /// A sentence saying what is wrong with the space, or with the words.
     pub fn open(
         space: &str,
         seed: u64,
         method: &str,
         early_terminate: &str,
+    ) -> Result<Self, Unopened> {
+        let file = space::read(space).map_err(Unopened::Space)?;
+        Self::over(file, seed, method, early_terminate).map_err(Unopened::Options)
+    }
+
+    fn over(
+        file: space::SpaceFile,
+        seed: u64,
+        method: &str,
+        early_terminate: &str,
     ) -> Result<Self, Refusal> {
-        let file = space::read(space)?;
         let method = method_of(method)?;
         if method == Method::Pbt {
             return Err("`--method pbt` copies checkpoints, which only `hpo run` does".to_owned());

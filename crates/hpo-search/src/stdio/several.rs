@@ -196,6 +196,7 @@ mod tests {
             ),
         ] {
             let error = Session::open(&space, 1, method, rule).err().unwrap();
+            let error = error.to_string();
             assert!(error.contains(reason), "{error}");
         }
     }

@@ -215,17 +215,23 @@ fn a_space_that_cannot_be_is_refused_with_the_reason() {
         ),
     ] {
         let text = format!(r#"{{"params": [{params}]}}"#);
-        let error = Session::open(&text, 0, "random", "none")
-            .err()
-            .unwrap_or_default();
-        assert!(error.contains(reason), "{params}: {error}");
+        match Session::open(&text, 0, "random", "none") {
+            Err(Unopened::Space(error)) => assert!(error.contains(reason), "{params}: {error}"),
+            other => panic!("{params}: {:?}", other.err()),
+        }
     }
-    let open = |method, rule| Session::open(r#"{"params": []}"#, 0, method, rule).err();
-    assert!(
-        open("magic", "none")
-            .unwrap()
-            .contains("`--method` cannot be `magic`, expected one of")
-    );
-    assert!(open("random", "asha").unwrap().contains("max_steps"));
-    assert!(open("random", "magic").unwrap().contains("`hyperband`"));
+    for (method, rule, reason) in [
+        (
+            "magic",
+            "none",
+            "`--method` cannot be `magic`, expected one of",
+        ),
+        ("random", "asha", "max_steps"),
+        ("random", "magic", "`hyperband`"),
+    ] {
+        match Session::open(r#"{"params": []}"#, 0, method, rule) {
+            Err(Unopened::Options(error)) => assert!(error.contains(reason), "{error}"),
+            other => panic!("{method}, {rule}: {:?}", other.err()),
+        }
+    }
 }

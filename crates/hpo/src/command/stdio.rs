@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, BufRead, Read as _};
 
-use hpo_search::stdio::Session;
+use hpo_search::stdio::{Session, Unopened};
 use serde_json::json;
 
 use crate::cli::StdioArguments;
@@ -18,13 +18,12 @@ pub(super) fn perform(arguments: &StdioArguments) -> Result<Exit, Failure> {
     let space = fs::read_to_string(&arguments.space)
         .map_err(|error| Failure::usage(format!("{path} cannot be read: {error}")))?;
     let (method, rule) = (&arguments.method, &arguments.early_terminate);
-    let mut session = Session::open(&space, arguments.seed, method, rule).map_err(|reason| {
-        // What is wrong with an option names it first.
-        if reason.starts_with("`--") {
-            return Failure::usage(reason);
-        }
-        Failure::usage(format!("{path}: {reason}")).hint("docs/stdio.md describes the space file")
-    })?;
+    let mut session =
+        Session::open(&space, arguments.seed, method, rule).map_err(|error| match error {
+            Unopened::Options(reason) => Failure::usage(reason),
+            Unopened::Space(reason) => Failure::usage(format!("{path}: {reason}"))
+                .hint("docs/stdio.md describes the space file"),
+        })?;
     let mut input = io::stdin().lock();
     while let Some(message) = next_message(&mut input)
         .map_err(|error| Failure::trouble(format!("stdin cannot be read: {error}")))?

@@ -30,7 +30,7 @@ use hpo_study::{Config, Domain, Event, EventKind, History, Space, StudySpec, Tri
 use self::categories::Categories;
 use self::gaussian::{Gaussian, Place};
 use super::encoding::{Candidate, Kind, Point, fingerprint};
-use super::observations::{Observations, is_prior_only};
+use super::observations::{ImportsSeen, Observations, is_prior_only};
 use crate::{Rng, Sampler, stream};
 
 /// The deviation at the beginning, in shares of a range.
@@ -283,8 +283,7 @@ pub(crate) struct Cmaes {
     tried: HashMap<Vec<u64>, TrialId>,
     /// How many of all that were told have been taken in.
     taken: usize,
-    /// [`History::import_turns`] when it was last looked at.
-    import_turns: usize,
+    imports: ImportsSeen,
 }
 
 impl Cmaes {
@@ -301,7 +300,7 @@ impl Cmaes {
             samples: Vec::new(),
             tried: HashMap::new(),
             taken: 0,
-            import_turns: 0,
+            imports: ImportsSeen::default(),
         }
     }
 
@@ -456,8 +455,7 @@ impl Sampler for Cmaes {
             _ => None,
         };
         self.seen.observe(history, event);
-        if self.import_turns != history.import_turns() {
-            self.import_turns = history.import_turns();
+        if self.imports.have_turned(history) {
             self.weigh_imports(history);
         }
         match suggested {
