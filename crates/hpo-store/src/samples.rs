@@ -35,21 +35,21 @@ CREATE INDEX IF NOT EXISTS gpu_samples_by_gpu ON gpu_samples (gpu, id);
 pub(crate) const VIEWS: &str = "
 CREATE VIEW gpu_memory AS
 WITH summed AS (
-  SELECT s.*, coalesce(sum(t.value ->> '$.reserved'), 0) AS reserved,
-         CASE WHEN count(t.value) = count(t.value ->> '$.used')
-              THEN coalesce(sum(t.value ->> '$.used'), 0) END AS ours
+  SELECT s.*, coalesce(sum(json_extract(t.value, '$.reserved')), 0) AS reserved,
+         CASE WHEN count(t.value) = count(json_extract(t.value, '$.used'))
+              THEN coalesce(sum(json_extract(t.value, '$.used')), 0) END AS ours
     FROM gpu_samples s LEFT JOIN json_each(s.trials) t GROUP BY s.id
 )
-SELECT strftime('%FT%H:%M:%fZ', s.at / 1000.0, 'unixepoch') AS at,
+SELECT strftime('%Y-%m-%dT%H:%M:%fZ', s.at / 1000.0, 'unixepoch') AS at,
        s.gpu, g.number, g.name, g.total, s.memory_limit, s.used, s.reserved, s.ours,
        max(s.used - s.ours, 0) AS others,
        json_array_length(s.trials) AS trials, s.lost
   FROM summed s LEFT JOIN gpus g USING (gpu) ORDER BY s.id;
 
 CREATE VIEW gpu_memory_trials AS
-SELECT strftime('%FT%H:%M:%fZ', s.at / 1000.0, 'unixepoch') AS at, s.gpu,
-       t.value ->> '$.trial' AS trial, t.value ->> '$.attempt' AS attempt,
-       t.value ->> '$.reserved' AS reserved, t.value ->> '$.used' AS used
+SELECT strftime('%Y-%m-%dT%H:%M:%fZ', s.at / 1000.0, 'unixepoch') AS at, s.gpu,
+       json_extract(t.value, '$.trial') AS trial, json_extract(t.value, '$.attempt') AS attempt,
+       json_extract(t.value, '$.reserved') AS reserved, json_extract(t.value, '$.used') AS used
   FROM gpu_samples s, json_each(s.trials) t ORDER BY s.id, trial;
 ";
 

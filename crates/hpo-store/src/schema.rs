@@ -1,4 +1,8 @@
 //! The tables and views of a study database, and the marks that tell its format.
+//!
+//! This program brings its own SQLite, but people open the file with theirs, and the systems that many have come with
+//! one of 2021 (3.37). What a later one brought stays out of here: `->>` (3.38) makes the whole file unreadable there, and
+//! of a `strftime` format that it does not know (`%F`, `%T`: 3.44) it silently makes NULL.
 
 use std::path::Path;
 
@@ -23,9 +27,9 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT RO
 CREATE TABLE events (
   seq INTEGER PRIMARY KEY,
   at INTEGER NOT NULL,
-  event TEXT NOT NULL GENERATED ALWAYS AS (body ->> '$.event') STORED,
-  trial INTEGER GENERATED ALWAYS AS (body ->> '$.trial') STORED,
-  attempt INTEGER GENERATED ALWAYS AS (body ->> '$.attempt') STORED,
+  event TEXT NOT NULL GENERATED ALWAYS AS (json_extract(body, '$.event')) STORED,
+  trial INTEGER GENERATED ALWAYS AS (json_extract(body, '$.trial')) STORED,
+  attempt INTEGER GENERATED ALWAYS AS (json_extract(body, '$.attempt')) STORED,
   body TEXT NOT NULL
 ) STRICT;
 CREATE INDEX events_by_trial ON events (trial, event, attempt);
@@ -43,13 +47,13 @@ CREATE INDEX reports_by_trial ON reports (trial);
 /// What people read. Documented in `docs/database.md`; tested against `History`.
 const VIEWS: &str = "
 CREATE VIEW study AS
-SELECT body ->> '$.spec.name' AS name,
-       body ->> '$.spec.metric.name' AS metric,
-       body ->> '$.spec.metric.goal' AS goal,
-       (SELECT strftime('%FT%H:%M:%fZ', min(at) / 1000.0, 'unixepoch')
+SELECT json_extract(body, '$.spec.name') AS name,
+       json_extract(body, '$.spec.metric.name') AS metric,
+       json_extract(body, '$.spec.metric.goal') AS goal,
+       (SELECT strftime('%Y-%m-%dT%H:%M:%fZ', min(at) / 1000.0, 'unixepoch')
           FROM events WHERE event = 'study_opened') AS opened,
        (SELECT count(*) FROM events WHERE event = 'session_started') AS sessions,
-       (SELECT e.body ->> '$.end.why' FROM events e
+       (SELECT json_extract(e.body, '$.end.why') FROM events e
          WHERE e.event IN ('study_ended', 'session_started') ORDER BY e.seq DESC LIMIT 1) AS ended
   FROM events WHERE event IN ('study_opened', 'spec_changed') ORDER BY seq DESC LIMIT 1;
 
@@ -78,13 +82,13 @@ SELECT seq, at, trial, attempt, step, metrics FROM (
    AND NOT EXISTS (
      SELECT 1 FROM events e
       WHERE e.trial = r.trial AND e.seq > r.seq AND e.event = 'trial_rescued'
-        AND r.step > (e.body ->> '$.rescue.healthy_step'));
+        AND r.step > (json_extract(e.body, '$.rescue.healthy_step')));
 
 CREATE VIEW metrics AS
 SELECT trial, attempt, step, name,
        CASE value WHEN 'NaN' THEN NULL WHEN 'Infinity' THEN 9e999 WHEN '-Infinity' THEN -9e999
             ELSE value END AS value,
-       strftime('%FT%H:%M:%fZ', at / 1000.0, 'unixepoch') AS at
+       strftime('%Y-%m-%dT%H:%M:%fZ', at / 1000.0, 'unixepoch') AS at
   FROM (
     SELECT r.trial, r.attempt, r.step, m.key AS name, m.value AS value, r.at, max(r.seq)
       FROM valid_reports r, json_each(r.metrics) m
@@ -110,7 +114,7 @@ SELECT c.trial, c.step, c.measured,
   LEFT JOIN json_each(r.metrics) m ON m.key = (SELECT metric FROM objective);
 
 CREATE VIEW repeats AS
-SELECT b.trial - 1000000000 AS run, b.body ->> '$.repeats' AS trial,
+SELECT b.trial - 1000000000 AS run, json_extract(b.body, '$.repeats') AS trial,
        coalesce((SELECT CASE e.event WHEN 'trial_completed' THEN 'completed'
                                      WHEN 'trial_stopped' THEN 'stopped' ELSE 'failed' END
           FROM events e WHERE e.trial = b.trial
@@ -121,9 +125,9 @@ SELECT b.trial - 1000000000 AS run, b.body ->> '$.repeats' AS trial,
  WHERE b.event = 'repeat_suggested' ORDER BY b.trial;
 
 CREATE VIEW imports AS
-SELECT row_number() OVER (ORDER BY seq) - 1 AS batch, body ->> '$.batch.source' AS source,
-       body ->> '$.batch.used' AS used,
-       strftime('%FT%H:%M:%fZ', at / 1000.0, 'unixepoch') AS at
+SELECT row_number() OVER (ORDER BY seq) - 1 AS batch, json_extract(body, '$.batch.source') AS source,
+       json_extract(body, '$.batch.used') AS used,
+       strftime('%Y-%m-%dT%H:%M:%fZ', at / 1000.0, 'unixepoch') AS at
   FROM events WHERE event = 'trials_imported';
 
 CREATE VIEW trials AS
@@ -136,7 +140,7 @@ WITH standing AS (
          min(at) FILTER (WHERE event = 'attempt_started') AS started,
          count(*) FILTER (WHERE event = 'trial_rescued') AS rescues,
          max(seq) FILTER (WHERE event = 'trial_rescued') AS rescued,
-         max(seq) FILTER (WHERE event = 'user_request' AND body ->> '$.ask' = 'set') AS changed
+         max(seq) FILTER (WHERE event = 'user_request' AND json_extract(body, '$.ask') = 'set') AS changed
     FROM events WHERE trial IS NOT NULL GROUP BY trial
 ), repeated AS (
   SELECT trial, count(*) AS n, sum(value) AS total
@@ -149,27 +153,27 @@ SELECT s.trial,
          WHEN 'trial_paused' THEN 'paused' WHEN 'trial_completed' THEN 'completed'
          WHEN 'trial_stopped' THEN 'stopped'
          WHEN 'trial_failed' THEN
-           CASE n.body ->> '$.reason.reason' WHEN 'oom' THEN 'infeasible' ELSE 'failed' END
+           CASE json_extract(n.body, '$.reason.reason') WHEN 'oom' THEN 'infeasible' ELSE 'failed' END
          ELSE 'running' END AS state,
-       n.body ->> '$.reason.reason' AS reason,
-       coalesce(n.body ->> '$.reason.evidence', n.body ->> '$.reason.how',
-                n.body ->> '$.reason.error') AS detail,
-       CASE WHEN l.measured IS NULL THEN o.body ->> '$.origin.value'
+       json_extract(n.body, '$.reason.reason') AS reason,
+       coalesce(json_extract(n.body, '$.reason.evidence'), json_extract(n.body, '$.reason.how'),
+                json_extract(n.body, '$.reason.error')) AS detail,
+       CASE WHEN l.measured IS NULL THEN json_extract(o.body, '$.origin.value')
             WHEN p.n IS NULL THEN l.value
             WHEN abs(l.value) < 9e999 THEN (l.value + p.total) / (1 + p.n)
             ELSE p.total / p.n END AS value,
        l.step AS step,
        CASE WHEN s.rescued IS NULL OR s.changed > s.rescued
-            THEN coalesce(u.body -> '$.config_now', b.body -> '$.config')
-            ELSE json_set(coalesce(u.body -> '$.config_now', b.body -> '$.config'),
-                          '$.' || json_quote(z.body ->> '$.rescue.parameter'),
-                          z.body ->> '$.rescue.to') END AS params,
+            THEN coalesce(json_extract(u.body, '$.config_now'), json_extract(b.body, '$.config'))
+            ELSE json_set(coalesce(json_extract(u.body, '$.config_now'), json_extract(b.body, '$.config')),
+                          '$.' || json_quote(json_extract(z.body, '$.rescue.parameter')),
+                          json_extract(z.body, '$.rescue.to')) END AS params,
        coalesce(s.attempts, 0) AS attempts,
-       b.body ->> '$.bracket' AS bracket,
-       strftime('%FT%H:%M:%fZ', b.at / 1000.0, 'unixepoch') AS suggested,
-       strftime('%FT%H:%M:%fZ', s.started / 1000.0, 'unixepoch') AS started,
+       json_extract(b.body, '$.bracket') AS bracket,
+       strftime('%Y-%m-%dT%H:%M:%fZ', b.at / 1000.0, 'unixepoch') AS suggested,
+       strftime('%Y-%m-%dT%H:%M:%fZ', s.started / 1000.0, 'unixepoch') AS started,
        CASE WHEN n.event IN ('trial_completed', 'trial_stopped', 'trial_failed')
-            THEN strftime('%FT%H:%M:%fZ', n.at / 1000.0, 'unixepoch') END AS ended,
+            THEN strftime('%Y-%m-%dT%H:%M:%fZ', n.at / 1000.0, 'unixepoch') END AS ended,
        s.rescues AS rescues,
        i.source AS imported_from,
        i.used AS imported_as
@@ -177,7 +181,7 @@ SELECT s.trial,
   JOIN events n ON n.seq = s.newest
   JOIN events b ON b.trial = s.trial AND b.event = 'trial_suggested'
   LEFT JOIN events o ON o.trial = s.trial AND o.event = 'trial_imported'
-  LEFT JOIN imports i ON i.batch = (o.body ->> '$.origin.batch')
+  LEFT JOIN imports i ON i.batch = (json_extract(o.body, '$.origin.batch'))
   LEFT JOIN events z ON z.seq = s.rescued
   LEFT JOIN events u ON u.seq = s.changed
   LEFT JOIN repeated p ON p.trial = s.trial
@@ -186,24 +190,24 @@ SELECT s.trial,
 
 CREATE VIEW findings AS
 SELECT trial, attempt,
-       body ->> '$.finding.step' AS step,
-       body ->> '$.finding.verdict' AS verdict,
-       body ->> '$.finding.rule' AS rule,
-       body ->> '$.finding.certain' AS certain,
-       body ->> '$.finding.metric' AS metric,
-       body ->> '$.finding.level' AS level,
-       body ->> '$.finding.best' AS best,
-       body ->> '$.finding.chance' AS chance,
-       body ->> '$.finding.since' AS since,
-       body ->> '$.finding.to_return' AS to_return,
-       body ->> '$.finding.remaining' AS remaining,
-       body ->> '$.finding.non_finite' AS non_finite,
-       body ->> '$.finding.detail' AS detail,
-       strftime('%FT%H:%M:%fZ', at / 1000.0, 'unixepoch') AS at
+       json_extract(body, '$.finding.step') AS step,
+       json_extract(body, '$.finding.verdict') AS verdict,
+       json_extract(body, '$.finding.rule') AS rule,
+       json_extract(body, '$.finding.certain') AS certain,
+       json_extract(body, '$.finding.metric') AS metric,
+       json_extract(body, '$.finding.level') AS level,
+       json_extract(body, '$.finding.best') AS best,
+       json_extract(body, '$.finding.chance') AS chance,
+       json_extract(body, '$.finding.since') AS since,
+       json_extract(body, '$.finding.to_return') AS to_return,
+       json_extract(body, '$.finding.remaining') AS remaining,
+       json_extract(body, '$.finding.non_finite') AS non_finite,
+       json_extract(body, '$.finding.detail') AS detail,
+       strftime('%Y-%m-%dT%H:%M:%fZ', at / 1000.0, 'unixepoch') AS at
   FROM events WHERE event = 'found' ORDER BY seq;
 
 CREATE VIEW confirmations AS
-SELECT b.trial - 2000000000 AS run, b.body ->> '$.confirms' AS confirms,
+SELECT b.trial - 2000000000 AS run, json_extract(b.body, '$.confirms') AS confirms,
        coalesce((SELECT CASE e.event WHEN 'trial_completed' THEN 'completed'
                                      WHEN 'trial_stopped' THEN 'stopped' ELSE 'failed' END
           FROM events e WHERE e.trial = b.trial
@@ -215,13 +219,14 @@ SELECT b.trial - 2000000000 AS run, b.body ->> '$.confirms' AS confirms,
 
 CREATE VIEW objectives AS
 WITH spec AS (
-  SELECT body -> '$.spec' AS spec FROM events
+  SELECT json_extract(body, '$.spec') AS spec FROM events
    WHERE event IN ('study_opened', 'spec_changed') ORDER BY seq DESC LIMIT 1
 )
-SELECT 0 AS position, spec ->> '$.metric.name' AS name, spec ->> '$.metric.goal' AS goal FROM spec
+SELECT 0 AS position, json_extract(spec, '$.metric.name') AS name,
+       json_extract(spec, '$.metric.goal') AS goal FROM spec
 UNION ALL
-SELECT m.key + 1, m.value ->> '$.name', m.value ->> '$.goal'
-  FROM spec, json_each(spec -> '$.further') m;
+SELECT m.key + 1, json_extract(m.value, '$.name'), json_extract(m.value, '$.goal')
+  FROM spec, json_each(json_extract(spec, '$.further')) m;
 
 CREATE VIEW front AS
 WITH RECURSIVE further AS MATERIALIZED (
@@ -389,4 +394,28 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<u32, StoreEr
         });
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_sqlite_of_2021_understands_all_of_it() {
+        for text in [TABLES, VIEWS, samples::TABLES, samples::VIEWS] {
+            assert!(
+                !text.contains("->"),
+                "`->` and `->>` came with 3.38: {text}"
+            );
+            for format in text.split("strftime('").skip(1) {
+                let format = format.split('\'').next().unwrap();
+                let letters = format
+                    .split('%')
+                    .skip(1)
+                    .filter_map(|rest| rest.chars().next());
+                let later: Vec<char> = letters.filter(|c| !"dfHjJmMsSwWY".contains(*c)).collect();
+                assert!(later.is_empty(), "%{later:?} of {format} came with 3.44");
+            }
+        }
+    }
 }
