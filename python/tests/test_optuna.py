@@ -286,11 +286,17 @@ def test_what_it_cannot_do_is_refused():
     study = optuna.create_study(directions=["minimize", "maximize"], sampler=HpoSampler("cmaes"))
     with pytest.raises(ValueError, match="multi-objective"):
         study.optimize(lambda trial: (trial.suggest_float("x", 0, 1), 1.0), n_trials=1)
+
+
+def test_what_is_wrong_is_said_before_the_first_trial(monkeypatch):
     from hpo import SearcherError
 
-    study = optuna.create_study(sampler=HpoSampler(method="magic"))
-    with pytest.raises(SearcherError, match="magic"):
-        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    for method in ["magic", "pbt", "bohb"]:
+        with pytest.raises(ValueError, match=f"method is one of bayes, .*, not '{method}'"):
+            HpoSampler(method)
+    monkeypatch.setenv("HPO_BIN", "/nowhere/hpo")
+    with pytest.raises(SearcherError, match="is missing: HPO_BIN says /nowhere/hpo"):
+        HpoSampler()
 
 
 @pytest.mark.parametrize("method", ["bayes", "tpe", "nsga2"])

@@ -24,7 +24,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo._search import Searcher, Value
+from hpo._search import Searcher, Value, find_program
 
 __all__ = ["HpoSampler"]
 
@@ -75,6 +75,10 @@ class Group(NamedTuple):
         ]
 
 
+#: The methods that need neither a grid nor the length of a trial (`motpe` is `tpe`'s name for several objectives).
+METHODS = ("bayes", "gp", "tpe", "motpe", "nsga2", "cmaes", "sobol", "random")
+
+
 class HpoSampler(BaseSampler):
     """Samples by the searchers of `hpo`, which run as a process beside this one.
 
@@ -87,6 +91,10 @@ class HpoSampler(BaseSampler):
             there; or ``ignore``, nothing.
         independent_sampler: For parameters that no finished trial had, such as all of the first trial's;
             absent: at random.
+
+    Raises:
+        ValueError: a word is none of these.
+        SearcherError: the program `hpo` is nowhere.
 
     It can be used with ``n_jobs``, copied and pickled: what it knows is in the study, and its process
     is started again from that. A study may have several directions; not with ``cmaes``.
@@ -103,6 +111,10 @@ class HpoSampler(BaseSampler):
     ) -> None:
         if method == "grid":
             raise ValueError("a grid needs its space before the first trial: use optuna.samplers.GridSampler")
+        # Here and not by the process, which is started for the second trial: the first may take hours.
+        if method not in METHODS:
+            raise ValueError(f"method is one of {', '.join(METHODS)}, not {method!r}")
+        find_program()
         if failed not in ("infeasible", "ignore"):
             raise ValueError(f"failed is 'infeasible' or 'ignore', not {failed!r}")
         self.method = method
