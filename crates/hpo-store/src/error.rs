@@ -44,6 +44,14 @@ pub enum StoreError {
         /// Why, and what to do.
         why: String,
     },
+    /// A directory that studies were to be kept in cannot be made.
+    #[error("the directory {} cannot be made ({source}): keep the studies elsewhere (--dir)", .path.display())]
+    NoDirectory {
+        /// The first directory on the way that is missing.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
     /// The file is something else.
     #[error("{} is not a study database: {why}", .path.display())]
     Foreign {
@@ -94,6 +102,24 @@ pub enum StoreError {
         /// The limit, in bytes.
         limit: u64,
     },
+    /// Nobody runs the study, its last coordinator was killed, and what it left cannot be read without writing.
+    #[error(
+        "{} cannot be read: its log (`{1}-wal`) was left by a crash, and to read it SQLite has to write `{1}-shm` beside it. \
+         Copy the study's directory to where you may write, and look there (--dir)",
+        .path.display(), crate::DATABASE
+    )]
+    LogLeft {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The file cannot be read.
+    #[error("{} cannot be read: {source}", .path.display())]
+    Closed {
+        /// The database.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
     /// The file or its directory cannot be written.
     #[error("{} cannot be written: {detail}", .path.display())]
     ReadOnly {
@@ -123,6 +149,12 @@ pub enum StoreError {
 fn pid_words(pid: Option<u32>) -> String {
     pid.map(|pid| format!(" (process {pid})"))
         .unwrap_or_default()
+}
+
+/// Whether the system had no room.
+fn has_filled(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 /// Whether the disk of a file has no room: what SQLite calls trouble with the disk when a quota is reached,
@@ -179,10 +211,22 @@ impl StoreError {
         }
     }
 
+    /// A directory, or one above it, cannot be made.
+    pub(crate) fn no_directory(path: &Path, source: io::Error) -> Self {
+        if has_filled(&source) {
+            return Self::io(path, source);
+        }
+        let missing = path.ancestors().take_while(|above| !above.exists());
+        Self::NoDirectory {
+            path: missing.last().unwrap_or(path).to_owned(),
+            source,
+        }
+    }
+
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path },
+            _ if has_filled(&source) => Self::Full { path },
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly {
                 path,
                 detail: source.to_string(),

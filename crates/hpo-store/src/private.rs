@@ -30,11 +30,13 @@ pub fn directory(path: &Path) -> Result<(), StoreError> {
         fs::create_dir_all(parent).map_err(|error| match error.kind() {
             // A file, or a link that leads nowhere.
             io::ErrorKind::AlreadyExists => no_directory(parent),
-            _ => StoreError::io(parent, error),
+            _ => StoreError::no_directory(parent, error),
         })?;
     }
     match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(io(error)),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(StoreError::no_directory(path, error));
+        }
         _ => {}
     }
     let found = fs::symlink_metadata(path).map_err(io)?;

@@ -284,7 +284,16 @@ fn open_to_look(path: &Path) -> Result<Connection, StoreError> {
     match open_shared(path) {
         // Readers of a write-ahead log need its index file, which cannot be made in a directory
         // that is read-only. Without a log nobody writes, and the file can be read as it lies.
-        Err(StoreError::ReadOnly { .. }) if !has_log(path) => open_unchanging(path),
+        Err(StoreError::ReadOnly { .. }) => match File::open(path) {
+            Err(source) => Err(StoreError::Closed {
+                path: path.to_owned(),
+                source,
+            }),
+            Ok(_) if has_log(path) => Err(StoreError::LogLeft {
+                path: path.to_owned(),
+            }),
+            Ok(_) => open_unchanging(path),
+        },
         result => result,
     }
 }

@@ -72,6 +72,7 @@ broken! {
     circular_conditions: "+parameters:\n  a: {values: [1, 2], when: {b: 1}}\n  b: {values: [1, 2], when: {c: 1}}\n  c: {values: [1, 2], when: {a: 1}}\n  d: {values: [1, 2], when: {d: 1}}\n",
     overlapping_branches: "+parameters:\n  optimizer: {values: [sgd, adam, adamw]}\n  lr:\n    - {when: {optimizer: [sgd, adam]}, min: 0.001, max: 1.0}\n    - {when: {optimizer: [adam, adamw]}, min: 0.0001, max: 0.1}\n    - {when: {optimizer: sgd}, value: 0.1}\n",
     unreachable_branch: "+parameters:\n  optimizer: {values: [sgd, adam]}\n  lr:\n    - {value: 0.1}\n    - {when: {optimizer: adam}, value: 0.001}\n",
+    values_that_are_no_list: "+parameters:\n  a: {values: {x: 1}}\n  b: {values: 3}\n  c: {values: [1, 2], probabilities: {x: 1}}\n  d: {values: [{x: 1}]}\n",
     no_values: "+parameters:\n  lr: {values: []}\n  wd: {}\n  b:\n  c: []\n  d: {q: 3}\n  e: {when: {lr: 1}}\n",
     values_twice: "+parameters:\n  batch_size: {values: [16, 32, 16.0]}\n",
     wrong_probabilities: "+parameters:\n  a: {values: [1, 2], probabilities: [0.5]}\n  b: {values: [1, 2], probabilities: [0.5, 0.6]}\n  c: {values: [1, 2], probabilities: [1.5, -0.5]}\n  d: {value: 1, probabilities: [1.0]}\n",

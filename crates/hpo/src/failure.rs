@@ -72,6 +72,12 @@ impl Failure {
         self
     }
 
+    /// Says it, as a warning: something else goes on.
+    pub(crate) fn warn(&self) {
+        let message = printable_lines(&self.message);
+        words!("{}: {message}", output::yellow("warning"));
+    }
+
     pub(crate) fn show(&self) {
         if !self.message.is_empty() {
             words!(

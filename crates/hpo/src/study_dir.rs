@@ -242,14 +242,17 @@ fn latest(runs: &Path, tell: bool) -> Result<PathBuf, Failure> {
             }
             Ok(path)
         }
-        None => {
-            let inside = entries(runs).find_map(|path| closed(&path));
-            Err(inside.or_else(|| closed(runs)).unwrap_or_else(|| {
-                Failure::usage(format!("there is no study under {}", runs.display()))
-                    .hint("`hpo run study.yaml` begins one; --dir says where to look")
-            }))
-        }
+        None => Err(none(runs)),
     }
+}
+
+/// There is no study in a directory, or none that may be looked at.
+pub(crate) fn none(runs: &Path) -> Failure {
+    let inside = entries(runs).find_map(|path| closed(&path));
+    inside.or_else(|| closed(runs)).unwrap_or_else(|| {
+        Failure::usage(format!("there is no study under {}", runs.display()))
+            .hint("`hpo run study.yaml` begins one; --dir says where to look")
+    })
 }
 
 /// Why nobody can tell whether there is a study in a directory: others may not look into it.
@@ -260,6 +263,13 @@ fn closed(directory: &Path) -> Option<Failure> {
     }
     let failure = Failure::trouble(format!("{} cannot be read: {error}", directory.display()));
     Some(failure.hint("studies are private: look at it as the user who ran it"))
+}
+
+/// Says of each directory in one of studies into which others may not look that it is passed over.
+pub(crate) fn tell_closed(runs: &Path) {
+    for failure in entries(runs).filter_map(|path| closed(&path)) {
+        failure.warn();
+    }
 }
 
 /// All studies in a directory, the one last written to first.

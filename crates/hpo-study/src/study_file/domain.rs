@@ -4,7 +4,7 @@ use hpo_recipe::Value;
 
 use super::problem::{Problems, Span};
 use super::shape::one_of;
-use super::yaml::Node;
+use super::yaml::{Kind, Node};
 use crate::law::Law;
 use crate::space::{self, Domain, Scale};
 
@@ -475,11 +475,13 @@ fn whole(node: &Node, name: &str, log: bool, problems: &mut Problems) -> Option<
 }
 
 fn categorical(node: &Node, name: &str, problems: &mut Problems) -> Option<Domain> {
-    let list = node.get("values")?;
+    let Kind::List(items) = &node.get("values")?.kind else {
+        return None; // said with the shapes
+    };
     let mut choices: Vec<Value> = Vec::new();
     let mut distinct = true;
     let mut seen = std::collections::HashMap::new();
-    for item in list.items() {
+    for item in items {
         let value = item.value()?;
         // `1` and `1.0` are the same value, and read the same here.
         let text = value
@@ -517,11 +519,10 @@ fn probabilities(
     name: &str,
     problems: &mut Problems,
 ) -> Option<Vec<f64>> {
-    let weights: Vec<f64> = list
-        .items()
-        .iter()
-        .map(Node::number)
-        .collect::<Option<_>>()?;
+    let Kind::List(items) = &list.kind else {
+        return None; // said with the shapes
+    };
+    let weights: Vec<f64> = items.iter().map(Node::number).collect::<Option<_>>()?;
     let at = node.key_span("probabilities");
     if weights.len() != choices {
         problems.error_with_hint(

@@ -67,7 +67,12 @@ pub(super) fn perform(arguments: &PruneArguments) -> Result<Exit, Failure> {
 
 fn chosen(arguments: &PruneArguments) -> Result<Vec<PathBuf>, Failure> {
     let mut directories = if arguments.studies.is_empty() {
-        study_dir::all(&arguments.place.dir)
+        let directories = study_dir::all(&arguments.place.dir);
+        if directories.is_empty() {
+            return Err(study_dir::none(&arguments.place.dir));
+        }
+        study_dir::tell_closed(&arguments.place.dir);
+        directories
     } else {
         let named = arguments.studies.iter();
         named

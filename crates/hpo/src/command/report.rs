@@ -51,9 +51,19 @@ pub(super) fn perform(arguments: &ReportArguments) -> Result<Exit, Failure> {
 }
 
 fn written(path: &Path, done: io::Result<()>) -> Result<(), Failure> {
-    done.map_err(|e| Failure::trouble(format!("{} cannot be written: {e}", path.display())))?;
+    done.map_err(|error| not_written(path, &error))?;
     words!("report written to {}", path.display());
     Ok(())
+}
+
+fn not_written(path: &Path, error: &io::Error) -> Failure {
+    let failure = Failure::trouble(format!("{} cannot be written: {error}", path.display()));
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            failure.hint("`hpo report -o FILE` writes it where you may, `-o -` to stdout")
+        }
+        _ => failure,
+    }
 }
 
 /// Writes the report of a study that `hpo run` leaves, into its directory; gives back where it is.

@@ -1,6 +1,6 @@
 //! The live view: what happened scrolls by above, what runs stands below.
 
-use console::{Term, style, truncate_str};
+use console::{Term, measure_text_width, style, truncate_str};
 use hpo_report::confirmations;
 use hpo_report::number::{short, time};
 use hpo_report::status::{counts, eta, finished};
@@ -57,10 +57,13 @@ impl View for Live {
     fn event(&mut self, history: &History, event: &Event) {
         if let Some(line) = self.story.tell(history, event) {
             let at = style(time_of_day(event.at)).for_stderr().dim();
-            // What does not fit is in `hpo trial`.
             let room = usize::from(Term::stderr().size().1).saturating_sub(10);
-            let text = line.text.lines().map(|line| truncate_str(line, room, "…"));
-            let text = style(text.collect::<Vec<_>>().join("\n")).for_stderr();
+            let text = match line.tone {
+                Tone::Plain | Tone::Bad => wrapped(&line.text, room),
+                // Those of trials that come to nothing are many and long: what does not fit is in `hpo trial`.
+                Tone::Good | Tone::Mild => cut(&line.text, room),
+            };
+            let text = style(text.join("\n")).for_stderr();
             let text = match line.tone {
                 Tone::Plain => text,
                 Tone::Good => text.green(),
@@ -83,6 +86,40 @@ impl View for Live {
     fn gpus(&mut self, gpus: &[GpuSample]) {
         self.gpus = gpus.to_vec();
     }
+}
+
+/// A text's lines, as much of each as there is room for.
+fn cut(text: &str, room: usize) -> Vec<String> {
+    let lines = text.lines();
+    lines
+        .map(|line| truncate_str(line, room, "…").into_owned())
+        .collect()
+}
+
+/// A text on as many lines as it takes, broken between words; what goes on stands below the words, behind the time of day.
+fn wrapped(text: &str, room: usize) -> Vec<String> {
+    const BEHIND_THE_TIME: &str = "         ";
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let mut rest = line;
+        while measure_text_width(rest) > room.max(1) {
+            let head = truncate_str(rest, room.max(1), "");
+            // A single word that is too long is broken anywhere, between characters in any case.
+            let blank = head
+                .trim_end()
+                .rfind(' ')
+                .filter(|at| !head[..*at].trim().is_empty());
+            let at = blank.unwrap_or(head.len());
+            let at = if at == 0 { rest.len() } else { at };
+            lines.push(rest[..at].to_owned());
+            rest = rest[at..].trim_start();
+        }
+        lines.push(rest.to_owned());
+    }
+    for line in lines.iter_mut().skip(1) {
+        line.insert_str(0, BEHIND_THE_TIME);
+    }
+    lines
 }
 
 /// The lines at the foot: the study, the best, and one per running trial.
@@ -180,6 +217,32 @@ mod tests {
             .map(|l| console::strip_ansi_codes(l).into_owned())
             .collect();
         insta::assert_snapshot!(plain.join("\n"));
+    }
+
+    #[test]
+    fn long_lines_are_wrapped_between_words() {
+        let text = "no new trials are started; the 4 running ones go on to the end (Ctrl-C again: stop now)";
+        let lines = wrapped(text, 30);
+        assert_eq!(
+            lines,
+            [
+                "no new trials are started;",
+                "         the 4 running ones go on to",
+                "         the end (Ctrl-C again: stop",
+                "         now)",
+            ]
+        );
+        assert_eq!(
+            wrapped("short\n  | last word", 30),
+            ["short", "           | last word"]
+        );
+        assert_eq!(wrapped("", 30), Vec::<String>::new());
+        for room in [0, 1, 7] {
+            let all = wrapped("ein-überlanges-Wort 日本語 🎉 x", room)
+                .concat()
+                .replace(' ', "");
+            assert_eq!(all, "ein-überlanges-Wort日本語🎉x", "{room}");
+        }
     }
 
     #[test]

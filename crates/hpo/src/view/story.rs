@@ -274,6 +274,7 @@ fn beginning(history: &History) -> String {
         0 if history.sessions() <= 1 => {
             format!("study {name} begins; Ctrl-C stops it, and the same command goes on")
         }
+        0 => format!("study {name} goes on: no trial has come to its end yet"),
         1 => format!("study {name} goes on: 1 trial has come to its end already"),
         done => format!("study {name} goes on: {done} trials have come to their end already"),
     }

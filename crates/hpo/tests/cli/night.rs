@@ -159,6 +159,7 @@ fn a_study_that_others_may_not_look_into_is_not_said_to_be_absent() {
         &["best", "study.yaml"],
         &["trials", "runs/shell"],
         &["stop", "-s", "shell"],
+        &["prune-runs"],
     ] {
         let output = hpo(arguments).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
@@ -169,6 +170,63 @@ fn a_study_that_others_may_not_look_into_is_not_said_to_be_absent() {
         );
     }
     close(open);
+}
+
+#[test]
+fn who_may_only_look_is_told_what_cannot_be_done_and_what_can() {
+    let bench = Bench::new();
+    let script = "echo '[hpo] {\"step\": 1, \"loss\": 0.5}'\n";
+    shell_study(&bench, script, &format!("{ONE}run_cap: 1"));
+    let Some(hpo) = unprivileged(&bench) else {
+        return;
+    };
+    assert_eq!(
+        hpo(&["run", "study.yaml"]).status().unwrap().code(),
+        Some(0)
+    );
+    let study = study_directory(&bench, "shell");
+    let close = |mode| fs::set_permissions(&study, fs::Permissions::from_mode(mode)).unwrap();
+    let said = |arguments: &[&str], code| {
+        let output = hpo(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    close(0o500);
+    assert!(said(&["report"], 4).contains("hint: `hpo report -o FILE`"));
+    // As a crash of the machine leaves it, and a copy that takes no index along.
+    close(0o700);
+    let _ = fs::remove_file(study.join("study.db-shm"));
+    fs::write(study.join("study.db-wal"), "log").unwrap();
+    close(0o500);
+    let words = said(&["status"], 4);
+    assert!(
+        words.contains("study.db cannot be read: its log (`study.db-wal`) was left"),
+        "{words}"
+    );
+    close(0o700);
+    fs::remove_file(study.join("study.db-wal")).unwrap();
+    // Of two studies one is closed.
+    let closed = bench.path().join("runs/closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+    let words = said(&["prune-runs"], 0);
+    assert!(
+        words.contains("warning: runs/closed cannot be read: Permission denied"),
+        "{words}"
+    );
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_named() {
+    let bench = Bench::new();
+    shell_study(&bench, "exit 0\n", &format!("{ONE}run_cap: 1"));
+    let ended = bench.run(&["run", "study.yaml", "--dir", "/proc/studies/of/mine"]);
+    assert_eq!(ended.code, 4, "{ended:?}");
+    let words = "error: the directory /proc/studies cannot be made (";
+    assert!(ended.stderr.starts_with(words), "{ended:?}");
+    assert!(ended.stderr.contains("elsewhere (--dir)"), "{ended:?}");
+    assert_eq!(bench.run(&["prune-runs"]).code, 2);
 }
 
 #[test]

@@ -22,7 +22,8 @@ pub(crate) static PARAMETER: Table = Table {
     title: "a parameter",
     keys: &[
         key("value", Shape::Value, "always this value"),
-        key("values", Shape::List(&Shape::Value, 0), "one of these"),
+        key("values", Shape::List(&Shape::Value, 0), "one of these")
+            .hint("write plain values in a list: `values: [0.1, 0.01]`"),
         key(
             "probabilities",
             Shape::List(&SHARE, 1),
