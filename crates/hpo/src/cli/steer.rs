@@ -114,11 +114,17 @@ pub(crate) struct EnqueueArguments {
     pub(crate) study: NamedStudyArguments,
 }
 
+/// A trial's number. Runs that repeat or confirm a trial are not steered by themselves.
+fn number(text: &str) -> Result<u32, &'static str> {
+    text.parse()
+        .map_err(|_| "write a trial's number, such as 7")
+}
+
 /// A whole study, or one of its trials.
 #[derive(Debug, Args)]
 pub(crate) struct WhoseArguments {
     /// The trial's number; without it the whole study
-    #[arg(value_name = "TRIAL")]
+    #[arg(value_name = "TRIAL", value_parser = number)]
     pub(crate) trial: Option<u32>,
     #[command(flatten)]
     pub(crate) study: NamedStudyArguments,

@@ -72,7 +72,12 @@ pub(super) fn set(arguments: &SetArguments) -> Result<Exit, Failure> {
             return Err(Failure::usage("nothing is to be set").hint(usage));
         }
         _ => {
-            let message = "give one trial with values, or limits of the study, not both";
+            let name = trials.iter().find(|word| word.parse::<u32>().is_err());
+            let message = match name {
+                Some(name) => format!("`{name}` stands there without a value"),
+                None if limits.is_empty() => "give one trial at a time".to_owned(),
+                None => "give one trial with values, or limits of the study, not both".to_owned(),
+            };
             return Err(Failure::usage(message).hint(usage));
         }
     };

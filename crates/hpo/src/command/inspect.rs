@@ -94,7 +94,10 @@ pub(super) fn propose(program: &str, arguments: &InitArguments) -> Result<Propos
         Failure::usage(format!(
             "{program} --help names no options; it said: {last}"
         ))
-        .hint("write a starter with `hpo init --program` and its `parameters` yourself")
+        .hint(format!(
+            "write a starter with `hpo init --program {}`, and its `parameters` yourself",
+            hpo_report::export::shell_quoted(program)
+        ))
     })
 }
 

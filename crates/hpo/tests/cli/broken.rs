@@ -85,6 +85,21 @@ fn wrong_usage_is_exit_code_2() {
 }
 
 #[test]
+fn wrong_words_of_steering_commands_are_named() {
+    let bench = Bench::new();
+    for (arguments, words) in [
+        (&["set", "3", "lr"][..], "`lr` stands there without a value"),
+        (&["set", "3", "4", "lr=1"], "give one trial at a time"),
+        (&["set", "3", "lr=1", "--run-cap", "9"], "not both"),
+        (&["pause", "x"], "write a trial's number, such as 7"),
+    ] {
+        let ended = bench.run(arguments);
+        assert_eq!(ended.code, 2, "{ended:?}");
+        assert!(ended.stderr.contains(words), "{ended:?}");
+    }
+}
+
+#[test]
 fn help_and_version_are_data() {
     let bench = Bench::new();
     for command in [
