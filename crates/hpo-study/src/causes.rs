@@ -78,6 +78,9 @@ pub fn hint(reason: &FailReason) -> Option<String> {
 const NOT_EXECUTABLE: &str = "make the program executable (chmod +x), or name its interpreter in `command`: \
                               [\"python3\", \"${program}\", \"${args}\"]";
 
+const NO_PYTHON: &str = "many systems have no `python`: write `python: python3`, or the directory of a virtual environment, \
+                         in the study file (it is `${interpreter}` in `command`)";
+
 fn crash_hint(how: &str, stderr: &str) -> Option<String> {
     let after = |mark: &str| {
         let rest = stderr.rsplit_once(mark)?.1.lines().next()?;
@@ -98,6 +101,9 @@ fn crash_hint(how: &str, stderr: &str) -> Option<String> {
             "the script does not know {arguments}: parameters are handed over as options of the same name; \
              rename them, or use ${{args_json_file}} in `command`"
         ));
+    }
+    if how == "exit code 127" && after("env: ").is_some_and(|rest| rest.starts_with("python")) {
+        return Some(NO_PYTHON.to_owned());
     }
     if stderr.contains("can't open file") {
         return Some(
@@ -216,6 +222,15 @@ mod tests {
             stderr: String::new(),
         };
         assert!(super::hint(&not_found).unwrap().contains("PATH"));
+        let no_python = FailReason::Crash {
+            how: "exit code 127".into(),
+            stderr: "/usr/bin/env: ‘python’: No such file or directory\n".into(),
+        };
+        assert!(
+            super::hint(&no_python)
+                .unwrap()
+                .contains("`python: python3`")
+        );
         assert_eq!(super::hint(&crash("ValueError")), None);
     }
 }

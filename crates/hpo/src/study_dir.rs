@@ -247,12 +247,17 @@ fn latest(runs: &Path, tell: bool) -> Result<PathBuf, Failure> {
 }
 
 /// There is no study in a directory, or none that may be looked at.
-pub(crate) fn none(runs: &Path) -> Failure {
-    let inside = entries(runs).find_map(|path| closed(&path));
-    inside.or_else(|| closed(runs)).unwrap_or_else(|| {
+fn none(runs: &Path) -> Failure {
+    any_closed(runs).unwrap_or_else(|| {
         Failure::usage(format!("there is no study under {}", runs.display()))
             .hint("`hpo run study.yaml` begins one; --dir says where to look")
     })
+}
+
+/// Why nobody can tell which studies there are in a directory, if it or something in it may not be looked into.
+pub(crate) fn any_closed(runs: &Path) -> Option<Failure> {
+    let inside = entries(runs).find_map(|path| closed(&path));
+    inside.or_else(|| closed(runs))
 }
 
 /// Why nobody can tell whether there is a study in a directory: others may not look into it.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use hpo_store::private::open_plain;
 use hpo_study::StudySpec;
-use hpo_study::spec::{Dataset, Job, TrainerSpec};
+use hpo_study::spec::{CommandJob, Dataset, Job, TrainerSpec};
 use hpo_study::study_file::{self, LONGEST_FILE, Problem, Severity, Source};
 
 use crate::failure::{Exit, Failure};
@@ -58,6 +58,9 @@ impl Study {
                 if python.contains('/') && !Path::new(&python).exists() {
                     warn(format!("`python`: there is no {python}"));
                 }
+                if let Some(words) = not_on_the_path(job, &python) {
+                    warn(words);
+                }
                 Ok(())
             }
         }
@@ -75,6 +78,40 @@ impl Study {
             None => self,
         }
     }
+}
+
+/// Says that the program which a command begins with, a name alone, is not to be found. Many systems have `python3` and no
+/// `python`.
+fn not_on_the_path(job: &CommandJob, interpreter: &str) -> Option<String> {
+    // Where the study says a path of its own, or a shell looks, nobody knows it before.
+    if job.shell || job.env.contains_key("PATH") {
+        return None;
+    }
+    // `env` takes assignments before the program, and options that are its own business.
+    let mut words = job.command.iter().map(String::as_str);
+    let first = words.find(|word| *word != "${env}" && !word.contains('='))?;
+    let name = if first == "${interpreter}" {
+        interpreter
+    } else {
+        first
+    };
+    if name.contains(['/', '$']) || name.starts_with('-') {
+        return None;
+    }
+    let path = std::env::var_os("PATH")?;
+    let has = |name: &str| std::env::split_paths(&path).any(|place| place.join(name).is_file());
+    if has(name) {
+        return None;
+    }
+    let words = format!("there is no `{name}` on the PATH: trials cannot be started");
+    let way_out = match first {
+        "${interpreter}" if job.python.is_none() && has("python3") => {
+            "; there is `python3`: write `python: python3`, or the directory of a virtual environment"
+        }
+        "python" if has("python3") => "; there is `python3`",
+        _ => "",
+    };
+    Some(words + way_out)
 }
 
 fn warn(what: String) {

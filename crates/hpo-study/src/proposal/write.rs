@@ -23,6 +23,8 @@ pub struct Wish<'a> {
     pub log: Option<&'a [u8]>,
     /// Its text, if it is a script.
     pub source: Option<&'a str>,
+    /// What ran the script, where that is another Python than the study would take by itself.
+    pub python: Option<&'a str>,
 }
 
 /// A proposed study file.
@@ -124,6 +126,9 @@ pub fn propose(wish: &Wish<'_>) -> Option<Proposal> {
         .chain(fixed.into_iter().flatten())
         .chain([format!("\"{style}\"")]);
     file += &format!("command: [{}]\n", command.collect::<Vec<_>>().join(", "));
+    if let Some(interpreter) = wish.python.filter(|_| python) {
+        file += &format!("python: {}\n", serde_json::Value::from(interpreter));
+    }
     file += &format!(
         "\nmetric: {{name: {}, goal: {}}}{}\n",
         text(&heard.objective),
@@ -397,6 +402,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::spec::Job;
     use crate::study_file::{Severity, Source, read};
 
     const HELP: &str = "usage: train.py\n\noptions:\n  --lr LR  rate (default: 0.01)\n  --momentum M  (default: 0.9)\n  \
@@ -425,7 +431,25 @@ mod tests {
             help,
             log,
             source: None,
+            python: None,
         }
+    }
+
+    #[test]
+    fn the_python_that_answered_is_the_one_that_trains() {
+        let mut wish = wish("train.py", HELP, None);
+        let proposal = propose(&wish).unwrap();
+        assert!(!proposal.text.contains("\npython:"), "{}", proposal.text);
+        wish.python = Some("python3");
+        let proposal = propose(&wish).unwrap();
+        let Job::Command(job) = check(&proposal).job else {
+            panic!("{}", proposal.text)
+        };
+        assert_eq!(job.python.as_deref(), Some("python3"));
+        // A program of another kind was not run by it.
+        wish.program = "./train.sh";
+        let proposal = propose(&wish).unwrap();
+        assert!(!proposal.text.contains("\npython:"), "{}", proposal.text);
     }
 
     #[test]

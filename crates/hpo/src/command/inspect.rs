@@ -18,6 +18,8 @@ use crate::output::{self, words};
 
 /// How much of an answer is read.
 const MOST: u64 = 1 << 20;
+/// The Python that a study takes where its file names none.
+const DEFAULT_PYTHON: &str = "python";
 /// How often it is looked whether the program has answered.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -40,6 +42,7 @@ pub(super) fn propose(program: &str, arguments: &InitArguments) -> Result<Propos
     // `python` is not everywhere: many systems have `python3` alone.
     let interpreters = [arguments.python.as_str(), "python3"];
     let mut answer = String::new();
+    let mut answered_by = DEFAULT_PYTHON;
     for interpreter in interpreters {
         let mut command = if python {
             let mut command = Command::new(interpreter);
@@ -56,6 +59,7 @@ pub(super) fn propose(program: &str, arguments: &InitArguments) -> Result<Propos
         ) {
             Ok(text) => {
                 answer = text;
+                answered_by = interpreter;
                 break;
             }
             Err(Asked::NotThere) if python && interpreter != "python3" => {}
@@ -84,6 +88,7 @@ pub(super) fn propose(program: &str, arguments: &InitArguments) -> Result<Propos
         help: &answer,
         log: log.as_deref(),
         source: source.as_deref(),
+        python: (answered_by != DEFAULT_PYTHON).then_some(answered_by),
     };
     proposal::propose(&wish).ok_or_else(|| {
         let last = answer.lines().map(str::trim).rfind(|line| !line.is_empty());

@@ -50,6 +50,7 @@ pub(super) fn perform(arguments: &PruneArguments) -> Result<Exit, Failure> {
     }
     match arguments.print.format {
         TextFormat::Json => output::json(&studies)?,
+        TextFormat::Text if studies.is_empty() => {}
         TextFormat::Text => output::page(&page(&studies))?,
     }
     let removable: u64 = studies.iter().map(|s| s.removable_bytes).sum();
@@ -68,10 +69,10 @@ pub(super) fn perform(arguments: &PruneArguments) -> Result<Exit, Failure> {
 fn chosen(arguments: &PruneArguments) -> Result<Vec<PathBuf>, Failure> {
     let mut directories = if arguments.studies.is_empty() {
         let directories = study_dir::all(&arguments.place.dir);
-        if directories.is_empty() {
-            return Err(study_dir::none(&arguments.place.dir));
+        match directories.is_empty() {
+            true => nothing_under(&arguments.place.dir)?,
+            false => study_dir::tell_closed(&arguments.place.dir),
         }
-        study_dir::tell_closed(&arguments.place.dir);
         directories
     } else {
         let named = arguments.studies.iter();
@@ -89,6 +90,17 @@ fn chosen(arguments: &PruneArguments) -> Result<Vec<PathBuf>, Failure> {
         });
     }
     Ok(directories)
+}
+
+/// That there is nothing to clean up is no failure, unless nobody could see it.
+fn nothing_under(runs: &Path) -> Result<(), Failure> {
+    match study_dir::any_closed(runs) {
+        Some(failure) => Err(failure),
+        None => {
+            words!("there is no study under {}", runs.display());
+            Ok(())
+        }
+    }
 }
 
 fn look(directory: &Path, arguments: &PruneArguments) -> Result<Study, Failure> {

@@ -218,3 +218,35 @@ fn every_refused_change_has_a_line_of_its_own() {
         .count();
     assert_eq!(lines, 2, "{refused:?}");
 }
+
+#[test]
+fn where_there_is_python3_and_no_python_it_is_said_before_any_trial() {
+    let bench = Bench::new();
+    let bin = bench.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let python = bin.join("python3");
+    let help = "#!/bin/sh\necho '  --lr LR  learning rate (default: 0.001)'\n";
+    std::fs::write(&python, help).unwrap();
+    std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).unwrap();
+    bench.write("train.py", "");
+    let hpo = |arguments: &[&str]| {
+        let mut command = bench.hpo(arguments);
+        let output = command.env("PATH", &bin).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
+    };
+    let study = "program: train.py\nmethod: random\nmetric: {name: loss}\nrun_cap: 1\n\
+                 parameters: {lr: {values: [1, 2]}}\n";
+    bench.write("study.yaml", study);
+    let [_, words] = hpo(&["check", "study.yaml"]);
+    let warning = "warning: there is no `python` on the PATH: trials cannot be started; there is `python3`: write \
+                   `python: python3`";
+    assert!(words.contains(warning), "{words}");
+    for other in ["python: python3\n", "env: {PATH: /opt/bin}\n"] {
+        bench.write("study.yaml", &(study.to_owned() + other));
+        let [_, words] = hpo(&["check", "study.yaml"]);
+        assert!(!words.contains("PATH"), "{other}: {words}");
+    }
+    let [proposal, _] = hpo(&["init", "train.py", "-o", "-"]);
+    assert!(proposal.contains("\npython: \"python3\"\n"), "{proposal}");
+}
