@@ -208,7 +208,7 @@ fn who_may_only_look_is_told_what_cannot_be_done_and_what_can() {
     // Of two studies one is closed.
     let closed = bench.path().join("runs/closed");
     fs::create_dir(&closed).unwrap();
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
     let words = said(&["prune-runs"], 0);
     assert!(
         words.contains("warning: runs/closed cannot be read: Permission denied"),
