@@ -189,7 +189,13 @@ impl Local {
     /// The warden was killed: its trials run on, and are watched from afar.
     fn lose_warden(&mut self) {
         if let Some(link) = self.link.take() {
-            tracing::warn!("the warden is gone; its trials run on");
+            let is_watching =
+                |running: &Running| running.watched.is_none() && running.ended.is_none();
+            match self.running.values().any(is_watching) {
+                true => tracing::warn!("the warden is gone; its trials run on"),
+                // A disk that is full keeps it from beginning: the next trial has one of its own.
+                false => tracing::info!("the warden is gone; it minded no trial"),
+            }
             link.abandon();
         }
         let session = &self.session;
