@@ -211,14 +211,17 @@ fn perturbed(domain: &Domain, value: &Value, factor: f64) -> Value {
         true => number(low),
         false => number(high),
     };
-    let stays = domain.cardinality().is_some() && nearer == x;
+    // A distribution with steps has no end of values, and a grid all the same.
+    let has_grid =
+        domain.cardinality().is_some() || matches!(domain, Domain::Law { step: Some(_), .. });
+    let stays = has_grid && nearer == x;
     // On a coarse grid the neighbour in that direction, as far as there is one.
     let to = match stays && wished != x {
         true => neighbour(domain, x, wished > x),
         false => nearer,
     };
     let exact = Value::Float(wished);
-    if domain.contains(&exact) && domain.cardinality().is_none() {
+    if domain.contains(&exact) && !has_grid {
         return exact;
     }
     match value {

@@ -241,3 +241,23 @@ fn perturbed_values_are_of_the_domain_and_other_ones() {
         Value::Float(0.4)
     );
 }
+
+#[test]
+fn perturbed_values_of_a_stepped_distribution_are_of_its_kind_and_other_ones() {
+    let of = |step: f64, whole: bool, value: Value, factor: f64| {
+        let domain = Domain::Law {
+            law: hpo_study::Law::Normal {
+                mu: 0.0,
+                sigma: 9.0,
+            },
+            step: Some(step),
+            whole,
+        };
+        perturbed(&domain, &value, factor)
+    };
+    assert_eq!(of(1.0, true, Value::Int(5), 1.2), Value::Int(6));
+    assert_eq!(of(1.0, true, Value::Int(10), 0.8), Value::Int(8));
+    assert_eq!(of(1.0, true, Value::Int(1), 1.2), Value::Int(2));
+    assert_eq!(of(0.5, false, Value::Float(1.0), 0.8), Value::Float(0.5));
+    assert_eq!(of(0.5, false, Value::Float(-1.0), 1.2), Value::Float(-1.5));
+}

@@ -198,7 +198,7 @@ impl Encoding {
                 _ => {
                     let number = u16::try_from(branch).unwrap_or(u16::MAX);
                     let place = choose(rng, parameter, number, domain);
-                    value_at(domain, place, rng)
+                    value_at(domain, place.filter(|p| may_be(domain, *p)), rng)
                 }
             };
             point[parameter] = self.cell(parameter, branch, domain, &value);
@@ -226,6 +226,20 @@ impl Encoding {
     pub(crate) fn random(&self, space: &Space, rng: &mut Rng) -> Candidate {
         self.build(space, rng, |_, _, _, _| None)
     }
+}
+
+/// Whether a place may be proposed: a choice of probability 0 is never drawn, nor come by in another way.
+fn may_be(domain: &Domain, place: f64) -> bool {
+    let Domain::Categorical {
+        weights: Some(weights),
+        ..
+    } = domain
+    else {
+        return true;
+    };
+    weights
+        .get(place as usize)
+        .is_none_or(|weight| *weight > 0.0)
 }
 
 /// The value at a place, for a choice its index; `None`: drawn at random.

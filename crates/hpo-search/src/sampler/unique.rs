@@ -146,7 +146,7 @@ impl Sampler for Unique {
 mod tests {
     use super::*;
     use crate::simulate::{Log, always, categorical, float, space, spec, when};
-    use hpo_study::{EarlyTerminate, Rungs};
+    use hpo_study::{AttemptEnd, EarlyTerminate, Rungs, TrialId};
 
     const METHODS: [Method; 8] = [
         Method::Random,
@@ -215,6 +215,45 @@ mod tests {
             );
             assert!(!configs.iter().any(|c| c.contains("never")), "{method:?}");
             assert_eq!(log.suggest(), None, "{method:?}");
+        }
+    }
+
+    /// Also where a model thinks well of it, or somebody has tried it: that is his wish, and not the study's.
+    #[test]
+    fn a_choice_of_probability_0_is_never_proposed() {
+        let choices = Domain::Categorical {
+            choices: ["a", "b", "never"].map(Value::from).into(),
+            weights: Some(vec![0.5, 0.5, 0.0]),
+        };
+        let space = space([always("c", choices), always("x", float(0.0, 1.0))]);
+        for method in METHODS.into_iter().chain([Method::Nsga2]) {
+            let mut log = Log::new(study(space.clone(), method));
+            for i in 0..60 {
+                let wished = [("c", Value::from("never")), ("x", Value::Float(0.5))];
+                let trial = if i == 0 {
+                    log.start(wished.into_iter().collect(), 0, Some(1))
+                } else {
+                    let config = log.suggest_for(0, Some(1)).unwrap();
+                    assert_ne!(config.text("c"), Some("never"), "{method:?}, trial {i}");
+                    log.launch(TrialId(i), Some(1));
+                    TrialId(i)
+                };
+                let config = log.trial(trial).config.clone();
+                let loss = if config.text("c") == Some("never") {
+                    0.0
+                } else {
+                    1.0
+                };
+                log.report(trial, 1, loss + config.number("x").unwrap());
+                log.end(
+                    trial,
+                    AttemptEnd::Exited {
+                        code: 0,
+                        stderr: String::new(),
+                    },
+                );
+                log.complete(trial);
+            }
         }
     }
 
