@@ -227,7 +227,7 @@ fn choice<'a>(
 fn median(sorted: &[f64]) -> Option<f64> {
     let upper = *sorted.get(sorted.len() / 2)?;
     let lower = *sorted.get((sorted.len() - 1) / 2)?;
-    Some(0.5 * (lower + upper))
+    Some(0.5 * lower + 0.5 * upper)
 }
 
 /// The expected best of k values drawn without putting back; `worst_first` is sorted, and k is
@@ -398,6 +398,12 @@ mod tests {
             );
         }
         assert_eq!(expected_best(&values, 6), 0.9);
+    }
+
+    #[test]
+    fn a_median_of_enormous_values_is_a_number() {
+        assert_eq!(median(&[1e308, 1e308]), Some(1e308));
+        assert_eq!(median(&[1.0, 2.0, 4.0, 8.0]), Some(3.0));
     }
 
     #[test]

@@ -261,7 +261,9 @@ impl Grid {
             Domain::Float {
                 low, high, step, ..
             } => {
-                let values = step.map_or(CELLS, |step| ((high - low) / step).round() as usize + 1);
+                let values = step.map_or(CELLS, |step| {
+                    (((high - low) / step).round() as usize).saturating_add(1)
+                });
                 let cells = if low < high { values.min(CELLS) } else { 1 };
                 (cells, true)
             }

@@ -412,7 +412,7 @@ fn stop_word(reason: &str) -> &'static str {
         "diverged" => "diverged",
         "stuck" => "stuck",
         "no_progress" => "without progress",
-        "time_cap" => "cut off by time",
+        "time_cap" | "time_limit" => "cut off by time",
         _ => "stopped by the user",
     }
 }

@@ -101,12 +101,17 @@ fn population() -> History {
         ];
         pairs.into_iter().collect()
     };
-    let spec = history(&config(STRETCHES[0])).spec().clone();
+    population_of(STRETCHES.map(config))
+}
+
+/// The same with these configurations.
+fn population_of(configs: [Config; 3]) -> History {
+    let spec = history(&configs[0]).spec().clone();
     let mut kinds = vec![EventKind::StudyOpened {
         spec: Box::new(spec),
         hpo_version: "0.1.0".into(),
     }];
-    for (i, values) in STRETCHES.into_iter().enumerate() {
+    for (i, config) in configs.into_iter().enumerate() {
         let (trial, attempt) = (TrialId(i as u32), AttemptNumber(1));
         let end = EPOCHS * (i as u64 + 1) / 3;
         if i > 0 {
@@ -118,7 +123,7 @@ fn population() -> History {
         }
         kinds.push(EventKind::TrialSuggested {
             trial,
-            config: config(values),
+            config,
             bracket: 0,
             target: Some(end),
         });
@@ -182,6 +187,44 @@ fn what_a_population_changed_is_written_by_step() {
     }
     // The first trial was one configuration from its beginning.
     assert!(export(&history, &history.trials()[0], Format::Args).is_ok());
+}
+
+/// A population in which one number of an optimizer changes.
+fn population_in(optimizer: &str, name: &str, values: [f64; 3]) -> History {
+    population_of(values.map(|value| {
+        let pairs: [(&str, Value); 2] = [("optimizer", optimizer.into()), (name, value.into())];
+        pairs.into_iter().collect()
+    }))
+}
+
+#[test]
+fn what_a_population_changed_has_the_librarys_names_and_meaning() {
+    for (optimizer, name, torch, keras) in [
+        ("adam", "weight_decay", "weight_decay\": 0.5", "l2\": 0.5"),
+        (
+            "adamw",
+            "weight_decay",
+            "weight_decay\": 0.5",
+            "weight_decay\": 0.5",
+        ),
+        ("rmsprop", "rho", "alpha\": 0.5", "rho\": 0.5"),
+        ("adadelta", "rho", "rho\": 0.5", "rho\": 0.5"),
+        ("rmsprop", "eps", "eps\": 0.5", "epsilon\": 0.25"),
+        ("adam", "eps", "eps\": 0.5", "epsilon\": 0.5"),
+    ] {
+        let history = population_in(optimizer, name, [0.25, 0.5, 0.75]);
+        for (format, entry) in [(Format::Pytorch, torch), (Format::Keras, keras)] {
+            let program = export(&history, history.best().unwrap(), format).unwrap();
+            let line = format!("\n    3: {{\"{entry}}},\n");
+            assert!(program.contains(&line), "{optimizer}, {name}:\n{program}");
+            assert!(!program.contains("# Changed as well"), "{program}");
+        }
+    }
+    // Without a penalty at first the Keras program has nowhere to set one.
+    let history = population_in("adam", "weight_decay", [0.0, 0.5, 0.75]);
+    let program = export(&history, history.best().unwrap(), Format::Keras).unwrap();
+    assert!(program.contains("# Changed as well"), "{program}");
+    assert!(program.contains("\n    3: {},\n"), "{program}");
 }
 
 fn configs() -> Vec<Config> {
@@ -386,6 +429,17 @@ fn exported_programs_run_and_follow_the_schedules() {
         let program = export(&population, population.best().unwrap(), format).unwrap();
         json!({"library": format.name(), "program": program})
     });
+    // That they run is seen here; what they set, in the test above.
+    let others = [
+        population_in("adam", "weight_decay", [0.01, 0.02, 0.03]),
+        population_in("rmsprop", "rho", [0.9, 0.95, 0.99]),
+    ];
+    let others = others.iter().flat_map(|history| {
+        [Format::Pytorch, Format::Keras].map(|format| {
+            let program = export(history, history.best().unwrap(), format).unwrap();
+            json!({"library": format.name(), "program": program})
+        })
+    });
     let input: Vec<Json> = cases
         .iter()
         .map(|(config, format)| {
@@ -394,6 +448,7 @@ fn exported_programs_run_and_follow_the_schedules() {
             json!({"library": format.name(), "program": program})
         })
         .chain(followed)
+        .chain(others)
         .collect();
     let mut child = Command::new(python)
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs.py"))
@@ -413,11 +468,11 @@ fn exported_programs_run_and_follow_the_schedules() {
     assert!(output.status.success(), "{words}");
     let text = String::from_utf8(output.stdout).unwrap();
     let results: Vec<Json> = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-    assert_eq!(results.len(), cases.len() + 2);
+    assert_eq!(results.len(), cases.len() + 6);
     for ((config, format), seen) in cases.iter().zip(&results) {
         check(config, *format, seen);
     }
-    for seen in &results[cases.len()..] {
+    for (population, seen) in results[cases.len()..].iter().enumerate() {
         assert!(
             seen["error"].is_null(),
             "{}",
@@ -425,6 +480,9 @@ fn exported_programs_run_and_follow_the_schedules() {
         );
         let steps = seen["steps"].as_array().unwrap();
         assert_eq!(steps.len() as u64, EPOCHS * 4);
+        if population > 1 {
+            continue;
+        }
         for (i, step) in steps.iter().enumerate() {
             let (lr, momentum) = STRETCHES[i / 12];
             close(

@@ -3,8 +3,8 @@
 
 use std::fmt::Write as _;
 
-use hpo_recipe::code::python_number;
-use hpo_recipe::optimizer::OptimizerSetting;
+use hpo_recipe::code::{python_number, python_rounded};
+use hpo_recipe::optimizer::{OptimizerKind, OptimizerSetting};
 use hpo_recipe::schedule::ScheduleKind;
 use hpo_study::population::lineage;
 use hpo_study::{Config, History, Trial, TrialId};
@@ -106,6 +106,9 @@ pub(super) fn following(
     }
     let config = |stretch: &Stretch<'_>| canonical(stretch.params);
     let changed = changing_in(&stretches.iter().map(config).collect::<Vec<_>>());
+    let (followed, others): (Vec<String>, Vec<String>) = changed
+        .into_iter()
+        .partition(|name| can_follow(&recipe.optimizer, name, library));
     let mut table = "changes = {\n".to_owned();
     for stretch in &stretches {
         let optimizer = OptimizerSetting::from_config(&config(stretch)).map_err(|error| {
@@ -114,7 +117,7 @@ pub(super) fn following(
                 error,
             }
         })?;
-        let values = values(&optimizer, &changed, library);
+        let values = values(&optimizer, &followed, library);
         let _ = writeln!(
             table,
             "    {}: {{{}}},",
@@ -123,14 +126,11 @@ pub(super) fn following(
         );
     }
     table += "}\n";
-    let others = changed
-        .into_iter()
-        .filter(|name| !KNOWN.contains(&name.as_str()));
     Ok(Some(Following {
         first: first.trial,
         epochs: stretches.last().map_or(1, |s| s.to_step),
         table,
-        others: others.collect(),
+        others,
     }))
 }
 
@@ -142,8 +142,26 @@ const KNOWN: [&str; 7] = [
     "beta2",
     "eps",
     "weight_decay",
-    "alpha",
+    "rho",
 ];
+
+/// Whether a program that begins with this optimizer can change the value while it runs.
+fn can_follow(begun: &OptimizerSetting, name: &str, library: &Library) -> bool {
+    // In Keras the penalty is a subclass's, which is not there where it begins with none.
+    let is_missing = matches!(library, Library::Keras)
+        && name == "weight_decay"
+        && has_l2(begun.kind())
+        && begun.values().number(name) == Some(0.0);
+    KNOWN.contains(&name) && !is_missing
+}
+
+/// Whether the Keras program has its weight decay as a penalty in the gradient (`l2`), beside the optimizer's own.
+fn has_l2(kind: OptimizerKind) -> bool {
+    !matches!(
+        kind,
+        OptimizerKind::AdamW | OptimizerKind::Sgd | OptimizerKind::Gd
+    )
+}
 
 fn changing_in(configs: &[Config]) -> Vec<String> {
     let mut names: Vec<String> = configs
@@ -174,24 +192,36 @@ fn values(optimizer: &OptimizerSetting, changed: &[String], library: &Library) -
             (Library::Pytorch, "beta1" | "beta2") => {
                 format!("\"betas\": ({}, {})", number("beta1"), number("beta2"))
             }
-            (Library::Pytorch, name) => format!("\"{name}\": {}", number(name)),
-            (Library::Keras, name) => {
-                let theirs = match name {
-                    "lr" => "learning_rate",
-                    "beta1" => "beta_1",
-                    "beta2" => "beta_2",
-                    "eps" => "epsilon",
-                    "alpha" => "rho",
-                    name => name,
-                };
-                format!("\"{theirs}\": {}", number(name))
+            (Library::Pytorch, "rho") if optimizer.kind() == OptimizerKind::RmsProp => {
+                format!("\"alpha\": {}", number("rho"))
             }
+            (Library::Pytorch, name) => format!("\"{name}\": {}", number(name)),
+            (Library::Keras, name) => in_keras(optimizer, name),
         };
         if entries.last() != Some(&entry) {
             entries.push(entry);
         }
     }
     entries
+}
+
+/// A value under the name, and as the number, that the exported optimizer has it with.
+fn in_keras(optimizer: &OptimizerSetting, name: &str) -> String {
+    use OptimizerKind::{Adagrad, RmsProp};
+    let number = optimizer.number(name);
+    let (theirs, number) = match name {
+        "lr" => ("learning_rate", python_number(number)),
+        "beta1" => ("beta_1", python_number(number)),
+        "beta2" => ("beta_2", python_number(number)),
+        // These add it under the root.
+        "eps" if matches!(optimizer.kind(), RmsProp | Adagrad) => {
+            ("epsilon", python_rounded(number * number))
+        }
+        "eps" => ("epsilon", python_number(number)),
+        "weight_decay" if has_l2(optimizer.kind()) => ("l2", python_number(number)),
+        name => (name, python_number(number)),
+    };
+    format!("\"{theirs}\": {number}")
 }
 
 /// What stands above the table.

@@ -1,5 +1,7 @@
 //! A trial's configuration, read as an optimizer, a schedule, and the rest.
 
+use std::collections::BTreeMap;
+
 use hpo_recipe::optimizer::{OptimizerKind, OptimizerSetting};
 use hpo_recipe::schedule::{Schedule, ScheduleKind, WARMUP};
 use hpo_recipe::{Config, Horizon, Value};
@@ -127,17 +129,28 @@ fn others(config: &Config, optimizer: &OptimizerSetting, schedule: &Schedule) ->
 
 /// The configuration of a user's script in the catalogue's words, as far as they can be told.
 pub(super) fn canonical(config: &Config) -> Config {
-    let mut renamed = Config::new();
-    for (name, value) in config {
+    // By the catalogue's names: which of the script's stands for each. What is the catalogue's own goes before what
+    // only looks like it, and that before what is called otherwise, in the order of the list.
+    let mut named: BTreeMap<String, (usize, &str)> = BTreeMap::new();
+    for (name, _) in config {
         let plain = name.to_lowercase().replace(['-', '.', ' '], "_");
-        let known = ALIASES.iter().find(|(alias, _)| *alias == plain);
-        let name = match known {
-            // A name that is the catalogue's own goes before one that only looks like it.
-            Some((_, ours)) if config.get(ours).is_none() => (*ours).to_owned(),
-            None if is_known(&plain) && config.get(&plain).is_none() => plain,
-            _ => name.clone(),
+        let alias = ALIASES.iter().position(|(alias, _)| *alias == plain);
+        let (ours, rank) = match alias {
+            _ if is_known(name) => (name.clone(), 0),
+            Some(i) => (ALIASES[i].1.to_owned(), i + 2),
+            None if is_known(&plain) => (plain, 1),
+            None => continue,
         };
-        renamed.set(name, value.clone());
+        let best = named.entry(ours).or_insert((rank, name));
+        if rank < best.0 {
+            *best = (rank, name);
+        }
+    }
+    let mut renamed = config.clone();
+    for (ours, (_, name)) in named {
+        if let Some(value) = renamed.remove(name) {
+            renamed.set(ours, value);
+        }
     }
     for name in ["optimizer", "schedule"] {
         if let Some(text) = renamed.text(name).map(str::to_lowercase) {
@@ -243,6 +256,19 @@ mod tests {
         assert_eq!(
             (config.number("lr"), config.number("learning_rate")),
             (Some(0.1), Some(0.2))
+        );
+    }
+    #[test]
+    fn of_two_names_for_one_thing_the_other_stays_among_the_rest() {
+        let config = read(&[
+            ("init_lr", 0.1.into()),
+            ("learning_rate", 0.2.into()),
+            ("max_lr", 0.5.into()),
+            ("Optimizer", "sgd".into()),
+        ]);
+        assert_eq!(
+            config.to_string(),
+            "init_lr=0.1 lr=0.2 max_lr=0.5 optimizer=sgd"
         );
     }
 }

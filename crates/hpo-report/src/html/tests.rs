@@ -117,3 +117,24 @@ fn ten_thousand_trials_of_a_hundred_reports_stay_below_ten_megabytes() {
     let best = &curves[history.best().unwrap().id.index()];
     assert_eq!(best["metrics"].as_object().unwrap().len(), 6);
 }
+
+/// `failure.trial_time_limit`: neither is it the user's doing, nor a fate that the page has no mark for.
+#[test]
+fn a_trial_over_its_own_time_limit_is_cut_off_by_time() {
+    let mut history = sample::study();
+    let is_running = |t: &&hpo_study::Trial| t.state == hpo_study::TrialState::Running;
+    let trial = history.trials().iter().find(is_running).unwrap().id;
+    let evidence = "it ran for 2h".to_owned();
+    let reason = hpo_study::StopReason::TimeLimit { evidence };
+    let kind = hpo_study::EventKind::TrialStopped { trial, reason };
+    let at = history.last_event();
+    history.apply(&hpo_study::Event { at, kind }).unwrap();
+    let fates = trials::columns(&source(&history)).fate;
+    assert_eq!(fates[trial.index()], "cut_off");
+    let script = include_str!("../../assets/page/base.js");
+    for fate in fates {
+        assert!(script.contains(&format!("\n  {fate}: {{ words:")), "{fate}");
+    }
+    let counts = crate::status::counts(&history);
+    assert!(counts.contains("1 cut off by time"), "{counts}");
+}

@@ -50,7 +50,9 @@ pub struct TrialColumns {
 pub(super) fn fate(trial: &Trial) -> &'static str {
     match &trial.state {
         TrialState::Completed => "completed",
-        TrialState::Stopped(StopReason::User | StopReason::TimeCap) => "cut_off",
+        TrialState::Stopped(
+            StopReason::User | StopReason::TimeCap | StopReason::TimeLimit { .. },
+        ) => "cut_off",
         TrialState::Stopped(reason) => reason.word(),
         TrialState::Failed(_) => "failed",
         TrialState::Launching
