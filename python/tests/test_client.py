@@ -137,6 +137,16 @@ def test_without_hpo_reports_go_to_the_standard_output(capfd):
     assert capfd.readouterr().out == '[hpo] {"step": 1, "loss": 0.5}\n'
 
 
+def test_what_is_called_step_is_the_step_and_no_metric(trial):
+    trial.set("HPO_BUDGET", "7")
+    hpo.report(step=6, loss=0.5)
+    # Lightning users log their epoch under this name, counted from 0.
+    hpo.report(6, {"step": 5.0, "loss": 0.25})
+    with pytest.raises(hpo.Stop):
+        hpo.report(step=7, loss=0.125)
+    assert trial.reports() == [{"step": 6, "loss": 0.5}, {"step": 6, "loss": 0.25}, {"step": 7, "loss": 0.125}]
+
+
 @pytest.mark.parametrize("value", ["low", None, [1.0, 2.0], b"1", 1j])
 def test_what_is_no_number_is_refused(trial, value):
     with pytest.raises(TypeError, match="metric 'loss' must be a number"):

@@ -2,6 +2,8 @@
 
 import math
 import os
+import signal
+import tempfile
 import threading
 
 import pytest
@@ -188,3 +190,45 @@ def test_several_objectives_are_told_as_lists():
             search.tell(search.ask(), [1.0])
         with pytest.raises(hpo.SearcherError, match="no reports"):
             search.report(3, 1, 0.5)
+
+
+def test_values_of_other_libraries_are_told():
+    numpy = pytest.importorskip("numpy")
+    with hpo.Searcher(SPACE, method="random") as search:
+        search.tell(search.ask(), numpy.float32(0.5))
+        search.report(search.ask(), numpy.int64(1), numpy.array(0.25))
+        search.add({"optimizer": "adam", "lr": numpy.float32(0.5)}, numpy.int64(3))
+        with pytest.raises(hpo.SearcherError, match="cannot be told"):
+            search.tell(1, {1, 2})
+
+
+def test_an_interrupted_question_ends_the_search_and_mixes_up_no_answers():
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt(*_):
+        raise Interrupted
+
+    with hpo.Searcher(SPACE, method="random") as search:
+        trial = search.ask()
+        before = signal.signal(signal.SIGALRM, interrupt)
+        os.kill(search._process.pid, signal.SIGSTOP)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            with pytest.raises(Interrupted):
+                search.ask()
+        finally:
+            signal.signal(signal.SIGALRM, before)
+            os.kill(search._process.pid, signal.SIGCONT)
+        with pytest.raises(hpo.SearcherError, match="has ended"):
+            search.report(trial, 1, 0.5)
+
+
+def test_a_search_that_cannot_begin_leaves_no_file_behind(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(hpo.SearcherError, match="cannot be told"):
+        hpo.Searcher([{"name": "x", "type": "cat", "choices": [{1, 2}]}])
+    monkeypatch.setenv("HPO_BIN", "/nowhere/hpo")
+    with pytest.raises(hpo.SearcherError, match="no program"):
+        hpo.Searcher(SPACE)
+    assert list(tmp_path.iterdir()) == []

@@ -74,6 +74,11 @@ def test_another_rate_than_before_scales_the_schedule(trial):
         lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda epoch: 0.9**epoch),
         lambda o: torch.optim.lr_scheduler.OneCycleLR(o, max_lr=0.1, total_steps=10),
         lambda o: torch.optim.lr_scheduler.StepLR(o, step_size=2),
+        lambda o: torch.optim.lr_scheduler.SequentialLR(
+            o,
+            [torch.optim.lr_scheduler.LinearLR(o, 0.1, total_iters=5), torch.optim.lr_scheduler.CosineAnnealingLR(o, 9)],
+            milestones=[5],
+        ),
     ],
 )
 def test_a_rate_set_by_somebody_is_that_of_the_schedule(trial, schedule):

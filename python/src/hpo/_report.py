@@ -52,7 +52,8 @@ def report(
     Args:
         step: How far the training is: epochs, or whatever the study counts in; rising. One more than
             the last if absent.
-        metrics: Numbers by name, where keywords do not do (``{"val/loss": 0.3}``).
+        metrics: Numbers by name, where keywords do not do (``{"val/loss": 0.3}``). What is called ``step`` there is no
+            metric: it is the step, where that is absent.
         save: Called after the report and before Stop is raised: saves the checkpoint of this step.
         more: Numbers by name. Scalars of torch, numpy, JAX and TensorFlow are numbers. NaN and
             infinities are welcome: they end a diverged trial.
@@ -66,6 +67,10 @@ def report(
         TypeError: a metric is no number.
     """
     values = {name: scalar(name, value) for name, value in {**(metrics or {}), **more}.items()}
+    # The line has one `step`: a metric of that name would take the place of the step itself.
+    named: Any = values.pop("step", None)
+    if step is None:
+        step = named
     if step is None:
         step = 1 if _State.last_step is None else _State.last_step + 1
     step = whole_step(step)

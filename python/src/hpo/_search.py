@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import IO, Any, Dict, Iterable, Mapping, NamedTuple, Optional, Sequence, Tuple, Type, Union
 
 from hpo._environment import Params, number
+from hpo._report import scalar
 
 #: A space file's content, or its list of parameters (docs/stdio.md).
 Space = Union[Mapping[str, Any], Sequence[Mapping[str, Any]]]
@@ -99,12 +100,13 @@ class Searcher:
         self._lock = threading.Lock()
         #: Its process is of this one: a fork of it would mix up the answers.
         self._owner = os.getpid()
+        program, text = find_program(), _written(content)
         self._words: IO[bytes] = tempfile.TemporaryFile()
         self._space = ""
         with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8", delete=False) as file:
-            json.dump(content, file)
+            file.write(text)
             self._space = file.name
-        command = [find_program(), "stdio", f"--space={file.name}", f"--seed={seed}"]
+        command = [program, "stdio", f"--space={file.name}", f"--seed={seed}"]
         command += [f"--method={method}", f"--early-terminate={early_terminate}"]
         try:
             self._process = subprocess.Popen(
@@ -209,7 +211,7 @@ class Searcher:
             self.close()
 
     def _say(self, message: Mapping[str, Any]) -> Dict[str, Any]:
-        answer = self._exchange(json.dumps(message))
+        answer = self._exchange(_written(message))
         if "error" in answer:
             raise SearcherError(str(answer["error"]))
         return answer
@@ -227,6 +229,10 @@ class Searcher:
                 text = process.stdout.readline()
             except (OSError, ValueError):
                 text = ""
+            except BaseException:
+                # Interrupted in the middle: the answer would be taken for that of the next question.
+                process.kill()
+                raise
             if not text:
                 raise SearcherError(self._last_words())
         answer: Dict[str, Any] = json.loads(text)
@@ -249,3 +255,11 @@ class Searcher:
 
 def _number(trial: Union[Suggestion, int]) -> int:
     return trial.trial if isinstance(trial, Suggestion) else trial
+
+
+def _written(message: Mapping[str, Any]) -> str:
+    """As JSON, with numbers of any library."""
+    try:
+        return json.dumps(message, default=lambda value: scalar("value", value))
+    except (TypeError, ValueError) as error:
+        raise SearcherError(f"this cannot be told to the search: {error}") from error

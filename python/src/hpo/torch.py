@@ -103,6 +103,9 @@ def scale_rates(object_: Any, factor: float) -> None:
         rates = getattr(object_, key, None)
         if isinstance(rates, list):
             setattr(object_, key, [rate * factor for rate in rates])
+    # Of several one after the other (SequentialLR) each begins at its own base.
+    for inner in getattr(object_, "_schedulers", []):
+        scale_rates(inner, factor)
 
 
 def _rates(object_: Any) -> List[float]:
@@ -121,7 +124,8 @@ def _factor(before: Dict[str, List[float]]) -> float:
 
 def _follow(objects: Dict[str, Any]) -> None:
     optimizers = {name: object_ for name, object_ in objects.items() if hasattr(object_, "param_groups")}
-    schedulers = [object_ for object_ in objects.values() if hasattr(object_, "base_lrs")]
+    marks = ("base_lrs", "_schedulers")
+    schedulers = [object_ for object_ in objects.values() if any(hasattr(object_, mark) for mark in marks)]
 
     def changed(new: Dict[str, Any]) -> None:
         rate = _control.new_rate(new)
