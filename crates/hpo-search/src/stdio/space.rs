@@ -237,13 +237,22 @@ fn domain(entry: &Entry) -> Result<Domain, Refusal> {
             if !(high - low).is_finite() {
                 return Err("`low` and `high` are farther apart than a number can say".to_owned());
             }
+            // As in a study file.
+            const MOST_MULTIPLES: f64 = 9e15;
+            if step.is_some_and(|s| low.abs().max(high.abs()) / s > MOST_MULTIPLES) {
+                return Err("`step` is too small beside `low` and `high`".to_owned());
+            }
             let scale = if entry.log { Scale::Log } else { Scale::Linear };
-            Ok(Domain::Float {
+            let domain = Domain::Float {
                 low,
                 high,
                 scale,
                 step,
-            })
+            };
+            match domain.contains(&domain.at(0.5)) {
+                true => Ok(domain),
+                false => Err("no multiple of `step` lies between `low` and `high`".to_owned()),
+            }
         }
         "int" => {
             let whole = |key: &str, json: Json| {

@@ -197,6 +197,8 @@ fn a_space_that_cannot_be_is_refused_with_the_reason() {
         ),
         (float.replace("0.0", "2"), "must not be above"),
         (float.replace("0.0", "0, \"log\": true"), "must be above 0"),
+        (float.replace("0.0", "0, \"step\": 1e-320"), "too small"),
+        (float.replace("0.0", "0.1, \"step\": 5"), "no multiple"),
         (
             r#"{"name": "x", "type": "int", "low": 0.5, "high": 1}"#.to_owned(),
             "a whole number",
