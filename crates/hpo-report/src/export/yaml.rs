@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use hpo_study::study_file::write::quoted;
 use hpo_study::{History, Trial, Value};
 
 use super::lineage::{changing, stretches};
@@ -88,22 +89,7 @@ pub(crate) fn string(text: &str) -> String {
     if plain && written.trim_end() == text && !WORDS.contains(&text.to_lowercase().as_str()) {
         text.to_owned()
     } else {
-        // JSON's texts are YAML's double-quoted ones, but for characters that YAML wants written as escapes.
-        let mut quoted = String::with_capacity(text.len() + 2);
-        for c in serde_json::to_string(text).unwrap_or_default().chars() {
-            match c {
-                '\u{7f}'..='\u{9f}'
-                | '\u{2028}'
-                | '\u{2029}'
-                | '\u{feff}'
-                | '\u{fffe}'
-                | '\u{ffff}' => {
-                    let _ = write!(quoted, "\\u{:04x}", u32::from(c));
-                }
-                c => quoted.push(c),
-            }
-        }
-        quoted
+        quoted(text)
     }
 }
 
@@ -111,17 +97,3 @@ pub(crate) fn string(text: &str) -> String {
 const WORDS: [&str; 11] = [
     "y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf",
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn characters_that_yaml_has_no_room_for_are_escapes() {
-        assert_eq!(
-            string("a\u{7f}\u{85}\u{2028}\u{feff}"),
-            r#""a\u007f\u0085\u2028\ufeff""#
-        );
-        assert_eq!(string("é \u{1f600}\n"), "\"é \u{1f600}\\n\"");
-    }
-}

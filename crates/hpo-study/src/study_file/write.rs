@@ -161,9 +161,40 @@ pub(crate) fn text(text: &str) -> String {
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '/'))
         && !WORDS.contains(&text.to_lowercase().as_str());
-    if plain {
-        text.to_owned()
-    } else {
-        serde_json::Value::from(text).to_string()
+    if plain { text.to_owned() } else { quoted(text) }
+}
+
+/// A text in double quotes, for readers of YAML 1.1 and 1.2: as JSON has it, but for characters that YAML wants written
+/// as escapes.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    for c in serde_json::Value::from(text).to_string().chars() {
+        match c {
+            '\u{7f}'..='\u{9f}'
+            | '\u{2028}'
+            | '\u{2029}'
+            | '\u{feff}'
+            | '\u{fffe}'
+            | '\u{ffff}' => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_that_yaml_has_no_room_for_are_escapes() {
+        assert_eq!(
+            quoted("a\u{7f}\u{85}\u{2028}\u{feff}"),
+            r#""a\u007f\u0085\u2028\ufeff""#
+        );
+        assert_eq!(quoted("é \u{1f600}\n"), "\"é \u{1f600}\\n\"");
     }
 }
