@@ -5,6 +5,8 @@
 //! A prior does not change the space: what can be tried, and how it is drawn at random, stays what the domains say. All
 //! densities here are relative to that: 1 everywhere is no belief at all.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use hpo_recipe::{Config, Value};
@@ -151,13 +153,17 @@ impl Belief {
                 let z = normal::quantile(share.clamp(1e-12, 1.0 - 1e-12));
                 domain.at(place + width * z)
             }
-            (Self::Shares(shares), Domain::Categorical { choices, .. }) => {
+            (Self::Shares(shares), Domain::Categorical { choices, weights }) => {
+                let shares = possible(shares, weights.as_deref());
                 let mut sum = 0.0;
                 let is_it = |share: &f64| {
                     sum += share;
                     u < sum
                 };
                 let index = shares.iter().position(is_it);
+                if index.is_none() && matches!(shares, Cow::Owned(_)) {
+                    return domain.at(u);
+                }
                 let chosen = index.and_then(|i| choices.get(i)).or(choices.last());
                 chosen.cloned().unwrap_or_else(|| domain.at(u))
             }
@@ -221,6 +227,21 @@ impl Belief {
             }
         }
     }
+}
+
+/// The shares without those of choices whose probability is 0: what is believed makes nothing possible.
+fn possible<'s>(shares: &'s [f64], weights: Option<&[f64]>) -> Cow<'s, [f64]> {
+    let Some(weights) = weights.filter(|weights| weights.contains(&0.0)) else {
+        return Cow::Borrowed(shares);
+    };
+    let left = shares.iter().zip(weights);
+    let left: Vec<f64> = left
+        .map(|(share, w)| if *w > 0.0 { *share } else { 0.0 })
+        .collect();
+    let sum: f64 = left.iter().sum();
+    left.into_iter()
+        .map(|share| share / sum.max(f64::MIN_POSITIVE))
+        .collect()
 }
 
 /// A number with three digits, for people.
@@ -474,7 +495,8 @@ mod tests {
         let drawn = |u: f64| belief.draw(&choices(), u);
         assert_eq!(
             [0.0, 0.5, 0.99].map(drawn),
-            ["sgd".into(), "adam".into(), Value::Null]
+            ["sgd".into(), "adam".into(), "adam".into()],
+            "the third is never drawn"
         );
     }
 
@@ -551,5 +573,25 @@ mod tests {
         assert!((guess(0.9).number("lr").unwrap() - 1e-3).abs() < 1e-9);
         let json = serde_json::to_string(&priors).unwrap();
         assert_eq!(serde_json::from_str::<Priors>(&json).unwrap(), priors);
+    }
+
+    #[test]
+    fn what_is_never_drawn_is_not_drawn_from_a_belief_either() {
+        let domain = choices();
+        let usual = Confidence::Medium;
+        let beliefs = [
+            Belief::around(&domain, &"adam".into(), usual),
+            Belief::around(&domain, &Value::Null, usual),
+            Belief::weighted(vec![0.0, 0.0, 1.0]),
+        ];
+        for belief in beliefs.into_iter().flatten() {
+            for i in 0..1000 {
+                let drawn = belief.draw(&domain, f64::from(i) / 1000.0);
+                assert_ne!(drawn, Value::Null, "{belief:?}");
+            }
+        }
+        let adam = Belief::around(&domain, &"adam".into(), usual).unwrap();
+        let is_adam = |i: &i32| adam.draw(&domain, f64::from(*i) / 1000.0) == "adam".into();
+        assert_eq!((0..1000).filter(is_adam).count(), 800, "four to one");
     }
 }
