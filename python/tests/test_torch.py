@@ -87,7 +87,9 @@ def test_a_rate_set_by_somebody_is_that_of_the_schedule(trial, schedule):
         groups = [{"params": [model.weight]}, {"params": [model.bias], "lr": lr}]
         optimizer = torch.optim.SGD(groups, lr=lr)
         scheduler = schedule(optimizer)
-        hpo.torch.restore(optimizer=optimizer, scheduler=scheduler)
+        # Some name those inside a SequentialLR, too.
+        inner = {f"inner{i}": part for i, part in enumerate(getattr(scheduler, "_schedulers", []))}
+        hpo.torch.restore(optimizer=optimizer, scheduler=scheduler, **inner)
         seen = []
         for step in range(1, 9):
             optimizer.step()

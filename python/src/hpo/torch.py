@@ -70,8 +70,8 @@ def restore(*, map_location: Any = None, follow_control: bool = True, **objects:
     factor = _factor(state["rates"])
     for name, object_ in objects.items():
         object_.load_state_dict(state["objects"][name])
-        if factor != 1.0:
-            scale_rates(object_, factor)
+    if factor != 1.0:
+        _scale_all(objects.values(), factor)
     _restore_random(state["random"])
     return int(state["step"]) + 1
 
@@ -88,9 +88,17 @@ def set_rate(optimizers: Iterable[Any], schedulers: Iterable[Any], rate: float) 
         if before and before[0] > 0:
             factor = rate / before[0]
             scale_rates(optimizer, factor)
-    for scheduler in schedulers:
-        scale_rates(scheduler, factor)
+    _scale_all(schedulers, factor)
     return factor
+
+
+def _scale_all(objects: Iterable[Any], factor: float) -> None:
+    """Scales each once: schedulers that are given beside the one that they belong to (SequentialLR) are scaled with it."""
+    objects = list(objects)
+    inner = {id(part) for whole in objects for part in getattr(whole, "_schedulers", [])}
+    for object_ in objects:
+        if id(object_) not in inner:
+            scale_rates(object_, factor)
 
 
 def scale_rates(object_: Any, factor: float) -> None:
