@@ -35,3 +35,9 @@ pub(crate) fn may_begin<'h>(history: &History, open: impl Iterator<Item = &'h Tr
 pub(crate) fn may_start(history: &History, trial: &Trial) -> bool {
     trial.confirms.is_some() || !history.only_confirms()
 }
+
+/// Whether a trial stands in line for memory: the user does not hold it back, and it may start in this session.
+pub(crate) fn stands_in_line(history: &History, trial: &Trial) -> bool {
+    let waits = matches!(trial.state, TrialState::Queued | TrialState::Paused);
+    waits && !trial.held && may_start(history, trial)
+}

@@ -6,6 +6,7 @@ use hpo_study::{
 };
 
 use super::{Engine, Turn};
+use crate::confirm;
 use crate::gpu::Place;
 use crate::seam::Inventory;
 
@@ -48,7 +49,7 @@ impl Engine {
     /// Whether a trial waits for memory.
     pub(super) fn anyone_waits(&self) -> bool {
         self.open_trials()
-            .any(|t| t.waiting.is_some() && !t.state.is_active())
+            .any(|t| t.waiting.is_some() && confirm::stands_in_line(&self.history, t))
     }
 
     /// Starts an attempt if there is memory for it; else the trial waits, or is infeasible. Whether it was

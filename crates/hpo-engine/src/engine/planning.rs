@@ -45,7 +45,8 @@ impl Engine {
         let mut busy = self.open_trials().filter(|t| t.state.is_active()).count();
         let waits = |t: &Trial| t.state == TrialState::Queued && !t.held;
         for trial in self.ids(|t| waits(t) && confirm::may_start(&self.history, t)) {
-            if busy >= slots {
+            // One that can never be placed may have been the last failure that the study bears.
+            if busy >= slots || self.history.end().is_some() {
                 return Ok(());
             }
             busy += 1;

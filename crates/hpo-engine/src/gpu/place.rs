@@ -10,6 +10,7 @@ use super::ledger::{Ledger, counts, wishes};
 use super::model::{GRAIN, Need, least, peak};
 use super::{Gpu, Health, oom};
 use crate::Inventory;
+use crate::confirm::stands_in_line;
 
 /// A trial that was overtaken so often gets a GPU kept free for it.
 const PATIENCE: u32 = 8;
@@ -79,8 +80,7 @@ impl Ledger {
     ) -> bool {
         let waits = |trial: &&TrialId| {
             let record = history.trial(**trial);
-            record
-                .is_some_and(|t| t.waiting.is_some() && !t.state.is_active() && !t.state.is_final())
+            record.is_some_and(|t| t.waiting.is_some() && stands_in_line(history, t))
         };
         let waiting = self.overtaken.keys().filter(waits).count();
         let Some(wishes) = wishes(history, inventory) else {
@@ -176,8 +176,8 @@ impl Ledger {
             })
         };
         let first_alone = self.overtaken.keys().find(|id| {
-            let record = history.trial(**id).filter(|t| !t.state.is_active());
-            record.is_some_and(wants_alone)
+            let record = history.trial(**id);
+            record.is_some_and(|t| stands_in_line(history, t) && wants_alone(t))
         });
         if let Some(first) = first_alone.filter(|id| **id != trial.id) {
             return Err(wait(format!(
@@ -412,8 +412,8 @@ impl Ledger {
         let (history, wishes) = (scene.history, scene.wishes);
         let others = self.overtaken.keys().filter(|id| Some(**id) != trial);
         others.copied().find(|id| {
-            let record = history.trial(*id).filter(|t| !t.state.is_active());
-            let waits = record.filter(|t| {
+            let record = history.trial(*id);
+            let waits = record.filter(|t| stands_in_line(history, t)).filter(|t| {
                 let kept = t.waiting.as_ref().and_then(|w| w.gpu.as_ref());
                 kept == Some(&gpu.uuid)
             });

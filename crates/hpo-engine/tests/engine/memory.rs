@@ -610,6 +610,89 @@ fn a_trial_that_runs_out_is_tried_again_and_at_last_alone_without_any_gpu_known(
     assert!(!driver.launches().is_empty(), "the study goes on");
 }
 
+/// Trial 0 waits for the machine to itself, beside trial 1.
+fn one_that_wants_to_be_alone(spec: StudySpec) -> Driver {
+    let mut driver = Driver::new(spec, 2, Told::starting(None));
+    driver.step([started(0, 1), started(1, 1)]);
+    driver.step([ended(0, 1, out_of_memory(MemoryKind::Host))]);
+    driver.step([started(0, 2), ended(0, 2, out_of_memory(MemoryKind::Host))]);
+    assert!(driver.engine.history().trials()[0].waiting.is_some());
+    driver
+}
+
+fn hold(driver: &mut Driver, trial: u32) {
+    let request = control::Request::PauseTrial {
+        trial: TrialId(trial),
+    };
+    let (events, _) = driver.engine.ask(driver.now, request).unwrap();
+    driver.log.extend(events);
+}
+
+#[test]
+fn a_trial_that_the_user_holds_back_keeps_nobody_waiting() {
+    let mut driver = one_that_wants_to_be_alone(spec());
+    hold(&mut driver, 0);
+    driver.step([report(1, 1, 1, 0.5), ended(1, 1, exit(0))]);
+    assert_eq!(driver.launches(), [2, 3]);
+}
+
+#[test]
+fn a_study_of_which_only_a_held_trial_is_left_ends_its_session() {
+    let mut driver = one_that_wants_to_be_alone(StudySpec {
+        run_cap: Some(2),
+        ..spec()
+    });
+    hold(&mut driver, 0);
+    driver.step([report(1, 1, 1, 0.5), ended(1, 1, exit(0))]);
+    assert!(driver.engine.is_done(), "{:?}", driver.log.last());
+}
+
+#[test]
+fn who_waits_for_the_search_does_not_keep_runs_from_confirming() {
+    let mut driver = one_that_wants_to_be_alone(spec());
+    driver.step([Input::Drain, report(1, 1, 1, 0.5), ended(1, 1, exit(0))]);
+    assert!(driver.engine.is_done());
+    let begun = driver.engine.begin_session(driver.now, 1, "here").unwrap();
+    driver.log.extend(begun);
+    let confirm = Confirm { top: 1, seeds: 1 };
+    let wish = EventKind::ConfirmRequested { confirm };
+    let wished = driver.engine.record(driver.now, wish).unwrap();
+    driver.log.extend(wished);
+    driver.step([Input::Tick]);
+    let run = TrialId::confirmation(0).0;
+    assert_eq!(driver.launches(), [run]);
+    driver.step([
+        started(run, 1),
+        report(run, 1, 1, 0.5),
+        ended(run, 1, exit(0)),
+    ]);
+    assert!(driver.engine.is_done(), "{:?}", driver.log.last());
+}
+
+#[test]
+fn a_study_that_has_failed_too_often_launches_nobody_else() {
+    let failure = Failure {
+        stop_after_consecutive: 1,
+        ..spec().failure
+    };
+    let mut rig = Rig::new(
+        StudySpec {
+            failure,
+            ..on_gpus(8 * GIB)
+        },
+        2,
+    );
+    rig.used = vec![(0, 1, 0, 7 * GIB + GIB / 4), (1, 1, 1, GIB)];
+    rig.step([started(0, 1), started(1, 1)]);
+    rig.used.clear();
+    rig.step([
+        ended(0, 1, out_of_memory(MemoryKind::Gpu)),
+        ended(1, 1, exit(1)),
+    ]);
+    assert!(rig.driver.end().is_some());
+    assert!(rig.driver.launches().is_empty(), "{:?}", rig.driver.log);
+}
+
 #[test]
 fn a_study_may_want_no_second_try() {
     let failure = Failure {
