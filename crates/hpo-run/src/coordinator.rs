@@ -252,6 +252,12 @@ struct Coordinator<'v> {
 impl Coordinator<'_> {
     async fn live(&mut self, left: Vec<LeftOver>) -> Result<(), RunError> {
         let mut inputs = self.executor.recover(&left);
+        for LeftOver { id, .. } in left {
+            if self.executor.has(id) {
+                let dir = &self.workshop.study_dir;
+                self.wishes.recall(id, self.engine.history(), dir);
+            }
+        }
         inputs.push(Input::Tick);
         let mut refreshed = Instant::now();
         loop {

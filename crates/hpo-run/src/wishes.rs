@@ -60,6 +60,21 @@ impl Wishes {
         Some(id)
     }
 
+    /// Tells a process that was found running what was wished of it since it was launched: by a session that has ended, or
+    /// while nobody ran the study.
+    pub(crate) fn recall(&mut self, id: AttemptId, history: &History, study_dir: &Path) {
+        let Some(record) = history.trial(id.trial) else {
+            return;
+        };
+        let launched = record.attempt().map(|attempt| attempt.launched);
+        let since = record.changes.iter().filter(|c| Some(c.at) >= launched);
+        let told: Config = since.map(|c| (c.parameter.clone(), c.to.clone())).collect();
+        if !told.is_empty() {
+            self.told.insert(id, told);
+            self.write(study_dir, id);
+        }
+    }
+
     /// After which times a process gets SIGTERM and SIGKILL.
     pub(crate) fn manner(&self, id: AttemptId, grace: Duration) -> (Duration, Duration) {
         match self.manners.get(&id) {

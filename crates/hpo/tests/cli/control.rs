@@ -178,6 +178,27 @@ fn a_running_study_is_steered_from_another_terminal() {
 }
 
 #[test]
+fn a_trial_that_outlived_its_hpo_is_told_what_was_set_meanwhile() {
+    let bench = Bench::new();
+    let running = waiting(&bench);
+    let told = study_directory(&bench, "shell").join("trials/0/control.json");
+    let told = || fs::read_to_string(&told).unwrap_or_default();
+    assert_eq!(ask(&bench, &["set", "0", "kind=b"]).0, 0);
+    drop(running);
+    assert_eq!(ask(&bench, &["set", "0", "x=0.75"]).0, 0);
+    let running = bench.start(&["run", "study.yaml"]);
+    wait_for("the trial to be told", || told().contains("x"));
+    assert_eq!(told(), r#"{"kind":"b","x":0.75}"#);
+    assert_eq!(ask(&bench, &["set", "0", "x=0.5"]).0, 0);
+    assert_eq!(told(), r#"{"kind":"b","x":0.5}"#);
+    fs::write(bench.path().join("go"), "").unwrap();
+    assert_eq!(running.code(), 0);
+    let first = &bench.trials()[0];
+    assert_eq!(first["attempts"], 1, "{first}");
+    assert_eq!(first["params"]["x"], 0.5, "{first}");
+}
+
+#[test]
 fn cancel_ends_it_now_even_when_nobody_is_at_work() {
     let bench = Bench::new();
     let running = waiting(&bench);
