@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use hpo_engine::{ChangeError, Engine, Input};
-use hpo_store::Store;
+use hpo_store::{Store, StoreError};
 use hpo_study::control::{Answer, Request};
 use hpo_study::{
     Confirm, Event, EventKind, GpuSample, History, OnCrash, StudySpec, Timestamp, TrialId,
@@ -270,9 +270,6 @@ impl Coordinator<'_> {
                 break;
             }
             inputs = self.perform()?;
-            if !inputs.is_empty() {
-                continue;
-            }
             if refreshed.elapsed() >= REFRESH {
                 refreshed = Instant::now();
                 self.view.gpus(self.gpus.now());
@@ -284,8 +281,12 @@ impl Coordinator<'_> {
                 // Something may have become due by time alone.
                 inputs.push(Input::Tick);
             }
-            let until_refresh = REFRESH.saturating_sub(refreshed.elapsed());
-            if let Some(wish) = self.wait(until_refresh).await {
+            // What is known at once is not waited for; but where every trial is refused, signals are to be heard as well.
+            let pause = match inputs.is_empty() {
+                true => REFRESH.saturating_sub(refreshed.elapsed()),
+                false => Duration::ZERO,
+            };
+            if let Some(wish) = self.wait(pause).await {
                 inputs.push(self.grant(&wish));
             }
         }
@@ -329,6 +330,7 @@ impl Coordinator<'_> {
         match self.store.add_samples(&samples).map_err(RunError::from) {
             // Samples are for looking at; they are not worth waiting for.
             Err(error) if room::is_full(&error) => self.room.is_full(),
+            Err(RunError::Store(StoreError::Busy { .. })) => {}
             written => written?,
         }
         Ok(())
@@ -348,6 +350,11 @@ impl Coordinator<'_> {
     /// trials report meanwhile waits in their files.
     async fn wait_for_room(&mut self, full: RunError) -> Result<(), RunError> {
         self.room.is_full();
+        self.wait_to_write(full).await
+    }
+
+    /// Waits a while before something is written again, unless the user has no patience for it.
+    async fn wait_to_write(&mut self, refused: RunError) -> Result<(), RunError> {
         self.store.check_place()?;
         let history = self.engine.history();
         self.view.tick(history, after(history));
@@ -357,7 +364,7 @@ impl Coordinator<'_> {
                     self.wished = Some(wish);
                     Ok(())
                 }
-                Wish::Interrupt | Wish::AtOnce => Err(full),
+                Wish::Interrupt | Wish::AtOnce => Err(refused),
             },
             () = tokio::time::sleep(TRY_AGAIN) => Ok(()),
         }
@@ -365,11 +372,18 @@ impl Coordinator<'_> {
 
     /// Makes events durable and shows them.
     async fn take_in(&mut self, events: &[Event]) -> Result<(), RunError> {
+        let mut told = false;
         while let Err(error) = self.store.append(events).map_err(RunError::from) {
-            if !room::is_full(&error) {
+            if matches!(error, RunError::Store(StoreError::Busy { .. })) {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!("{error}: everything waits until it is done (docs/database.md)");
+                }
+                self.wait_to_write(error).await?;
+            } else if room::is_full(&error) {
+                self.wait_for_room(error).await?;
+            } else {
                 return Err(error);
             }
-            self.wait_for_room(error).await?;
         }
         let history = self.engine.history();
         // What happened elsewhere is no news.

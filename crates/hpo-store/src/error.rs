@@ -120,6 +120,12 @@ pub enum StoreError {
         /// The system's words.
         source: io::Error,
     },
+    /// Another program is writing to the file. Nothing of the refused events was written.
+    #[error("{} is being written by another program", .path.display())]
+    Busy {
+        /// The database.
+        path: PathBuf,
+    },
     /// The file or its directory cannot be written.
     #[error("{} cannot be written: {detail}", .path.display())]
     ReadOnly {
@@ -188,6 +194,7 @@ impl StoreError {
         let path = path.to_owned();
         match source.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full { path },
+            Some(ErrorCode::DatabaseBusy) => Self::Busy { path },
             Some(ErrorCode::SystemIoFailure) if has_no_room(&path) => Self::Full { path },
             Some(ErrorCode::SystemIoFailure) => match reached_limit(&path) {
                 Some(limit) => Self::TooLarge { path, limit },

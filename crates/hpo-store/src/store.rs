@@ -17,6 +17,11 @@ pub const DATABASE: &str = "study.db";
 /// Name of the lock file in a study's directory.
 pub const LOCK: &str = "lock";
 
+/// How long a study that is being opened waits for another program that writes to it, …
+const OPENING: Duration = Duration::from_secs(10);
+/// … and how long each commit does: who runs a study has other things to do, and tries again.
+const COMMIT: Duration = Duration::from_secs(2);
+
 const INSERT_EVENT: &str = "INSERT INTO events (seq, at, body) VALUES (?1, ?2, ?3)";
 const INSERT_REPORT: &str =
     "INSERT INTO reports (seq, at, trial, attempt, step, metrics) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -103,7 +108,7 @@ impl Store {
                 &path,
                 OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
             )?;
-            connection.busy_timeout(Duration::from_secs(10))?;
+            connection.busy_timeout(OPENING)?;
             Ok(connection)
         };
         let sqlite = |e| StoreError::sqlite(&path, e);
@@ -118,6 +123,7 @@ impl Store {
             connection.pragma_update(None, "journal_mode", "wal")?;
             connection.pragma_update(None, "synchronous", "full")?;
             connection.pragma_update(None, "wal_autocheckpoint", log_room::PAGES)?;
+            connection.busy_timeout(COMMIT)?;
             connection.query_row(LAST_SEQ, [], |row| row.get(0))
         })()
         .map_err(sqlite)?;
@@ -137,8 +143,8 @@ impl Store {
     /// or a crash none of them is.
     ///
     /// # Errors
-    /// What the disk refuses: [`StoreError::Full`], [`StoreError::ReadOnly`] and others.
-    /// [`StoreError::Gone`] when the file is no longer where it was: the system would go on writing to
+    /// What the disk refuses: [`StoreError::Full`], [`StoreError::ReadOnly`] and others. [`StoreError::Busy`] when another
+    /// program writes for long. [`StoreError::Gone`] when the file is no longer where it was: the system would go on writing to
     /// it, and forget it with this process.
     pub fn append(&mut self, events: &[Event]) -> Result<(), StoreError> {
         if events.is_empty() {
@@ -353,7 +359,7 @@ pub(crate) fn open_shared(path: &Path) -> Result<Connection, StoreError> {
             path,
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )?;
-        connection.busy_timeout(Duration::from_secs(10))?;
+        connection.busy_timeout(OPENING)?;
         Ok(connection)
     };
     let connection = open().map_err(|e| StoreError::sqlite(path, e))?;

@@ -642,3 +642,24 @@ impl rusqlite::types::FromSql for AnyText {
 fn read_unchanging(path: &Path) -> Result<Vec<Event>, StoreError> {
     load(&open_unchanging(path)?, path)
 }
+
+#[test]
+fn a_commit_that_another_program_keeps_out_is_refused_whole_and_can_be_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let event = |kind| Event {
+        at: Timestamp(1_000),
+        kind,
+    };
+    let mut store = Store::create(dir.path(), &[event(opened())]).unwrap();
+    let other = Connection::open(dir.path().join(DATABASE)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let news = [event(EventKind::DrainRequested)];
+    let refused = store.append(&news);
+    assert!(
+        matches!(refused, Err(StoreError::Busy { .. })),
+        "{refused:?}"
+    );
+    other.execute_batch("ROLLBACK").unwrap();
+    store.append(&news).unwrap();
+    assert_eq!(store.load().unwrap().len(), 2);
+}

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use nix::sys::signal::Signal;
 use serde_json::Value as Json;
 
 use crate::bench::{Bench, count, shell_study, study_directory, wait_for};
@@ -294,4 +295,45 @@ fn a_full_disk_stops_a_study_for_a_while_and_loses_nothing() {
         assert_eq!(steps, all, "no report is lost");
     }
     bench.wait_until_alone();
+}
+
+#[test]
+fn a_program_that_writes_to_the_database_is_waited_for() {
+    let bench = Bench::new();
+    let script = "for i in 1 2 3 4 5; do echo \"[hpo] {\\\"step\\\": $i, \\\"loss\\\": 0.5}\"; sleep 0.2; done\n";
+    shell_study(&bench, script, "run_cap: 4\ncpu: {max_parallel: 2}");
+    let running = bench.start(&["run", "study.yaml"]);
+    wait_for("a trial", || {
+        !bench.run(&["trials", "-f", "csv"]).stdout.is_empty()
+    });
+    let database = study_directory(&bench, "shell").join("study.db");
+    let other = rusqlite::Connection::open(database).unwrap();
+    other
+        .busy_timeout(std::time::Duration::from_secs(10))
+        .unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    wait_for("the other program to be told of", || {
+        bench.read("words").contains("by another program")
+    });
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(running.code(), 0, "{}", bench.read("words"));
+    let trials = bench.trials();
+    assert_eq!(count(&trials, "completed"), 4, "{trials:#?}");
+    assert!(trials.iter().all(|t| t["steps"] == 5), "{trials:#?}");
+}
+
+#[test]
+fn a_study_in_which_nothing_can_be_started_hears_its_user() {
+    let bench = Bench::new();
+    bench.write(
+        "study.yaml",
+        "command: [./missing]\nmethod: random\nmetric: {name: loss}\nrun_cap: 1000000\n\
+         failure: {stop_after_consecutive: 0}\nparameters: {x: {min: 0.0, max: 1.0}}\n",
+    );
+    let running = bench.start(&["run", "study.yaml"]);
+    wait_for("a failure", || bench.read("words").contains("not_started"));
+    assert_eq!(bench.run(&["pause"]).code, 0);
+    assert_eq!(bench.run(&["resume"]).code, 0);
+    running.signal(Signal::SIGINT);
+    assert_eq!(running.code(), 3, "{}", bench.read("words"));
 }
