@@ -108,9 +108,13 @@ impl TrialFiles {
     }
 }
 
-/// Ends the file's last line if it is not ended; gives back the file's length, 0 if there is none.
+/// Ends the file's last line if it is not ended; gives back the file's length, 0 if there is none, or something else that
+/// a trial has put in its place.
 fn finish_line(path: &Path) -> io::Result<u64> {
     use std::os::unix::fs::FileExt as _;
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Ok(0);
+    }
     let file = match File::options().read(true).append(true).open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),

@@ -349,10 +349,13 @@ impl Executor for Local {
             Started::Found(watched) => (watched.pid(), Some(watched), None),
             Started::Over(exit, peak) => (0, None, Some(End::Seen(exit, peak))),
             Started::Told(Word::NoFile { path, error, .. }) => {
-                return Err(RunError::Io {
-                    path,
-                    source: io::Error::from_raw_os_error(error),
-                });
+                let source = io::Error::from_raw_os_error(error);
+                // What a trial has put in place of its files is its own trouble, and nobody else's.
+                if is_one_of(&source, &[Errno::EISDIR, Errno::ENXIO, Errno::ELOOP]) {
+                    let error = format!("{} cannot be written: {source}", path.display());
+                    return Ok(Submitted::Refused { error });
+                }
+                return Err(RunError::Io { path, source });
             }
             Started::Told(Word::NotStarted { error, .. }) => {
                 let error = io::Error::from_raw_os_error(error);

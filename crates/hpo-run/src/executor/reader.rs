@@ -71,6 +71,8 @@ pub(crate) struct Reader {
     stderr: Option<Printed>,
     metrics: Lines,
     wrong: u32,
+    /// It was said that something of it cannot be read.
+    told_unreadable: bool,
     /// Steps that were not given, so far, where the process began afresh.
     counted: Option<u64>,
     objective: String,
@@ -150,6 +152,7 @@ impl Reader {
             stderr: stderr.map(|s| Printed::new(&files.stderr, from.stderr, Some(s), false)),
             metrics: Lines::new(&files.metrics, from.metrics),
             wrong: 0,
+            told_unreadable: false,
             counted: from.afresh.then_some(0),
             objective: listening.objective.clone(),
             heard: false,
@@ -176,6 +179,7 @@ impl Reader {
             clock,
             step: last_step,
             counted,
+            told_unreadable,
             ..
         } = self;
         let mut reports = Vec::new();
@@ -207,7 +211,10 @@ impl Reader {
                 report.step = Some(*counted);
             }
         }
-        for error in outcomes.into_iter().filter_map(Result::err) {
+        // Once: what is no plain file is none at the next look either.
+        if let Some(error) = outcomes.into_iter().find_map(Result::err)
+            && !std::mem::replace(told_unreadable, true)
+        {
             let (trial, attempt) = (id.trial.0, id.attempt.0);
             tracing::warn!(trial, attempt, %error, "the trial's output cannot be read");
         }

@@ -618,6 +618,26 @@ fn what_a_trial_left_in_place_of_its_files_is_not_waited_for() {
 }
 
 #[test]
+fn what_a_trial_left_in_place_of_its_files_is_told_once_and_ends_no_study() {
+    let bench = Bench::new();
+    bench.write("precious", "x");
+    // Each of the first trials leaves something else, and fails; the second attempt finds it.
+    let script = "echo '[hpo] {\"step\": 1, \"loss\": 0.5}'\nsleep 0.5\n\
+                  if [ $HPO_ATTEMPT$HPO_TRIAL = 10 ]; then mkdir \"$HPO_METRICS_FILE\"; exit 1; fi\n\
+                  if [ $HPO_ATTEMPT$HPO_TRIAL = 11 ]; then\n\
+                  cd \"$HPO_TRIAL_DIR\"; rm stdout.log; ln -s ../../../../precious stdout.log; exit 1; fi\n\
+                  [ $HPO_TRIAL != 0 ] || sleep 0.5\n";
+    shell_study(&bench, script, "run_cap: 3");
+    let ended = bench.run(&["run", "study.yaml"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let trials = bench.trials();
+    assert_eq!(count(&trials, "completed"), 2, "{trials:#?}");
+    assert_eq!(trials[1]["reason"], "not_started", "{trials:#?}");
+    let told = ended.stderr.matches("it is no plain file").count();
+    assert!((1..=2).contains(&told), "once per process: {ended:?}");
+}
+
+#[test]
 fn requests_of_no_sense_hurt_nobody() {
     let bench = Bench::new();
     let script =
