@@ -312,7 +312,7 @@ impl Local {
             match find(&self.session, job.id, &job.files, &marked) {
                 Found::Running(watched) => return Ok(Started::Found(watched)),
                 Found::Ended(End::Seen(exit, peak)) => return Ok(Started::Over(exit, peak)),
-                Found::Ended(End::Lost) => {}
+                Found::Gone(_) | Found::Ended(End::Lost) => {}
             }
         }
         let error = "the warden is killed again and again".to_owned();
@@ -397,9 +397,14 @@ impl Executor for Local {
         let marked = orphans::marks(&self.session.of_study());
         for left in left {
             let files = TrialFiles::new(&self.study_dir, left.id.trial);
-            let (watched, ended) = match find(&self.session, left.id, &files, &marked) {
-                Found::Running(watched) if self.keep => (Some(watched), None),
-                Found::Running(_) => (None, Some(End::Lost)),
+            let found = find(&self.session, left.id, &files, &marked);
+            let runs = self.keep && matches!(found, Found::Running(_));
+            let (watched, ended) = match found {
+                // Its warden may be about to write down how it ended.
+                Found::Running(watched) | Found::Gone(watched) if self.keep => {
+                    (Some(watched), None)
+                }
+                Found::Running(_) | Found::Gone(_) => (None, Some(End::Lost)),
                 Found::Ended(end) => (None, Some(end)),
             };
             let offsets = files.offsets(left.id.attempt);
@@ -410,7 +415,7 @@ impl Executor for Local {
                 known: Some(*left),
                 reread: 0,
                 // Nothing to announce of a process that is no more.
-                announced: watched.is_none(),
+                announced: !runs,
                 watched,
                 stdout_from: offsets.stdout,
                 stderr_from: offsets.stderr,

@@ -88,6 +88,8 @@ impl Watched {
             self.signal_when_due(now);
             return None;
         }
+        // Nobody is left to be signalled.
+        (self.term_at, self.kill_at) = (None, None);
         // A warden that was told to stop, or a parent that does not wait, may never say a word.
         let missed = *self.missed.get_or_insert(now);
         if minded && now.duration_since(missed) < 2 * PATIENCE {
@@ -136,6 +138,8 @@ impl Watched {
 pub(super) enum Found {
     /// Its process runs.
     Running(Watched),
+    /// Its process is gone, and nobody has written down how it ended: not yet, perhaps.
+    Gone(Watched),
     /// It has ended, and nothing of it is left.
     Ended(End),
 }
@@ -154,10 +158,12 @@ pub(super) fn find(
     }
     let record = ProcessRecord::read(files, id.attempt).filter(|record| ours(&record.word));
     if let Some(record) = record {
-        if record.identity.lives() {
-            return Found::Running(Watched::new(id, record.identity, record.word, files));
-        }
-        return Found::Ended(End::Lost);
+        let lives = record.identity.lives();
+        let watched = Watched::new(id, record.identity, record.word, files);
+        return match lives {
+            true => Found::Running(watched),
+            false => Found::Gone(watched),
+        };
     }
     // Started just when its warden was killed, before that was written down.
     let mut leaders = marked
@@ -179,4 +185,44 @@ fn exit_record(
     ours: impl Fn(&str) -> bool,
 ) -> Option<ExitRecord> {
     ExitRecord::read(files, id.attempt).filter(|record| ours(&record.word) && record.boot == boot())
+}
+
+#[cfg(test)]
+mod tests {
+    use hpo_study::{AttemptNumber, Timestamp, TrialId};
+
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_gone_is_not_lost_while_its_warden_may_still_tell() {
+        let dir = tempfile::tempdir().unwrap();
+        let session = Session::new(dir.path(), Timestamp(1), 1).unwrap();
+        let (trial, attempt) = (TrialId(0), AttemptNumber(1));
+        let id = AttemptId { trial, attempt };
+        let files = TrialFiles::new(dir.path(), trial);
+        std::fs::create_dir_all(&files.dir).unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let identity = Identity::of(child.id().cast_signed());
+        child.wait().unwrap();
+        let word = session.word(id);
+        let process = ProcessRecord {
+            word: word.clone(),
+            identity,
+        };
+        process.write(&files.process_record(attempt)).unwrap();
+        let Found::Gone(mut watched) = find(&session, id, &files, &[]) else {
+            panic!("it is neither running nor known to have ended");
+        };
+        assert_eq!(watched.look(Instant::now(), true), None);
+        let exit = ExitRecord {
+            word,
+            exit: Exit::Code(0),
+            peak: None,
+            at: 0,
+            boot: boot(),
+        };
+        exit.write(&files.exit_record(attempt)).unwrap();
+        let end = watched.look(Instant::now(), true);
+        assert_eq!(end, Some(End::Seen(Exit::Code(0), None)));
+    }
 }
