@@ -18,6 +18,8 @@ use hpo_study::{
 
 use closing::Closing;
 
+use crate::executor::orphans::Own;
+
 /// How many messages may wait; more are dropped.
 const MOST_WAITING: usize = 100;
 /// A program that takes longer is killed.
@@ -359,13 +361,14 @@ fn run(message: &Message) -> Result<(), String> {
         .command
         .split_first()
         .ok_or_else(|| "the command is empty".to_owned())?;
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| error.to_string())?;
+        .stderr(Stdio::null());
+    let mut own = Own::spawn(&mut command).map_err(|error| error.to_string())?;
+    let child = &mut own.0;
     if let Some(mut stdin) = child.stdin.take() {
         // A program need not read it.
         let _ = stdin.write_all(message.json.as_bytes());

@@ -255,13 +255,14 @@ impl Local {
 
     /// Waits for processes that came to us when a warden died, and have ended since.
     fn reap_strays(&self) {
+        let own = orphans::own();
         for pid in orphans::children() {
             let warden = self
                 .link
                 .as_ref()
                 .is_some_and(|l| l.pid().cast_signed() == pid.as_raw());
             let first = self.running.values().any(|r| r.pid == pid.as_raw());
-            if !warden && !first {
+            if !warden && !first && !own.contains(&pid.as_raw()) {
                 let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
             }
         }

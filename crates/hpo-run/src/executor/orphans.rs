@@ -1,7 +1,11 @@
 //! Finds processes that a trial started and that left its process group, or outlived their
 //! coordinator. What is needed of `/proc` and of Linux's child subreaper is here.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io;
+use std::process::{Child, Command};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +22,38 @@ pub(crate) fn adopt_descendants(yes: bool) {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = yes;
+}
+
+/// The processes that this one has started for itself.
+static OWN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// The processes that this one has started for itself: whoever has started them waits for them. None comes or goes while
+/// this is held.
+pub(crate) fn own() -> MutexGuard<'static, BTreeSet<i32>> {
+    OWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A process that is nobody's stray, whatever else this process is the parent of.
+#[derive(Debug)]
+pub(crate) struct Own(pub(crate) Child);
+
+impl Own {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// The system's words.
+    pub(crate) fn spawn(command: &mut Command) -> io::Result<Self> {
+        let mut own = own();
+        let child = command.spawn()?;
+        own.insert(child.id().cast_signed());
+        Ok(Self(child))
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        own().remove(&self.0.id().cast_signed());
+    }
 }
 
 /// All children of this process, those that have ended and were not waited for among them.
