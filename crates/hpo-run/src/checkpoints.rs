@@ -269,10 +269,9 @@ impl Broom {
 /// How many bytes the checkpoints of each trial take, of all that have a directory: running ones, too.
 fn sizes(study_dir: &Path) -> BTreeMap<TrialId, u64> {
     let trials = fs::read_dir(study_dir.join("trials")).into_iter().flatten();
-    let numbers = trials.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    numbers
-        .map(TrialId)
-        .map(|trial| (trial, checkpoint_bytes(study_dir, trial)))
+    // Those of runs that repeat and confirm are `r0`, `c0`, …
+    let ids = trials.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    ids.map(|trial| (trial, checkpoint_bytes(study_dir, trial)))
         .collect()
 }
 
@@ -365,6 +364,17 @@ mod tests {
         broom.keep_to_budget();
         assert_eq!((left(0), left(1), left(2)), (0, 1, 0), "the best stays");
         assert!(broom.warned && broom.gave_up);
+    }
+
+    #[test]
+    fn runs_that_repeat_and_confirm_count() {
+        let (repeat, confirmation) = (TrialId::repeat(0), TrialId::confirmation(2));
+        let dir = study(&[(repeat.0, "a", 100_000), (confirmation.0, "a", 100_000)]);
+        let sizes = sizes(dir.path());
+        assert_eq!(
+            sizes.into_keys().collect::<Vec<_>>(),
+            [repeat, confirmation]
+        );
     }
 
     #[test]
