@@ -138,7 +138,7 @@ impl Workshop {
                 directory: &program.directory,
             };
             ours.extend(environment::variables(&place, |name| {
-                std::env::var_os(name)
+                environment::set_by_user(&program.environment, name)
             }));
         }
         let ours = ours

@@ -34,7 +34,14 @@ pub(crate) struct Place<'a> {
     pub(crate) directory: &'a Path,
 }
 
-/// The variables of a trial on a GPU. `user` gives what `hpo`'s own environment has.
+/// What a trial has of a variable by the user's word: what the study file says (`study`; a variable without a value is removed),
+/// else what `hpo`'s own environment has.
+pub(crate) fn set_by_user(study: &[(String, Option<OsString>)], name: &str) -> Option<OsString> {
+    let said = study.iter().find(|(known, _)| known == name);
+    said.map_or_else(|| std::env::var_os(name), |(_, value)| value.clone())
+}
+
+/// The variables of a trial on a GPU. `user` gives what the trial has of one anyway.
 pub(crate) fn variables(
     place: &Place<'_>,
     user: impl Fn(&str) -> Option<OsString>,
@@ -196,6 +203,19 @@ mod tests {
         assert_eq!(told["XLA_PYTHON_CLIENT_PREALLOCATE"], "false");
         assert!(!told.contains_key("PYTORCH_CUDA_ALLOC_CONF"));
         assert!(!told.contains_key("CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"));
+    }
+
+    #[test]
+    fn what_the_study_file_says_is_the_users_word() {
+        let value = |text: &str| Some(OsString::from(text));
+        let study = [
+            ("XLA_PYTHON_CLIENT_MEM_FRACTION".to_owned(), value("0.9")),
+            ("PATH".to_owned(), None),
+        ];
+        let said = |name| set_by_user(&study, name);
+        assert_eq!(said("XLA_PYTHON_CLIENT_MEM_FRACTION"), value("0.9"));
+        assert_eq!(said("PATH"), None, "hpo's own does not count");
+        assert_eq!(said("HOME"), std::env::var_os("HOME"));
     }
 
     #[test]
