@@ -489,7 +489,9 @@ impl Coordinator<'_> {
         let deadline = self.engine.next_deadline(now).map(|at| at.since(now));
         let again = self
             .no_room
-            .map(|(_, again)| again.saturating_duration_since(Instant::now()));
+            .map(|(_, again)| again.saturating_duration_since(Instant::now()))
+            // It is past where something else stands in the way: a full disk.
+            .filter(|left| !left.is_zero());
         let pause = [deadline, again]
             .into_iter()
             .flatten()

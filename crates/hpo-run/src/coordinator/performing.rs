@@ -19,6 +19,7 @@ impl Coordinator<'_> {
     /// Performs what was decided and is not performed yet. Gives back what is known at once.
     pub(super) fn perform(&mut self) -> Result<Vec<Input>, RunError> {
         let mut answers = Vec::new();
+        let mut is_launching = false;
         for command in self.engine.outstanding() {
             match command {
                 Command::Launch {
@@ -34,6 +35,7 @@ impl Coordinator<'_> {
                 } => {
                     let id = AttemptId { trial, attempt };
                     if !self.performed.contains(&(id, false)) {
+                        is_launching = true;
                         let order = Order {
                             id,
                             config: &config,
@@ -58,6 +60,10 @@ impl Coordinator<'_> {
                     }
                 }
             }
+        }
+        if !is_launching {
+            // Whoever waited for room is gone, and the next one has its own patience.
+            self.no_room = None;
         }
         Ok(answers)
     }
