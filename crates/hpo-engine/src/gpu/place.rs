@@ -116,10 +116,7 @@ impl Ledger {
         let need = self
             .model(MemoryKind::Gpu)
             .need(history, trial, MemoryKind::Gpu);
-        let most = usable(inventory, wishes)
-            .filter_map(|gpu| capacity(gpu, wishes))
-            .max();
-        if let Some(most) = most {
+        if let Some(most) = most_ever(inventory, wishes) {
             self.check_fits(trial, &need, most, MemoryKind::Gpu)?;
         }
         let host = self.host_share(inventory, history, trial);
@@ -368,6 +365,18 @@ impl Ledger {
                 .map(|limit| limit.saturating_sub(wishes.headroom));
             return Ok((most.unwrap_or(need.upper), true));
         };
+        // With less than it needs it makes do only where no GPU has more.
+        let largest = usable(scene.inventory, wishes)
+            .filter_map(|gpu| self::capacity(gpu, wishes))
+            .max();
+        if need.surely > Some(capacity) || (whole && Some(capacity) < largest) {
+            let detail = format!(
+                "it needs {}, and {name} has {} for a trial",
+                bytes(need.upper),
+                bytes(capacity)
+            );
+            return Err((WaitReason::GpuMemory, detail));
+        }
         let pool = self.pool(gpu, wishes);
         let left = pool.left() / GRAIN * GRAIN;
         let enough = if !need.known {
@@ -461,6 +470,18 @@ fn usable<'i>(inventory: &'i Inventory, wishes: &'i GpuSpec) -> impl Iterator<It
         .gpus
         .iter()
         .filter(|gpu| gpu.health == Health::Present && wishes.devices.have(gpu.index, &gpu.uuid))
+}
+
+/// The most that a trial can be given on any GPU, now or when one that is lost is back; `None`: unknown.
+fn most_ever(inventory: &Inventory, wishes: &GpuSpec) -> Option<u64> {
+    let is_lost =
+        |gpu: &Gpu| gpu.health != Health::Present && wishes.devices.have(gpu.index, &gpu.uuid);
+    match inventory.gpus.iter().any(is_lost) {
+        true => (wishes.memory_limit).map(|limit| limit.saturating_sub(wishes.headroom)),
+        false => usable(inventory, wishes)
+            .filter_map(|gpu| capacity(gpu, wishes))
+            .max(),
+    }
 }
 
 /// The most that a trial can be given on a GPU when nobody else is on it; `None`: unknown.

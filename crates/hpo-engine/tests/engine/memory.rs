@@ -541,6 +541,64 @@ fn a_lost_gpu_costs_no_crash_and_gets_no_trials_until_it_is_back() {
     assert_eq!(rig.wait(1), ["gpu_changed", "attempt_launching 0/2"]);
 }
 
+/// Two GPUs, of 8 and of 24 GiB, for trials that need 16.
+fn unlike_gpus() -> Rig {
+    let mut rig = Rig::new(
+        StudySpec {
+            gpu: Some(GpuSpec {
+                per_trial: Some(16 * GIB),
+                ..GpuSpec::default()
+            }),
+            ..spec()
+        },
+        0,
+    );
+    rig.gpus = Rig::new(spec(), 2).gpus;
+    for (gpu, total) in rig.gpus.iter_mut().zip([8 * GIB, 24 * GIB]) {
+        gpu.memory.as_mut().unwrap().total = total;
+    }
+    rig.step([]);
+    rig
+}
+
+#[test]
+fn a_trial_is_not_put_on_a_gpu_that_is_too_small_for_it() {
+    let mut rig = unlike_gpus();
+    let share = rig.share(0).unwrap();
+    assert_eq!((&*share.uuid, share.memory), ("GPU-1", 16 * GIB));
+    rig.used.push((0, 1, 1, 15 * GIB));
+    rig.step([started(0, 1), report(0, 1, 1, 0.5), report(0, 1, 2, 0.4)]);
+    rig.wait(31);
+    assert_eq!(rig.share(1), None);
+    assert_eq!(rig.waiting(1), Some(WaitReason::GpuMemory));
+}
+
+#[test]
+fn a_trial_whose_gpu_is_lost_is_not_too_large_for_the_others() {
+    let mut rig = unlike_gpus();
+    rig.used.push((0, 1, 1, 15 * GIB));
+    rig.step([started(0, 1)]);
+    rig.used.clear();
+    let before = rig.gpus.clone();
+    rig.gpus[1].memory = None;
+    rig.gpus[1].health = Health::Lost {
+        why: "it has fallen off the bus".into(),
+    };
+    rig.step([]);
+    rig.step([ended(0, 1, exit(1))]);
+    rig.wait(60);
+    assert_eq!(
+        rig.driver.state(0),
+        &TrialState::Queued,
+        "{:?}",
+        rig.driver.log
+    );
+    rig.gpus = before;
+    rig.step([]);
+    assert_eq!(rig.share(0).unwrap().uuid, "GPU-1");
+    assert_eq!(rig.driver.launches(), [0]);
+}
+
 #[test]
 fn too_large_for_all_there_is_is_infeasible_and_told() {
     let mut rig = Rig::new(on_gpus(8 * GIB), 1);
