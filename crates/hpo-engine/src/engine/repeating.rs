@@ -3,7 +3,7 @@
 use hpo_study::control::{Answer, Request};
 use hpo_study::{EventKind, HistoryError, StopIntent, StopReason, TrialId, TrialState};
 
-use super::{Engine, Turn, is_running};
+use super::{Engine, Turn};
 use crate::repeats;
 
 impl Engine {
@@ -70,14 +70,15 @@ impl Engine {
         self.emit(turn, EventKind::RepeatsGivenUp { trial, evidence })?;
         let reason = StopReason::User;
         match run.and_then(|run| self.history.trial(run)) {
-            Some(record) if is_running(record) => {
+            // One that is just being put back, too.
+            Some(record) if record.state.is_active() => {
                 self.stop(turn, record.id, StopIntent::Stop { reason })?;
             }
-            Some(record) if !record.state.is_active() => {
+            Some(record) => {
                 let trial = record.id;
                 self.emit(turn, EventKind::TrialStopped { trial, reason })?;
             }
-            _ => {}
+            None => {}
         }
         Ok(Some(Answer::done(format!(
             "trial {trial} is not run again; its value is that of the runs it had"

@@ -224,6 +224,25 @@ fn ending_a_trial_that_is_repeated_keeps_what_it_had() {
 }
 
 #[test]
+fn a_run_that_is_just_being_put_back_ends_with_its_trial() {
+    let mut driver = one_place(study(3, 1));
+    run(&mut driver, 0, 0.1);
+    driver.step([started(r(0), 1)]);
+    let now = driver.now;
+    let trial = TrialId::repeat(0);
+    driver
+        .engine
+        .ask(now, Request::PauseTrial { trial })
+        .unwrap();
+    let stop = Request::StopTrial { trial: TrialId(0) };
+    driver.engine.ask(now, stop).unwrap();
+    driver.step([ended(r(0), 1, exit(0))]);
+    let state = driver.state(0);
+    assert_eq!(state, &TrialState::Completed);
+    assert_eq!(driver.end(), Some(&StudyEnd::RunCap));
+}
+
+#[test]
 fn draining_waits_for_the_run_and_the_next_session_makes_the_others() {
     let mut driver = one_place(study(3, 1));
     run(&mut driver, 0, 0.1);
