@@ -79,6 +79,8 @@ fn brief(connection: &Connection, path: &Path) -> Result<Vec<Event>, StoreError>
             missing: objectives.clone(),
             fences,
             step: None,
+            lowest: u64::MAX,
+            is_cut: false,
         };
         for row in reports {
             let (seq, event) = row.map_err(|e| row_error(path, e))?;
@@ -101,6 +103,10 @@ struct Tail {
     missing: Vec<String>,
     fences: Fences,
     step: Option<u64>,
+    /// The lowest step so far: what was said before of later ones was taken back.
+    lowest: u64,
+    /// Whether that was so since, so that what was said before of the same step was taken back, too.
+    is_cut: bool,
 }
 
 impl Tail {
@@ -117,6 +123,13 @@ impl Tail {
         let fenced = |(from, at): &(u32, i64)| attempt.0 < *from && seq > *at;
         if self.fences.iter().any(fenced) {
             return true;
+        }
+        if *step > self.lowest || (*step == self.lowest && self.is_cut) {
+            self.is_cut = true;
+            return true;
+        }
+        if *step < self.lowest {
+            (self.lowest, self.is_cut) = (*step, false);
         }
         let first = *self.step.get_or_insert(*step);
         self.missing.retain(|name| !metrics.contains_key(name));

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use hpo_store::{Store, read, read_brief};
 use hpo_study::study_file::{Source, read as read_study};
-use hpo_study::{AttemptEnd, AttemptNumber, Config, Event, EventKind, History, Timestamp, TrialId};
+use hpo_study::{
+    AttemptEnd, AttemptNumber, Config, Event, EventKind, History, StopReason, Timestamp, TrialId,
+};
 
 const STUDY: &str = "name: s\ncommand: [\"true\"]\nmethod: random\nmetric: {name: val_loss}\nrun_cap: 9\n\
                      parameters: {lr: {min: 0.1, max: 1.0}}\n";
@@ -86,6 +88,25 @@ fn what_matters_of_a_trial_that_is_over_is_there() {
     kinds.extend((1..=30).map(|step| reported(1, 1, step, &[("val_loss", step as f64)])));
     kinds.extend(begun(2));
     kinds.extend([ended(2, 1), EventKind::TrialCompleted { trial: TrialId(2) }]);
+    // A later attempt goes back, and ends before it says anything of the objective.
+    for (trial, back_to) in [(3, 4), (4, 6)] {
+        kinds.extend(begun(trial));
+        kinds.extend((1..=6).map(|step| reported(trial, 1, step, &[("val_loss", step as f64)])));
+        kinds.push(reported(trial, 1, 7, &[("acc", 0.5)]));
+        kinds.extend([
+            ended(trial, 1),
+            EventKind::TrialRequeued {
+                trial: TrialId(trial),
+            },
+            launching(trial, 2),
+            reported(trial, 2, back_to, &[("train_loss", 0.5)]),
+            ended(trial, 2),
+            EventKind::TrialStopped {
+                trial: TrialId(trial),
+                reason: StopReason::User,
+            },
+        ]);
+    }
     let event = |(i, kind)| Event {
         at: Timestamp(1_000_000 + i as u64),
         kind,
