@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hpo_study::control::Request;
 use hpo_study::protocol::CONTROL_STOP;
-use hpo_study::{Config, History, Trial, TrialId};
+use hpo_study::{Config, History, Trial, TrialId, TrialState};
 
 use crate::files::{TrialFiles, write_atomically};
 use crate::session::AttemptId;
@@ -104,9 +104,15 @@ impl Wishes {
     }
 }
 
-/// The attempt of a trial that has a process.
+/// The attempt of a trial that has a process; of one that is being repeated that of its present run.
 fn running(history: &History, trial: TrialId) -> Option<AttemptId> {
-    let record = history.trial(trial).filter(|t| t.state.is_active())?;
-    let attempt = Trial::attempt(record).filter(|a| a.end.is_none())?.number;
-    Some(AttemptId { trial, attempt })
+    let asked = history.trial(trial)?;
+    let run = asked.repeats.runs.last();
+    let run = run.filter(|_| asked.state == TrialState::Repeating);
+    let record = run.map_or(Some(asked), |run| history.trial(*run))?;
+    let attempt = Trial::attempt(record).filter(|a| record.state.is_active() && a.end.is_none())?;
+    Some(AttemptId {
+        trial: record.id,
+        attempt: attempt.number,
+    })
 }

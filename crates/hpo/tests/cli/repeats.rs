@@ -134,3 +134,21 @@ fn killed_again_and_again_it_gives_the_same_means() {
     assert_eq!(told(&bench), told(&calm));
     bench.wait_until_alone();
 }
+
+#[test]
+fn cancelling_a_trial_kills_the_run_that_repeats_it_at_once() {
+    let bench = Bench::new();
+    let script = "trap '' TERM\necho '[hpo] {\"step\": 1, \"loss\": 0.5}'\n\
+                  [ $HPO_TRIAL = 0 ] || while :; do sleep 0.1; done\n";
+    shell_study(&bench, script, "run_cap: 1\nrepeats: 2\nstop_grace: 200s");
+    let running = bench.start(&["run", "study.yaml"]);
+    wait_for("the run that repeats trial 0", || {
+        let run = bench.run(&["trial", "r0", "-f", "json"]);
+        run.stdout.contains("\"running\"")
+    });
+    let begun = std::time::Instant::now();
+    assert_eq!(bench.run(&["cancel", "0"]).code, 0);
+    assert_eq!(running.code(), 0, "{}", bench.read("words"));
+    assert!(begun.elapsed() < std::time::Duration::from_secs(60));
+    assert_eq!(bench.trials()[0]["state"], "completed");
+}
