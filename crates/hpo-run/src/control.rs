@@ -26,6 +26,7 @@ use nix::unistd::Pid;
 use crate::clock;
 use crate::coordinator::recall;
 use crate::error::RunError;
+use crate::executor::identity::Identity;
 use crate::executor::orphans;
 use crate::files::write_atomically;
 use crate::session::Session;
@@ -182,9 +183,17 @@ pub(crate) fn read_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// When the study cannot be read or written, or whoever runs it does not answer.
 pub fn ask(study_dir: &Path, request: &Request) -> Result<Answer, RunError> {
-    match between_sessions(study_dir, request) {
-        Err(RunError::Store(StoreError::Locked { .. })) => ask_coordinator(study_dir, request),
-        other => other,
+    let mut first = true;
+    loop {
+        let holder = match between_sessions(study_dir, request) {
+            Err(RunError::Store(StoreError::Locked { pid })) => pid.filter(|_| first),
+            other => return other,
+        };
+        if let Some(answer) = ask_coordinator(study_dir, request, holder)? {
+            return Ok(answer);
+        }
+        // Of one that cannot be seen from here nobody knows when it ends.
+        first = false;
     }
 }
 
@@ -211,7 +220,12 @@ fn since_1970() -> Duration {
         .unwrap_or_default()
 }
 
-pub(crate) fn ask_coordinator(study_dir: &Path, request: &Request) -> Result<Answer, RunError> {
+/// Asks whoever runs the study; `None`: that was `holder`, which has ended before it had taken the request.
+pub(crate) fn ask_coordinator(
+    study_dir: &Path,
+    request: &Request,
+    holder: Option<u32>,
+) -> Result<Option<Answer>, RunError> {
     let directory = make_directory(study_dir)?;
     let desk = Desk { directory };
     let name = name_of_request();
@@ -226,9 +240,14 @@ pub(crate) fn ask_coordinator(study_dir: &Path, request: &Request) -> Result<Ans
     loop {
         if let Ok(bytes) = read(&desk.path(&name, "answer")) {
             let _ = fs::remove_file(desk.path(&name, "answer"));
-            return serde_json::from_slice(&bytes).map_err(|error| {
+            return serde_json::from_slice(&bytes).map(Some).map_err(|error| {
                 RunError::NoAnswer(format!("the answer is not understood: {error}"))
             });
+        }
+        let lives = |pid: u32| Identity::of(pid.cast_signed()).lives();
+        if holder.is_some_and(|pid| !lives(pid)) && fs::remove_file(desk.path(&name, "ask")).is_ok()
+        {
+            return Ok(None);
         }
         if start.elapsed() > PATIENCE {
             if taken {

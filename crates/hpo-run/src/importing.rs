@@ -46,9 +46,16 @@ pub fn begin(study_dir: &Path, spec: &StudySpec, hpo_version: &str) -> Result<()
 /// # Errors
 /// When the study cannot be read or written, or whoever runs it does not answer.
 pub fn import(study_dir: &Path, import: &Import) -> Result<Imported, RunError> {
-    let mut store = match Store::open(study_dir) {
-        Err(StoreError::Locked { .. }) => return through_coordinator(study_dir, import),
-        opened => opened?,
+    let mut first = true;
+    let mut store = loop {
+        let holder = match Store::open(study_dir) {
+            Err(StoreError::Locked { pid }) => pid.filter(|_| first),
+            opened => break opened?,
+        };
+        if let Some(told) = through_coordinator(study_dir, import, holder)? {
+            return Ok(told);
+        }
+        first = false;
     };
     let mut engine = recall(&store)?;
     let (now, mut events) = unattended(&mut engine)?;
@@ -60,19 +67,27 @@ pub fn import(study_dir: &Path, import: &Import) -> Result<Imported, RunError> {
     Ok(told)
 }
 
-/// Puts the trials beside the request, which is too short for them.
-fn through_coordinator(study_dir: &Path, import: &Import) -> Result<Imported, RunError> {
+/// Puts the trials beside the request, which is too short for them. `None`: whoever ran the study, `holder`, has just ended.
+fn through_coordinator(
+    study_dir: &Path,
+    import: &Import,
+    holder: Option<u32>,
+) -> Result<Option<Imported>, RunError> {
     let directory = make_directory(study_dir)?;
     let file = format!("{}.{TRIALS}", name_of_request());
     let path = directory.join(&file);
     let json = serde_json::to_vec(import).map_err(io::Error::other);
     let written = json.and_then(|json| write_atomically(&path, &json, false));
     written.map_err(RunError::io(&path))?;
-    let answer = ask_coordinator(study_dir, &Request::Import { file });
+    let answer = ask_coordinator(study_dir, &Request::Import { file }, holder);
     // Taken in or not: nobody needs it any more.
     let _ = fs::remove_file(&path);
-    match answer? {
+    let Some(answer) = answer? else {
+        return Ok(None);
+    };
+    match answer {
         Answer::Done { words } => serde_json::from_str(&words)
+            .map(Some)
             .map_err(|error| RunError::NoAnswer(format!("the answer is not understood: {error}"))),
         Answer::Refused { why, .. } => Err(RunError::NoAnswer(why)),
     }

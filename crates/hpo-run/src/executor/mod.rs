@@ -1,7 +1,7 @@
 //! Where trials' processes run.
 
 pub(crate) mod heard;
-mod identity;
+pub(crate) mod identity;
 mod link;
 pub(crate) mod local;
 pub(crate) mod orphans;

@@ -134,7 +134,6 @@ impl Watched {
 }
 
 /// What is there of an attempt of an earlier session.
-#[expect(clippy::large_enum_variant, reason = "one at a time, and short-lived")]
 pub(super) enum Found {
     /// Its process runs.
     Running(Watched),

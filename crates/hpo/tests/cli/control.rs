@@ -1,6 +1,7 @@
 //! Two coordinators, and Ctrl-C.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value as Json;
@@ -196,6 +197,27 @@ fn a_trial_that_outlived_its_hpo_is_told_what_was_set_meanwhile() {
     let first = &bench.trials()[0];
     assert_eq!(first["attempts"], 1, "{first}");
     assert_eq!(first["params"]["x"], 0.5, "{first}");
+}
+
+#[test]
+fn what_is_asked_of_an_hpo_that_ends_is_done_without_it() {
+    let bench = Bench::new();
+    let running = waiting(&bench);
+    running.signal(Signal::SIGSTOP);
+    let asking = bench.start(&["enqueue", "x=0.25", "kind=a"]);
+    let control = study_directory(&bench, "shell").join("control");
+    wait_for("the request", || {
+        let entries = fs::read_dir(&control).into_iter().flatten().flatten();
+        let mut names = entries.map(|entry| entry.file_name().into_string().unwrap());
+        names.any(|name| name.ends_with(".ask"))
+    });
+    let begun = Instant::now();
+    running.signal(Signal::SIGKILL);
+    assert_eq!(asking.code(), 0, "{}", bench.read("words"));
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    drop(running);
+    go_on_and_finish(&bench);
+    assert_eq!(bench.trials()[1]["params"]["x"], 0.25);
 }
 
 #[test]
