@@ -370,8 +370,10 @@ fn run(message: &Message) -> Result<(), String> {
     let mut own = Own::spawn(&mut command).map_err(|error| error.to_string())?;
     let child = &mut own.0;
     if let Some(mut stdin) = child.stdin.take() {
-        // A program need not read it.
-        let _ = stdin.write_all(message.json.as_bytes());
+        // A program need not read it, and a pipe holds only so much: this one ends with the program at the latest.
+        let json = message.json.clone();
+        let writer = thread::Builder::new().name("notify".to_owned());
+        let _ = writer.spawn(move || stdin.write_all(json.as_bytes()));
     }
     let start = Instant::now();
     loop {
