@@ -47,6 +47,13 @@ pub enum Input {
         /// How.
         end: AttemptEnd,
     },
+    /// An attempt that is to be started cannot be at present: there is no room on the disk, or for another process.
+    NotNow {
+        /// The trial.
+        trial: TrialId,
+        /// The attempt.
+        attempt: AttemptNumber,
+    },
     /// Start nothing new; what runs goes on to its end. The first Ctrl-C.
     Drain,
     /// End what runs and put it back, to go on in a later session. The second Ctrl-C.

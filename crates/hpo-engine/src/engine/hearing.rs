@@ -35,6 +35,7 @@ impl Engine {
                 attempt,
                 end,
             } => self.ended(turn, trial, attempt, end),
+            Input::NotNow { trial, attempt } => self.not_now(turn, trial, attempt),
             Input::Drain => self.drain(turn),
             Input::Interrupt => {
                 self.drain(turn)?;
@@ -138,6 +139,20 @@ impl Engine {
             },
         )?;
         self.settle(turn, trial)
+    }
+
+    /// What cannot be started waits until it can, but a study that is being drained does not wait with it.
+    fn not_now(
+        &mut self,
+        turn: &mut Turn,
+        trial: TrialId,
+        attempt: AttemptNumber,
+    ) -> Result<(), HistoryError> {
+        let waits = |t: &Trial| t.state == TrialState::Launching;
+        match self.live(trial, attempt).is_some_and(waits) && self.history.draining() {
+            true => self.stop(turn, trial, StopIntent::Requeue),
+            false => Ok(()),
+        }
     }
 
     pub(super) fn drain(&mut self, turn: &mut Turn) -> Result<(), HistoryError> {

@@ -209,6 +209,7 @@ fn inputs() -> impl Strategy<Value = Input> {
             .prop_map(|((trial, attempt), end)| Input::Ended { trial, attempt, end }),
         2 => Just(Input::Tick),
         1 => Just(Input::Drain),
+        1 => attempt().prop_map(|(trial, attempt)| Input::NotNow { trial, attempt }),
         1 => Just(Input::Interrupt),
     ]
 }

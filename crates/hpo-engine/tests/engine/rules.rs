@@ -742,6 +742,31 @@ fn a_drained_study_that_has_nothing_left_has_ended() {
 }
 
 #[test]
+fn who_drains_does_not_wait_for_what_cannot_be_started() {
+    let not_now = |trial, attempt| Input::NotNow {
+        trial: TrialId(trial),
+        attempt: AttemptNumber(attempt),
+    };
+    let mut driver = Driver::new(spec(), 2, Told::starting(None));
+    driver.step([started(0, 1)]);
+    // There is time.
+    assert!(driver.step([not_now(1, 1)]).is_empty());
+    driver.step([Input::Drain]);
+    // Who runs is not meant, nor is an attempt of the past.
+    assert!(driver.step([not_now(0, 1), not_now(1, 9)]).is_empty());
+    assert_eq!(driver.step([not_now(1, 1)]), ["stop_requested 1/1"]);
+    assert!(driver.step([not_now(1, 1)]).is_empty());
+    let error = "never".to_owned();
+    driver.step([ended(1, 1, AttemptEnd::NotStarted { error })]);
+    assert_eq!(driver.state(1), &TrialState::Queued);
+    assert!(!driver.engine.is_done(), "the other one goes on to its end");
+    driver.step([report(0, 1, 1, 0.5), ended(0, 1, exit(0))]);
+    assert!(driver.engine.is_done());
+    driver.session();
+    assert_eq!(driver.launches(), [1, 2]);
+}
+
+#[test]
 fn an_interrupt_puts_all_back() {
     let mut driver = Driver::new(spec(), 2, Told::starting(None));
     driver.step([started(0, 1)]);

@@ -69,6 +69,16 @@ impl Coordinator<'_> {
     }
 
     fn launch(&mut self, order: &Order<'_>) -> Result<Option<Input>, RunError> {
+        let answer = self.try_to_launch(order)?;
+        // Only who drains wants to know it: what waits otherwise waits on.
+        let waits = answer.is_none() && !self.performed.contains(&(order.id, false));
+        let AttemptId { trial, attempt } = order.id;
+        Ok(answer.or_else(|| {
+            (waits && self.engine.history().draining()).then_some(Input::NotNow { trial, attempt })
+        }))
+    }
+
+    fn try_to_launch(&mut self, order: &Order<'_>) -> Result<Option<Input>, RunError> {
         if self
             .no_room
             .is_some_and(|(_, again)| Instant::now() < again)

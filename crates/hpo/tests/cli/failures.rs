@@ -298,6 +298,33 @@ fn a_full_disk_stops_a_study_for_a_while_and_loses_nothing() {
 }
 
 #[test]
+fn who_drains_on_a_full_disk_does_not_wait_for_trials_that_cannot_be_started() {
+    let bench = Bench::new();
+    let runs = bench.path().join("runs");
+    let Some(_disk) = SmallDisk::mount(&runs, "size=4m") else {
+        return;
+    };
+    // Fills the disk itself, leaves at once, and is to be started again.
+    let script = "echo '[hpo] {\"step\": 1, \"loss\": 0.5}'\n\
+                  [ -e go ] && exit 0\n\
+                  cat /dev/zero > runs/ballast 2> /dev/null\n\
+                  exit 1\n";
+    shell_study(&bench, script, &format!("{ONE}run_cap: 2"));
+    let running = bench.start(&["run", "study.yaml"]);
+    wait_for("the full disk to be told", || {
+        bench.read("words").contains("no room on the disk")
+    });
+    running.signal(Signal::SIGINT);
+    assert_eq!(running.code(), 3, "{}", bench.read("words"));
+    bench.write("go", "");
+    fs::remove_file(runs.join("ballast")).unwrap();
+    let again = bench.run(&["run", "study.yaml"]);
+    assert_eq!(again.code, 0, "{again:?}");
+    let trials = bench.trials();
+    assert_eq!(count(&trials, "completed"), 2, "{trials:#?}");
+}
+
+#[test]
 fn a_program_that_writes_to_the_database_is_waited_for() {
     let bench = Bench::new();
     let script = "for i in 1 2 3 4 5; do echo \"[hpo] {\\\"step\\\": $i, \\\"loss\\\": 0.5}\"; sleep 0.2; done\n";
