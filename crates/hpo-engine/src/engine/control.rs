@@ -57,7 +57,8 @@ impl Engine {
         self.grant(turn, Request::Pause)?;
         let running = self.open_trials().filter(|t| t.state.is_active()).count();
         Ok(Answer::done(format!(
-            "no new trials are started until `hpo resume`; {running} running ones go on to their end"
+            "no new trials are started until `hpo resume`; {}",
+            going_on(running)
         )))
     }
 
@@ -82,7 +83,8 @@ impl Engine {
         }
         let running = self.open_trials().filter(|t| t.state.is_active()).count();
         Ok(Answer::done(format!(
-            "no new trials are started; {running} running ones go on to their end, and then `hpo run` ends"
+            "no new trials are started; {}, and then `hpo run` ends",
+            going_on(running)
         )))
     }
 
@@ -91,9 +93,12 @@ impl Engine {
         self.drain(turn)?;
         let running = self.open_trials().filter(|t| t.state.is_active()).count();
         self.stop_all(turn, &StopIntent::Requeue)?;
-        Ok(Answer::done(format!(
-            "{running} running trials are ended and put back; `hpo run` goes on with them"
-        )))
+        Ok(Answer::done(match running {
+            1 => "the running trial is ended and put back; `hpo run` goes on with it".to_owned(),
+            _ => format!(
+                "{running} running trials are ended and put back; `hpo run` goes on with them"
+            ),
+        }))
     }
 
     /// Why nothing can be asked of a trial, if so.
@@ -347,5 +352,13 @@ fn of_kind(domain: &Domain, value: &Value) -> bool {
         Domain::Constant(constant) => {
             domain.contains(value) || (constant.as_f64().is_some() && number)
         }
+    }
+}
+/// What becomes of so many running trials when no others are started.
+fn going_on(running: usize) -> String {
+    match running {
+        0 => "none runs".to_owned(),
+        1 => "the running one goes on to its end".to_owned(),
+        _ => format!("{running} running ones go on to their end"),
     }
 }

@@ -35,6 +35,7 @@ impl SpaceFile {
 
 /// The file as it is written.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `params`")]
 struct File {
     params: Vec<Entry>,
     #[serde(default)]
@@ -51,6 +52,7 @@ struct File {
 
 /// One parameter as it is written.
 #[derive(Deserialize)]
+#[serde(expecting = "a parameter: an object with `name` and `type`")]
 struct Entry {
     name: String,
     #[serde(rename = "type")]

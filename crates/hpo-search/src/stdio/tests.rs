@@ -195,6 +195,7 @@ fn a_space_that_cannot_be_is_refused_with_the_reason() {
             r#"{"name": "x", "type": "float", "low": 0}"#.to_owned(),
             "`high` is missing",
         ),
+        ("7".to_owned(), "expected a parameter: an object"),
         (float.replace("0.0", "2"), "must not be above"),
         (float.replace("0.0", "0, \"log\": true"), "must be above 0"),
         (float.replace("0.0", "0, \"step\": 1e-320"), "too small"),
@@ -220,6 +221,14 @@ fn a_space_that_cannot_be_is_refused_with_the_reason() {
         match Session::open(&text, 0, "random", "none") {
             Err(Unopened::Space(error)) => assert!(error.contains(reason), "{params}: {error}"),
             other => panic!("{params}: {:?}", other.err()),
+        }
+    }
+    for text in ["[]", "3"] {
+        match Session::open(text, 0, "random", "none") {
+            Err(Unopened::Space(error)) => {
+                assert!(error.contains("an object with `params`"), "{error}");
+            }
+            other => panic!("{text}: {:?}", other.err()),
         }
     }
     for (method, rule, reason) in [
