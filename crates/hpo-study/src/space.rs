@@ -286,10 +286,13 @@ fn int_cells(low: i64, high: i64, step: i64) -> i64 {
     high.saturating_sub(low) / step.max(1) + 1
 }
 
+/// With a bound of more multiples of a step than this they cannot be told apart.
+pub const MOST_MULTIPLES: f64 = 9e15;
+
 /// Numbers of the first and the last multiple of `q` between two bounds; the first is more than the
 /// last when there is none. A bound that is a multiple but for rounding counts as one: 0.3 / 0.1 is
 /// 2.9999999999999996 in floating point.
-pub(crate) fn multiples(low: f64, high: f64, q: f64) -> (f64, f64) {
+pub fn multiples(low: f64, high: f64, q: f64) -> (f64, f64) {
     const ROUNDING: f64 = 1e-12;
     // Of the number's own size: 1e-20 is not 0, which a logarithmic scale does not have.
     let slack = |n: f64| ROUNDING * n.abs();

@@ -8,6 +8,7 @@ use hpo_study::{
     Metric, Parameter, Prior, Priors, Scale, Space, StudySpec, Value, WarmStart,
 };
 
+use hpo_study::space::{MOST_MULTIPLES, multiples};
 use hpo_study::spec::MOST_OBJECTIVES;
 
 use super::Refusal;
@@ -239,22 +240,22 @@ fn domain(entry: &Entry) -> Result<Domain, Refusal> {
             if !(high - low).is_finite() {
                 return Err("`low` and `high` are farther apart than a number can say".to_owned());
             }
-            // As in a study file.
-            const MOST_MULTIPLES: f64 = 9e15;
-            if step.is_some_and(|s| low.abs().max(high.abs()) / s > MOST_MULTIPLES) {
-                return Err("`step` is too small beside `low` and `high`".to_owned());
+            if let Some(step) = step {
+                if low.abs().max(high.abs()) / step > MOST_MULTIPLES {
+                    return Err("`step` is too small beside `low` and `high`".to_owned());
+                }
+                let (first, last) = multiples(low, high, step);
+                if last < first {
+                    return Err("no multiple of `step` lies between `low` and `high`".to_owned());
+                }
             }
             let scale = if entry.log { Scale::Log } else { Scale::Linear };
-            let domain = Domain::Float {
+            Ok(Domain::Float {
                 low,
                 high,
                 scale,
                 step,
-            };
-            match domain.contains(&domain.at(0.5)) {
-                true => Ok(domain),
-                false => Err("no multiple of `step` lies between `low` and `high`".to_owned()),
-            }
+            })
         }
         "int" => {
             let whole = |key: &str, json: Json| {

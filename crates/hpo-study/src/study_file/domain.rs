@@ -366,9 +366,7 @@ fn number(
     if step <= 0.0 {
         return None;
     }
-    // Beyond this, multiples cannot be told apart.
-    const MOST_MULTIPLES: f64 = 9e15;
-    if (low / step).abs() > MOST_MULTIPLES || (high / step).abs() > MOST_MULTIPLES {
+    if low.abs().max(high.abs()) / step > space::MOST_MULTIPLES {
         problems.error_with_hint(
             node.key_span("q"),
             format!("`q` of `{name}` is too small beside its bounds"),

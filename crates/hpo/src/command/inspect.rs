@@ -18,8 +18,6 @@ use crate::output::{self, words};
 
 /// How much of an answer is read.
 const MOST: u64 = 1 << 20;
-/// The Python that a study takes where its file names none.
-const DEFAULT_PYTHON: &str = "python";
 /// How often it is looked whether the program has answered.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -42,7 +40,8 @@ pub(super) fn propose(program: &str, arguments: &InitArguments) -> Result<Propos
     // `python` is not everywhere: many systems have `python3` alone.
     let interpreters = [arguments.python.as_str(), "python3"];
     let mut answer = String::new();
-    let mut answered_by = DEFAULT_PYTHON;
+    let usual = hpo_run::interpreter(None, Path::new(""));
+    let mut answered_by = usual.as_str();
     for interpreter in interpreters {
         let mut command = if python {
             let mut command = Command::new(interpreter);
@@ -88,7 +87,7 @@ pub(super) fn propose(program: &str, arguments: &InitArguments) -> Result<Propos
         help: &answer,
         log: log.as_deref(),
         source: source.as_deref(),
-        python: (answered_by != DEFAULT_PYTHON).then_some(answered_by),
+        python: (answered_by != usual).then_some(answered_by),
     };
     proposal::propose(&wish).ok_or_else(|| {
         let last = answer.lines().map(str::trim).rfind(|line| !line.is_empty());
